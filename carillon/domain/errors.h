@@ -1,0 +1,60 @@
+// The catalogue of errors. Call sites say what happened; code, message and the
+// machine-readable details are set together here, so none can be forgotten.
+// The reasons are those of carillon.v1.ErrorReason.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace carillon {
+
+struct FieldViolation {
+  std::string field;        // requests[3].user_id
+  std::string description;  // What is allowed.
+};
+
+// What rides with a status, for programs. Empty reason: none is attached.
+struct ErrorDetails {
+  std::string reason;
+  std::map<std::string, std::string> metadata;
+  std::vector<FieldViolation> violations;
+  std::optional<absl::Duration> retry_delay;
+};
+
+absl::Status MakeError(absl::StatusCode code, absl::string_view message, const ErrorDetails& details);
+ErrorDetails DetailsOf(const absl::Status& status);
+
+namespace error {
+
+// At least one violation; the message lists them all.
+absl::Status InvalidFields(std::vector<FieldViolation> violations);
+absl::Status InvalidField(absl::string_view field, absl::string_view description);
+absl::Status InvalidCredentials();
+absl::Status MissingScope(absl::string_view scope);
+absl::Status UnknownType(absl::string_view field, absl::string_view type);
+absl::Status NotFound(absl::string_view what, absl::string_view id);
+absl::Status AlreadyExists(absl::string_view what, absl::string_view name);
+absl::Status IdempotencyKeyReused(absl::string_view key);
+absl::Status Overloaded(absl::string_view what, absl::Duration retry_delay);
+absl::Status TooManyStreams(absl::string_view what, absl::Duration retry_delay);
+// A backend (PostgreSQL, RabbitMQ, Redis) could not serve. The callee has done
+// nothing, or what it did is undone or safe to repeat.
+absl::Status BackendUnavailable(absl::string_view backend, absl::string_view why);
+absl::Status DeadlineExceeded();
+absl::Status Draining();
+absl::Status CatalogueConflict(absl::string_view field, absl::string_view why);
+// A fault of ours. The text is for the log, never for callers.
+absl::Status Internal(absl::string_view what);
+
+}  // namespace error
+
+// True for what passes by itself: a worker that sees it waits and counts no attempt.
+bool IsInfrastructureFailure(const absl::Status& status);
+
+}  // namespace carillon

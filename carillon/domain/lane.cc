@@ -1,0 +1,92 @@
+#include "carillon/domain/lane.h"
+
+#include <utility>
+
+namespace carillon {
+namespace {
+
+template <typename Enum, size_t N>
+using Names = std::array<std::pair<Enum, absl::string_view>, N>;
+
+constexpr Names<Lane, 5> kLaneNames = {{{Lane::kPayment, "payment"},
+                                        {Lane::kOtp, "otp"},
+                                        {Lane::kSocial, "social"},
+                                        {Lane::kMarketing, "marketing"},
+                                        {Lane::kFanout, "fanout"}}};
+constexpr Names<Channel, 6> kChannelNames = {{{Channel::kInApp, "in_app"},
+                                              {Channel::kEmail, "email"},
+                                              {Channel::kSms, "sms"},
+                                              {Channel::kApns, "apns"},
+                                              {Channel::kFcm, "fcm"},
+                                              {Channel::kWebhook, "webhook"}}};
+constexpr Names<State, 9> kStateNames = {{{State::kAccepted, "accepted"},
+                                          {State::kQueued, "queued"},
+                                          {State::kScheduled, "scheduled"},
+                                          {State::kHeld, "held"},
+                                          {State::kDelivered, "delivered"},
+                                          {State::kSuppressed, "suppressed"},
+                                          {State::kCancelled, "cancelled"},
+                                          {State::kExpired, "expired"},
+                                          {State::kDead, "dead"}}};
+
+template <typename Enum, size_t N>
+absl::string_view NameOf(const Names<Enum, N>& names, Enum value) {
+  for (const auto& [candidate, name] : names) {
+    if (candidate == value) return name;
+  }
+  return "unknown";
+}
+
+template <typename Enum, size_t N>
+std::optional<Enum> ValueOf(const Names<Enum, N>& names, absl::string_view text) {
+  for (const auto& [value, name] : names) {
+    if (name == text) return value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+absl::string_view ToString(Lane lane) { return NameOf(kLaneNames, lane); }
+std::optional<Lane> ParseLane(absl::string_view text) { return ValueOf(kLaneNames, text); }
+
+absl::string_view ToString(Channel channel) { return NameOf(kChannelNames, channel); }
+std::optional<Channel> ParseChannel(absl::string_view text) { return ValueOf(kChannelNames, text); }
+
+absl::string_view ToString(State state) { return NameOf(kStateNames, state); }
+std::optional<State> ParseState(absl::string_view text) { return ValueOf(kStateNames, text); }
+
+int DefaultPrefetch(Lane lane) {
+  switch (lane) {
+    case Lane::kPayment:
+    case Lane::kFanout:
+      return 1;
+    case Lane::kOtp:
+    case Lane::kSocial:
+      return 10;
+    case Lane::kMarketing:
+      return 50;
+  }
+  return 1;
+}
+
+absl::Duration DefaultIdleBound(Lane lane) {
+  // Above the longest wait in a retry queue (20 s), so that what only waits there is left alone.
+  switch (lane) {
+    case Lane::kPayment:
+    case Lane::kOtp:
+    case Lane::kFanout:
+      return absl::Seconds(30);
+    case Lane::kSocial:
+      return absl::Seconds(45);
+    case Lane::kMarketing:
+      return absl::Seconds(60);
+  }
+  return absl::Seconds(60);
+}
+
+bool IsTerminal(State state) {
+  return state != State::kAccepted && state != State::kQueued && state != State::kScheduled && state != State::kHeld;
+}
+
+}  // namespace carillon

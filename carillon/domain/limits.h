@@ -1,0 +1,57 @@
+// Every limit on what callers may send, and every bound on what a process
+// holds, with its unit and reason. What a site may change is in runtime/config.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace carillon::limits {
+
+// --- Fields. Bytes of UTF-8; control characters are refused.
+inline constexpr size_t kMaxIdBytes = 255;        // user_id, actor_id, object_id, idempotency_key.
+inline constexpr size_t kMaxTypeNameBytes = 100;  // Also routing keys; AMQP allows 255.
+inline constexpr size_t kMaxAppNameBytes = 100;
+inline constexpr size_t kMaxDataBytes = 16 * 1024;  // data as JSON: feeds and envelopes stay small.
+inline constexpr int kMaxDataDepth = 16;            // Recursion in every reader of data.
+inline constexpr size_t kMaxTemplateFieldBytes = 500;
+inline constexpr size_t kMaxTemplateBodyBytes = 2000;
+inline constexpr size_t kMaxRenderedFieldBytes = 4 * 1024;  // After rendering; longer is cut.
+inline constexpr absl::Duration kMinTtl = absl::Seconds(1);
+inline constexpr absl::Duration kMaxTtl = absl::Hours(24 * 365);
+
+// --- Requests.
+inline constexpr int kMaxBatchSize = 1000;  // Requests in a batch; types in one apply.
+inline constexpr int kMaxMarkReadIds = 1000;
+inline constexpr int kDefaultPageSize = 50;
+inline constexpr int kMaxPageSize = 500;
+// A batch of the largest requests must fit; gRPC's own default is 4 MiB.
+inline constexpr int kMaxReceiveMessageBytes = 32 * 1024 * 1024;
+inline constexpr int kMaxMetadataBytes = 16 * 1024;
+// gRPC carries a status in trailers, which peers cap at 8 KiB.
+inline constexpr size_t kMaxStatusMessageBytes = 1024;
+inline constexpr size_t kMaxReportedViolations = 20;
+// Work that no caller put a deadline on.
+inline constexpr absl::Duration kDefaultDeadline = absl::Seconds(15);
+inline constexpr absl::Duration kIdempotencyWindow = absl::Hours(24);
+
+// --- The door.
+inline constexpr size_t kWriterQueueItems = 16 * 1024;  // Notifications that wait for a commit, per lane.
+inline constexpr size_t kWriterBatchItems = 256;        // Per transaction; a larger batch request goes alone.
+inline constexpr size_t kExecutorQueue = 4096;          // Reads that wait for a thread.
+inline constexpr size_t kCredentialCacheEntries = 10'000;
+
+// --- Streams.
+inline constexpr size_t kStreamBufferEvents = 1000;    // Per stream; more: resume_required.
+inline constexpr int kBacklogPage = 500;               // Items in one backlog read.
+inline constexpr size_t kMaxStreams = 50'000;          // Per server.
+inline constexpr size_t kMaxStreamsPerRecipient = 20;  // A client in a reconnect loop.
+
+// --- Messages.
+inline constexpr int kMaxRetries = 3;                  // 5 s, 10 s, 20 s, then the dead-letter queue.
+inline constexpr int kDeliveryLimit = 10;              // Deliveries that end in a dead consumer.
+inline constexpr int64_t kQueueMaxLength = 2'000'000;  // Then the broker refuses and the outbox keeps.
+inline constexpr size_t kMaxErrorBytes = 1000;         // Of an error that is stored or sent on.
+
+}  // namespace carillon::limits

@@ -1,0 +1,43 @@
+// Types and apps. Thread-safe.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "carillon/domain/notification.h"
+
+namespace carillon {
+
+class CatalogStore {
+ public:
+  virtual ~CatalogStore() = default;
+  // Moves on with every change of any type.
+  virtual absl::StatusOr<int64_t> Version() = 0;
+  // All types of all apps, by app and name.
+  virtual absl::StatusOr<std::vector<NotificationType>> LoadTypes() = 0;
+  // Adds or replaces, all or none.
+  virtual absl::Status Apply(absl::Span<const NotificationType> types) = 0;
+};
+
+// An app with what is needed to check its callers.
+struct AppCredentials {
+  App app;
+  // SHA-256 of its two newest secrets, 32 bytes each.
+  std::vector<std::string> secret_hashes;
+};
+
+class AppStore {
+ public:
+  virtual ~AppStore() = default;
+  // NOT_FOUND if no app has the key.
+  virtual absl::StatusOr<AppCredentials> Find(const std::string& app_key) = 0;
+  // ALREADY_EXISTS if the name is taken. Returns the app with its id.
+  virtual absl::StatusOr<App> Create(const App& app, const std::string& secret_hash) = 0;
+  // Adds a secret and removes all but the two newest. NOT_FOUND without the app.
+  virtual absl::Status AddSecret(const std::string& app_key, const std::string& secret_hash) = 0;
+};
+
+}  // namespace carillon

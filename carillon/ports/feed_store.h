@@ -1,0 +1,83 @@
+// Feeds: items, counters, read markers. Thread-safe.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "carillon/domain/notification.h"
+
+namespace carillon {
+
+// One notification's end in the feed, or without it.
+struct FeedDelivery {
+  FeedKey key;
+  int retention_days = 7;
+  // kDelivered writes the item; kExpired and kSuppressed only end the notification.
+  State state = State::kDelivered;
+  std::string detail;
+  FeedItem item;  // item.id is the notification's; seq is given out by the store.
+};
+
+struct DeliveryOutcome {
+  // False: it had ended before, or is not in the store. Nothing was changed.
+  bool applied = false;
+  // The item's number; 0 if none was written.
+  int64_t seq = 0;
+};
+
+// Where a stream stands.
+struct BacklogRequest {
+  FeedKey key;
+  int64_t after_seq = 0;
+};
+
+struct Backlog {
+  FeedHead head;
+  // Items with after_seq < seq, by seq, at most limits::kBacklogPage.
+  std::vector<FeedItem> items;
+  // Present if a marker was set after after_seq.
+  std::optional<ReadMarker> marker;
+  // Every change up to here is in items and marker, or gone for good.
+  int64_t complete_up_to = 0;
+};
+
+struct MarkReadResult {
+  FeedHead head;
+  // Absent if nothing changed.
+  std::optional<ReadMarker> marker;
+};
+
+class FeedStore {
+ public:
+  virtual ~FeedStore() = default;
+
+  // Ends each notification that has not ended, and in the same transaction gives
+  // the delivered ones the next numbers of their feeds. Exactly once per
+  // notification, whatever is repeated. Outcomes in order; a notification that
+  // is named twice is applied once.
+  virtual absl::StatusOr<std::vector<DeliveryOutcome>> Deliver(absl::Span<const FeedDelivery> deliveries) = 0;
+
+  // Reads many streams' backlogs in one round trip, from one snapshot. In order.
+  virtual absl::StatusOr<std::vector<Backlog>> ReadBacklogs(absl::Span<const BacklogRequest> requests) = 0;
+
+  // The heads of many feeds in one round trip. In order.
+  virtual absl::StatusOr<std::vector<FeedHead>> ReadHeads(absl::Span<const FeedKey> keys) = 0;
+
+  struct ListQuery {
+    FeedKey key;
+    bool unread_only = false;
+    std::optional<int64_t> before_seq;
+    int limit = 50;
+  };
+  // Newest first.
+  virtual absl::StatusOr<std::vector<FeedItem>> List(const ListQuery& query) = 0;
+
+  // Marks everything up to a number as read, at most up to last_seq.
+  virtual absl::StatusOr<MarkReadResult> MarkReadUpTo(const FeedKey& key, int64_t up_to_seq) = 0;
+  virtual absl::StatusOr<MarkReadResult> MarkReadItems(const FeedKey& key, absl::Span<const NotificationId> ids) = 0;
+};
+
+}  // namespace carillon

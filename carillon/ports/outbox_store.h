@@ -1,0 +1,68 @@
+// The outbox as a relay loop sees it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "carillon/domain/ids.h"
+#include "carillon/domain/lane.h"
+
+namespace carillon {
+
+struct OutboxRow {
+  Uuid message_id;
+  AppId app;
+  int attempts = 0;
+  std::string exchange;
+  std::string routing_key;
+  std::string type;
+  std::string traceparent;
+  std::string payload;
+};
+
+// One lane's rows. Owner thread only. Between Take and Settle it holds a
+// transaction that locks the rows taken; if the process dies they are free again.
+class OutboxReader {
+ public:
+  virtual ~OutboxReader() = default;
+
+  // The oldest ready rows that no other relay holds. Must be settled if not empty.
+  virtual absl::StatusOr<std::vector<OutboxRow>> Take(int limit) = 0;
+
+  struct Failure {
+    size_t index = 0;  // In what Take returned.
+    std::string error;
+    absl::Duration delay;  // Until it is tried again.
+  };
+  // Deletes the rows at `published`, puts off those of `failures`, and lets the
+  // rest go as they were.
+  virtual absl::Status Settle(absl::Span<const size_t> published, absl::Span<const Failure> failures) = 0;
+
+  // Makes deferred rows ready whose time has come. Returns how many.
+  virtual absl::StatusOr<int> ReleaseDue(int limit) = 0;
+
+  // Waits for a wake-up of this lane, or the time.
+  virtual absl::Status WaitForRows(absl::Duration time) = 0;
+};
+
+// Tells the relays that rows were written. Thread-safe, never blocks; pings of a
+// lane are sent at most every 5 ms by a thread of the implementation's own,
+// outside every writer's transaction.
+class OutboxWaker {
+ public:
+  virtual ~OutboxWaker() = default;
+  virtual void Wake(Lane lane) = 0;
+};
+
+struct OutboxStats {
+  Lane lane = Lane::kSocial;
+  int64_t rows = 0;  // An estimate above 100 000.
+  int64_t deferred = 0;
+  absl::Duration oldest_age;
+};
+
+}  // namespace carillon

@@ -1,0 +1,62 @@
+// What the relay's housekeeping and the dead-letter recorder write. Thread-safe.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "carillon/domain/notification.h"
+#include "carillon/ports/notification_store.h"
+#include "carillon/ports/outbox_store.h"
+
+namespace carillon {
+
+class DeadLetterStore {
+ public:
+  virtual ~DeadLetterStore() = default;
+  // Records each letter and ends its notification as dead if it has not ended,
+  // in one transaction. Repeating it changes nothing.
+  virtual absl::Status Record(absl::Span<const DeadLetter> letters) = 0;
+
+  struct ListQuery {
+    AppId app;          // Also letters of no app.
+    std::string queue;  // Empty: all.
+    std::optional<int64_t> older_than;
+    int limit = 50;
+  };
+  // Newest first, without payloads.
+  virtual absl::StatusOr<std::vector<DeadLetter>> List(const ListQuery& query) = 0;
+};
+
+class UpkeepStore {
+ public:
+  virtual ~UpkeepStore() = default;
+
+  // Makes the partitions of the coming days. Returns how many it made.
+  virtual absl::StatusOr<int> EnsureSlices(absl::Time from, absl::Time until) = 0;
+  // Takes one step at dropping a partition past its retention: corrects unread
+  // and floor_seq of up to `recipients` feeds, or drops it when nothing is left.
+  // False if there was nothing to do.
+  virtual absl::StatusOr<bool> RetireStep(absl::Time now, int recipients) = 0;
+  // Deletes up to `limit` idempotency keys past their time. Returns how many.
+  virtual absl::StatusOr<int> ExpireKeys(absl::Time now, int limit) = 0;
+
+  // Reads the notifications that became older than their lane's bound since the
+  // last call and remembers those that have not ended. Returns how many it read.
+  virtual absl::StatusOr<int> SweepStep(absl::Time accepted_before, int limit) = 0;
+  // Remembered ones of a lane that are due, have not ended, are not in the outbox
+  // and were not touched since `idle_since`. Forgets those that have ended and
+  // looks at the others again after `again`.
+  virtual absl::StatusOr<std::vector<Notification>> DueStragglers(Lane lane, absl::Time idle_since,
+                                                                  absl::Duration again, int limit) = 0;
+  // Writes outbox rows, with the same ids, for those that still have not ended and
+  // have none, and notes it in their history. Returns how many it wrote.
+  virtual absl::StatusOr<int> Reenqueue(absl::Span<const NewNotification> idle) = 0;
+
+  virtual absl::StatusOr<std::vector<OutboxStats>> Outbox() = 0;
+};
+
+}  // namespace carillon

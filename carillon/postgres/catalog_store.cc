@@ -1,0 +1,176 @@
+#include "carillon/postgres/catalog_store.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "carillon/domain/errors.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/postgres/arrays.h"
+
+namespace carillon {
+namespace {
+
+using Json = nlohmann::json;
+
+// The fields of a template by their names in the database.
+constexpr std::pair<const char*, std::string InAppTemplate::*> kTemplateFields[] = {
+    {"title", &InAppTemplate::title},           {"body", &InAppTemplate::body},
+    {"actor_name", &InAppTemplate::actor_name}, {"actor_picture_url", &InAppTemplate::actor_picture_url},
+    {"image_url", &InAppTemplate::image_url},   {"action_link", &InAppTemplate::action_link},
+    {"badge", &InAppTemplate::badge},
+};
+
+std::string TemplateToJson(const InAppTemplate& in_app) {
+  Json json = Json::object();
+  for (const auto& [name, field] : kTemplateFields) {
+    if (!(in_app.*field).empty()) json[name] = in_app.*field;
+  }
+  return json.dump();
+}
+
+InAppTemplate TemplateFromJson(absl::string_view text) {
+  const Json json = Json::parse(text);
+  InAppTemplate in_app;
+  for (const auto& [name, field] : kTemplateFields) in_app.*field = json.value(name, std::string());
+  return in_app;
+}
+
+constexpr PgStatement kVersion = {"catalogue_version", "SELECT version FROM catalogue_version"};
+
+constexpr PgStatement kLoadTypes = {"load_types", R"sql(
+  SELECT app_id, name, lane, exchange, routing_key, channels, retention_days, critical, in_app,
+         (extract(epoch FROM ttl) * 1e6)::bigint AS ttl_us
+  FROM types ORDER BY app_id, name
+)sql"};
+
+constexpr PgStatement kApplyType = {"apply_type", R"sql(
+  INSERT INTO types (app_id, name, lane, exchange, routing_key, channels, retention_days, critical, ttl, in_app)
+  VALUES ($1, $2, $3, $4, $5, $6::text[], $7, $8, $9::bigint * interval '1 microsecond', $10::jsonb)
+  ON CONFLICT (app_id, name) DO UPDATE SET
+    lane = EXCLUDED.lane, exchange = EXCLUDED.exchange, routing_key = EXCLUDED.routing_key, channels = EXCLUDED.channels,
+    retention_days = EXCLUDED.retention_days, critical = EXCLUDED.critical, ttl = EXCLUDED.ttl, in_app = EXCLUDED.in_app,
+    updated_at = now()
+)sql"};
+
+NotificationType ToType(const pqxx::row& row) {
+  NotificationType type;
+  type.app = AppId(row["app_id"].as<int64_t>());
+  type.name = OwnedText(row["name"]);
+  type.lane = ParseLane(Text(row["lane"])).value_or(Lane::kSocial);
+  type.exchange = OwnedText(row["exchange"]);
+  type.routing_key = OwnedText(row["routing_key"]);
+  type.channels = ParseChannels(row["channels"]);
+  type.retention_days = row["retention_days"].as<int>();
+  type.critical = row["critical"].as<bool>();
+  if (!row["ttl_us"].is_null()) type.ttl = absl::Microseconds(row["ttl_us"].as<int64_t>());
+  type.in_app = TemplateFromJson(Text(row["in_app"]));
+  return type;
+}
+
+constexpr PgStatement kFindApp = {"find_app", R"sql(
+  SELECT a.app_id, a.name, a.app_key, a.scopes, (extract(epoch FROM a.created_at) * 1e6)::bigint AS created_us, s.secret_hash
+  FROM apps a
+  LEFT JOIN LATERAL (SELECT secret_hash FROM app_secrets s WHERE s.app_id = a.app_id ORDER BY secret_id DESC LIMIT 2) AS s ON true
+  WHERE a.app_key = $1
+)sql"};
+
+std::vector<std::string> ParseScopes(const pqxx::field& field) {
+  absl::string_view text = Text(field);
+  absl::ConsumePrefix(&text, "{");
+  absl::ConsumeSuffix(&text, "}");
+  return absl::StrSplit(text, ',', absl::SkipEmpty());
+}
+
+App ToApp(const pqxx::row& row) {
+  return {.id = AppId(row["app_id"].as<int64_t>()),
+          .name = OwnedText(row["name"]),
+          .key = OwnedText(row["app_key"]),
+          .scopes = ParseScopes(row["scopes"]),
+          .create_time = TimeOf(row["created_us"])};
+}
+
+}  // namespace
+
+absl::StatusOr<int64_t> PostgresCatalogStore::Version() {
+  int64_t version = 0;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    version = session.Execute(transaction, kVersion)[0][0].as<int64_t>();
+  }));
+  return version;
+}
+
+absl::StatusOr<std::vector<NotificationType>> PostgresCatalogStore::LoadTypes() {
+  std::vector<NotificationType> types;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    types.clear();
+    for (const auto& row : session.Execute(transaction, kLoadTypes)) types.push_back(ToType(row));
+  }));
+  return types;
+}
+
+absl::Status PostgresCatalogStore::Apply(absl::Span<const NotificationType> types) {
+  return pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
+    for (const NotificationType& type : types) {
+      const std::string ttl =
+          type.ttl.has_value() ? std::to_string(absl::ToInt64Microseconds(*type.ttl)) : std::string();
+      session.Execute(transaction, kApplyType, type.app.value(), type.name, std::string(ToString(type.lane)),
+                      type.exchange, type.routing_key, ChannelsLiteral(type.channels), type.retention_days,
+                      type.critical, ttl.empty() ? nullptr : ttl.c_str(), TemplateToJson(type.in_app));
+    }
+    transaction.exec("UPDATE catalogue_version SET version = version + 1");
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<AppCredentials> PostgresAppStore::Find(const std::string& app_key) {
+  AppCredentials found;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    found = {};
+    for (const auto& row : session.Execute(transaction, kFindApp, app_key)) {
+      found.app = ToApp(row);
+      if (!row["secret_hash"].is_null()) found.secret_hashes.push_back(BytesOf(row["secret_hash"]));
+    }
+  }));
+  if (found.app.key.empty()) return error::NotFound("app", app_key);
+  return found;
+}
+
+absl::StatusOr<App> PostgresAppStore::Create(const App& app, const std::string& secret_hash) {
+  PgArray scopes, hash;
+  for (const std::string& scope : app.scopes) scopes.Add(scope);
+  hash.AddBytes(secret_hash);
+  App created;
+  const absl::Status status = pool_->RunTransaction([&](PgSession&, pqxx::work& transaction) {
+    const pqxx::result rows = transaction.exec_params(
+        "INSERT INTO apps (name, app_key, scopes) VALUES ($1, $2, $3::text[]) "
+        "RETURNING app_id, name, app_key, scopes, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us",
+        app.name, app.key, scopes.str());
+    created = ToApp(rows[0]);
+    transaction.exec_params("INSERT INTO app_secrets (app_id, secret_hash) VALUES ($1, ($2::bytea[])[1])",
+                            created.id.value(), hash.str());
+    return absl::OkStatus();
+  });
+  if (absl::IsAlreadyExists(status)) return error::AlreadyExists("app", app.name);
+  RETURN_IF_ERROR(status);
+  return created;
+}
+
+absl::Status PostgresAppStore::AddSecret(const std::string& app_key, const std::string& secret_hash) {
+  PgArray hash;
+  hash.AddBytes(secret_hash);
+  return pool_->RunTransaction([&](PgSession&, pqxx::work& transaction) -> absl::Status {
+    const pqxx::result app = transaction.exec_params("SELECT app_id FROM apps WHERE app_key = $1 FOR UPDATE", app_key);
+    if (app.empty()) return error::NotFound("app", app_key);
+    const int64_t id = app[0][0].as<int64_t>();
+    transaction.exec_params("INSERT INTO app_secrets (app_id, secret_hash) VALUES ($1, ($2::bytea[])[1])", id,
+                            hash.str());
+    transaction.exec_params(
+        "DELETE FROM app_secrets WHERE app_id = $1 AND secret_id NOT IN "
+        "(SELECT secret_id FROM app_secrets WHERE app_id = $1 ORDER BY secret_id DESC LIMIT 2)",
+        id);
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace carillon

@@ -1,0 +1,335 @@
+#include "carillon/postgres/feed_store.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/limits.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/postgres/arrays.h"
+
+namespace carillon {
+namespace {
+
+// Ends the notifications that have not ended; only those get a number and an
+// item, so a repeated delivery changes nothing. The heads come last and in the
+// order of recipients: they are locked for as short as can be, and never in a
+// circle. $19 and $20 bound the ids, which prunes the slices that hold none.
+constexpr PgStatement kDeliver = {"deliver", R"sql(
+  WITH input AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],
+                         $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
+                         $17::json[], $18::bigint[])
+      WITH ORDINALITY AS rows (notification_id, app_id, recipient_id, retention_days, state, detail, type, title,
+                               body, actor_id, actor_name, actor_picture_url, image_url, action_link, badge, object_id,
+                               data, created_us, position)
+  ), ended AS (
+    UPDATE notifications n
+    SET state = input.state, detail = input.detail, finished_at = clock_timestamp()
+    FROM input
+    WHERE n.notification_id = input.notification_id AND n.retention_days = input.retention_days
+      AND n.app_id = input.app_id AND n.recipient_id = input.recipient_id
+      AND n.notification_id BETWEEN $19::uuid AND $20::uuid
+      AND n.finished_at IS NULL
+    RETURNING input.position
+  ), shown AS MATERIALIZED (
+    SELECT input.*, row_number() OVER (PARTITION BY app_id, recipient_id ORDER BY notification_id) AS rank,
+           count(*) OVER (PARTITION BY app_id, recipient_id) AS added
+    FROM input JOIN ended USING (position) WHERE input.state = 'delivered'
+  ), heads AS (
+    INSERT INTO feed_heads AS head (app_id, recipient_id, last_seq, unread)
+    SELECT app_id, recipient_id, added, added FROM shown WHERE rank = 1 ORDER BY app_id, recipient_id
+    ON CONFLICT (app_id, recipient_id) DO UPDATE
+    SET last_seq = head.last_seq + EXCLUDED.last_seq, unread = head.unread + EXCLUDED.unread
+    RETURNING app_id, recipient_id, last_seq
+  ), items AS (
+    INSERT INTO feed_items (notification_id, app_id, seq, created_at, retention_days, recipient_id, type, title, body, actor_id,
+                            actor_name, actor_picture_url, image_url, action_link, badge, object_id, data)
+    SELECT notification_id, app_id, last_seq - added + rank, to_timestamp(created_us / 1e6::float8), retention_days, recipient_id,
+           type, title, body, actor_id, actor_name, actor_picture_url, image_url, action_link, badge, object_id, data
+    FROM shown JOIN heads USING (app_id, recipient_id)
+    RETURNING notification_id, seq
+  )
+  SELECT ended.position, coalesce(items.seq, 0) AS seq
+  FROM ended JOIN input USING (position) LEFT JOIN items USING (notification_id)
+)sql"};
+
+constexpr const char* kItemColumns = R"sql(
+  f.notification_id, f.seq, f.type, f.title, f.body, f.actor_id, f.actor_name, f.actor_picture_url, f.image_url, f.action_link,
+  f.badge, f.object_id, f.data, (extract(epoch FROM f.created_at) * 1e6)::bigint AS created_us,
+  (f.read_seq IS NOT NULL OR f.seq <= h.last_read_seq) AS read
+)sql";
+
+constexpr PgStatement kReadHeads = {"read_heads", R"sql(
+  SELECT asked.position, h.last_seq, h.floor_seq, h.unread, h.last_read_seq, h.marker_seq
+  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (app_id, recipient_id, position)
+  JOIN feed_heads h USING (app_id, recipient_id)
+)sql"};
+
+constexpr PgStatement kReadMarked = {"read_marked", R"sql(
+  SELECT asked.position, f.notification_id
+  FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS asked (app_id, recipient_id, after_seq, position),
+  LATERAL (SELECT notification_id FROM feed_items f
+           WHERE f.app_id = asked.app_id AND f.recipient_id = asked.recipient_id AND f.read_seq > asked.after_seq
+           ORDER BY f.read_seq DESC LIMIT 1000) AS f
+)sql"};
+
+constexpr PgStatement kLockHead = {"lock_head", R"sql(
+  SELECT last_seq, floor_seq, unread, last_read_seq, marker_seq FROM feed_heads
+  WHERE app_id = $1 AND recipient_id = $2 FOR UPDATE
+)sql"};
+
+constexpr PgStatement kCountUnreadAbove = {"count_unread_above", R"sql(
+  SELECT count(*) FROM feed_items WHERE app_id = $1 AND recipient_id = $2 AND seq > $3 AND read_seq IS NULL
+)sql"};
+
+constexpr PgStatement kMarkItems = {"mark_items", R"sql(
+  UPDATE feed_items SET read_seq = $4
+  WHERE notification_id = ANY ($3::uuid[]) AND app_id = $1 AND recipient_id = $2 AND seq > $5 AND read_seq IS NULL
+  RETURNING notification_id
+)sql"};
+
+constexpr PgStatement kUpdateHead = {"update_head", R"sql(
+  UPDATE feed_heads SET last_seq = $3, marker_seq = $3, unread = $4, last_read_seq = $5
+  WHERE app_id = $1 AND recipient_id = $2
+)sql"};
+
+// The parameters of kDeliver, column by column.
+class DeliverColumns {
+ public:
+  void Add(const FeedDelivery& delivery) {
+    const FeedItem& item = delivery.item;
+    ids_.Add(item.id);
+    apps_.Add(delivery.key.app.value());
+    recipients_.Add(delivery.key.recipient.value());
+    retentions_.Add(delivery.retention_days);
+    states_.Add(ToString(delivery.state));
+    details_.AddOrNull(delivery.detail);
+    types_.Add(item.type);
+    titles_.Add(item.title);
+    bodies_.AddOrNull(item.body);
+    actors_.AddOrNull(item.actor_id);
+    actor_names_.AddOrNull(item.actor_name);
+    actor_pictures_.AddOrNull(item.actor_picture_url);
+    images_.AddOrNull(item.image_url);
+    links_.AddOrNull(item.action_link);
+    badges_.AddOrNull(item.badge);
+    objects_.AddOrNull(item.object_id);
+    data_.AddOrNull(item.data_json);
+    created_.Add(item.create_time);
+    lowest_ = std::min(lowest_, item.id);
+    highest_ = std::max(highest_, item.id);
+  }
+
+  pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
+    return session.Execute(transaction, kDeliver, ids_.str(), apps_.str(), recipients_.str(), retentions_.str(),
+                           states_.str(), details_.str(), types_.str(), titles_.str(), bodies_.str(), actors_.str(),
+                           actor_names_.str(), actor_pictures_.str(), images_.str(), links_.str(), badges_.str(),
+                           objects_.str(), data_.str(), created_.str(), lowest_.ToString(), highest_.ToString());
+  }
+
+ private:
+  PgArray ids_, apps_, recipients_, retentions_, states_, details_, types_, titles_, bodies_, actors_, actor_names_,
+      actor_pictures_, images_, links_, badges_, objects_, data_, created_;
+  Uuid lowest_ = *Uuid::FromBytes(std::string(16, '\xff'));
+  Uuid highest_;
+};
+
+FeedItem ToItem(const pqxx::row& row) {
+  FeedItem item;
+  item.id = UuidOf(row["notification_id"]);
+  item.seq = row["seq"].as<int64_t>();
+  item.type = OwnedText(row["type"]);
+  item.title = OwnedText(row["title"]);
+  item.body = OwnedText(row["body"]);
+  item.actor_id = OwnedText(row["actor_id"]);
+  item.actor_name = OwnedText(row["actor_name"]);
+  item.actor_picture_url = OwnedText(row["actor_picture_url"]);
+  item.image_url = OwnedText(row["image_url"]);
+  item.action_link = OwnedText(row["action_link"]);
+  item.badge = OwnedText(row["badge"]);
+  item.object_id = OwnedText(row["object_id"]);
+  item.data_json = OwnedText(row["data"]);
+  item.create_time = TimeOf(row["created_us"]);
+  item.read = row["read"].as<bool>();
+  return item;
+}
+
+FeedHead ToHead(const pqxx::row& row) {
+  return {.last_seq = row["last_seq"].as<int64_t>(),
+          .floor_seq = row["floor_seq"].as<int64_t>(),
+          .unread = row["unread"].as<int64_t>(),
+          .last_read_seq = row["last_read_seq"].as<int64_t>(),
+          .marker_seq = row["marker_seq"].as<int64_t>()};
+}
+
+// Items and heads of one snapshot: one row per item, or one without an item.
+void ReadItems(PgSession& session, pqxx::transaction_base& transaction, absl::Span<const BacklogRequest> requests,
+               std::vector<Backlog>& backlogs) {
+  static const std::string sql = absl::StrCat(
+      "SELECT asked.position, h.last_seq, h.floor_seq, h.unread, h.last_read_seq, h.marker_seq, f.*"
+      " FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS asked (app_id, recipient_id, after_seq, "
+      "position)"
+      " JOIN feed_heads h USING (app_id, recipient_id)"
+      " LEFT JOIN LATERAL (SELECT ",
+      kItemColumns,
+      " FROM feed_items f WHERE f.app_id = asked.app_id"
+      "   AND f.recipient_id = asked.recipient_id AND f.seq > asked.after_seq ORDER BY f.seq LIMIT $4) AS f ON true"
+      " ORDER BY asked.position, f.seq");
+  static const PgStatement kReadItems = {"read_items", sql.c_str()};
+  PgArray apps, recipients, after;
+  for (const BacklogRequest& request : requests) {
+    apps.Add(request.key.app.value());
+    recipients.Add(request.key.recipient.value());
+    after.Add(request.after_seq);
+  }
+  for (const auto& row :
+       session.Execute(transaction, kReadItems, apps.str(), recipients.str(), after.str(), limits::kBacklogPage)) {
+    Backlog& backlog = backlogs[row["position"].as<size_t>() - 1];
+    backlog.head = ToHead(row);
+    if (!row["notification_id"].is_null()) backlog.items.push_back(ToItem(row));
+  }
+  for (Backlog& backlog : backlogs) {
+    const bool full = backlog.items.size() == static_cast<size_t>(limits::kBacklogPage);
+    backlog.complete_up_to = full ? backlog.items.back().seq : backlog.head.last_seq;
+  }
+}
+
+// Adds the markers that lie within what was read, with the items they name.
+void ReadMarkers(PgSession& session, pqxx::transaction_base& transaction, absl::Span<const BacklogRequest> requests,
+                 std::vector<Backlog>& backlogs) {
+  PgArray apps, recipients, after;
+  std::vector<size_t> marked;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    Backlog& backlog = backlogs[i];
+    if (backlog.head.marker_seq <= requests[i].after_seq || backlog.head.marker_seq > backlog.complete_up_to) continue;
+    backlog.marker = ReadMarker{.seq = backlog.head.marker_seq,
+                                .up_to_seq = backlog.head.last_read_seq,
+                                .ids = {},
+                                .unread = backlog.head.unread};
+    apps.Add(requests[i].key.app.value());
+    recipients.Add(requests[i].key.recipient.value());
+    after.Add(requests[i].after_seq);
+    marked.push_back(i);
+  }
+  if (marked.empty()) return;
+  for (const auto& row : session.Execute(transaction, kReadMarked, apps.str(), recipients.str(), after.str())) {
+    backlogs[marked[row["position"].as<size_t>() - 1]].marker->ids.push_back(UuidOf(row["notification_id"]));
+  }
+}
+
+// Sets the head to what `head` says, with a new number for the marker.
+void WriteMarker(PgSession& session, pqxx::work& transaction, const FeedKey& key, FeedHead& head) {
+  head.marker_seq = ++head.last_seq;
+  session.Execute(transaction, kUpdateHead, key.app.value(), key.recipient.value(), head.last_seq, head.unread,
+                  head.last_read_seq);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<DeliveryOutcome>> PostgresFeedStore::Deliver(absl::Span<const FeedDelivery> deliveries) {
+  DeliverColumns columns;
+  for (const FeedDelivery& delivery : deliveries) columns.Add(delivery);
+  std::vector<DeliveryOutcome> outcomes;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    outcomes.assign(deliveries.size(), {});
+    for (const auto& row : columns.Execute(session, transaction)) {
+      outcomes[row[0].as<size_t>() - 1] = {.applied = true, .seq = row[1].as<int64_t>()};
+    }
+  }));
+  return outcomes;
+}
+
+absl::StatusOr<std::vector<Backlog>> PostgresFeedStore::ReadBacklogs(absl::Span<const BacklogRequest> requests) {
+  std::vector<Backlog> backlogs;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    backlogs.assign(requests.size(), {});
+    ReadItems(session, transaction, requests, backlogs);
+    ReadMarkers(session, transaction, requests, backlogs);
+  }));
+  return backlogs;
+}
+
+absl::StatusOr<std::vector<FeedHead>> PostgresFeedStore::ReadHeads(absl::Span<const FeedKey> keys) {
+  PgArray apps, recipients;
+  for (const FeedKey& key : keys) {
+    apps.Add(key.app.value());
+    recipients.Add(key.recipient.value());
+  }
+  std::vector<FeedHead> heads(keys.size());
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    for (const auto& row : session.Execute(transaction, kReadHeads, apps.str(), recipients.str())) {
+      heads[row["position"].as<size_t>() - 1] = ToHead(row);
+    }
+  }));
+  return heads;
+}
+
+absl::StatusOr<std::vector<FeedItem>> PostgresFeedStore::List(const ListQuery& query) {
+  static const std::string base = absl::StrCat(
+      "SELECT ", kItemColumns,
+      " FROM feed_heads h JOIN feed_items f USING (app_id, recipient_id)"
+      " WHERE h.app_id = $1 AND h.recipient_id = $2 AND f.app_id = $1 AND f.recipient_id = $2 AND f.seq < $3");
+  static const std::string order = " ORDER BY f.seq DESC LIMIT $4";
+  static const std::string all_sql = base + order;
+  static const std::string unread_sql = base + " AND f.seq > h.last_read_seq AND f.read_seq IS NULL" + order;
+  static const PgStatement kListFeed = {"list_feed", all_sql.c_str()};
+  static const PgStatement kListUnread = {"list_unread", unread_sql.c_str()};
+
+  std::vector<FeedItem> items;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    const int64_t before = query.before_seq.value_or(std::numeric_limits<int64_t>::max());
+    for (const auto& row : session.Execute(transaction, query.unread_only ? kListUnread : kListFeed,
+                                           query.key.app.value(), query.key.recipient.value(), before, query.limit)) {
+      items.push_back(ToItem(row));
+    }
+  }));
+  return items;
+}
+
+absl::StatusOr<MarkReadResult> PostgresFeedStore::MarkReadUpTo(const FeedKey& key, int64_t up_to_seq) {
+  MarkReadResult result;
+  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
+    result = {};
+    const pqxx::result locked = session.Execute(transaction, kLockHead, key.app.value(), key.recipient.value());
+    if (locked.empty()) return absl::OkStatus();
+    result.head = ToHead(locked[0]);
+    const int64_t target = std::min(up_to_seq, result.head.last_seq);
+    if (target <= result.head.last_read_seq) return absl::OkStatus();
+    // Counted behind the lock, by a statement of its own: it sees all that was numbered before.
+    result.head.unread =
+        session.Execute(transaction, kCountUnreadAbove, key.app.value(), key.recipient.value(), target)[0][0]
+            .as<int64_t>();
+    result.head.last_read_seq = target;
+    WriteMarker(session, transaction, key, result.head);
+    result.marker =
+        ReadMarker{.seq = result.head.marker_seq, .up_to_seq = target, .ids = {}, .unread = result.head.unread};
+    return absl::OkStatus();
+  }));
+  return result;
+}
+
+absl::StatusOr<MarkReadResult> PostgresFeedStore::MarkReadItems(const FeedKey& key,
+                                                                absl::Span<const NotificationId> ids) {
+  PgArray wanted;
+  for (const NotificationId& id : ids) wanted.Add(id);
+  MarkReadResult result;
+  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
+    result = {};
+    const pqxx::result locked = session.Execute(transaction, kLockHead, key.app.value(), key.recipient.value());
+    if (locked.empty()) return absl::OkStatus();
+    result.head = ToHead(locked[0]);
+    const pqxx::result marked = session.Execute(transaction, kMarkItems, key.app.value(), key.recipient.value(),
+                                                wanted.str(), result.head.last_seq + 1, result.head.last_read_seq);
+    if (marked.empty()) return absl::OkStatus();
+    result.head.unread -= static_cast<int64_t>(marked.size());
+    WriteMarker(session, transaction, key, result.head);
+    result.marker = ReadMarker{
+        .seq = result.head.marker_seq, .up_to_seq = result.head.last_read_seq, .ids = {}, .unread = result.head.unread};
+    for (const auto& row : marked) result.marker->ids.push_back(UuidOf(row[0]));
+    return absl::OkStatus();
+  }));
+  return result;
+}
+
+}  // namespace carillon

@@ -1,0 +1,284 @@
+#include "carillon/postgres/notification_store.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/errors.h"
+#include "carillon/domain/limits.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/postgres/arrays.h"
+
+namespace carillon {
+namespace {
+
+// Keys first, in sorted order, so that two batches never wait for each other in
+// a circle; then the notifications and outbox rows of those whose key is new.
+// Returns the positions of the others.
+constexpr PgStatement kAccept = {"accept", R"sql(
+  WITH input AS MATERIALIZED (
+    SELECT position, notification_id, app_id, to_timestamp(created_us / 1e6::float8) AS created_at,
+           to_timestamp(expires_us / 1e6::float8) AS expires_at, retention_days, lane, type, recipient_id, actor_id,
+           object_id, idempotency_key, payload_hash, channels::text[], data, exchange, routing_key, traceparent, payload
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::text[], $7::text[], $8::text[],
+                $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[], $14::json[], $15::text[], $16::text[],
+                $17::text[], $18::bytea[])
+         WITH ORDINALITY AS rows (notification_id, app_id, created_us, expires_us, retention_days, lane, type, recipient_id,
+                actor_id, object_id, idempotency_key, payload_hash, channels, data, exchange, routing_key, traceparent,
+                payload, position)
+  ), keys AS (
+    INSERT INTO idempotency_keys (app_id, idempotency_key, notification_id, payload_hash, created_at, expires_at)
+    SELECT app_id, idempotency_key, notification_id, payload_hash, created_at, created_at + interval '24 hours'
+    FROM input WHERE idempotency_key IS NOT NULL
+    ORDER BY app_id, idempotency_key
+    ON CONFLICT DO NOTHING
+    RETURNING notification_id
+  ), accepted AS MATERIALIZED (
+    SELECT * FROM input
+    WHERE idempotency_key IS NULL OR notification_id IN (SELECT notification_id FROM keys)
+  ), stored AS (
+    INSERT INTO notifications (notification_id, app_id, created_at, expires_at, retention_days, lane, type, recipient_id,
+                               actor_id, object_id, idempotency_key, channels, data)
+    SELECT notification_id, app_id, created_at, expires_at, retention_days, lane, type, recipient_id,
+           actor_id, object_id, idempotency_key, channels, data
+    FROM accepted
+  ), queued AS (
+    INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload)
+    SELECT notification_id, app_id, lane, exchange, routing_key, type, traceparent, payload FROM accepted
+  )
+  SELECT position FROM input
+  WHERE idempotency_key IS NOT NULL AND notification_id NOT IN (SELECT notification_id FROM keys)
+)sql"};
+
+constexpr PgStatement kReadKeys = {"read_keys", R"sql(
+  SELECT asked.position, stored.notification_id, stored.payload_hash,
+         (extract(epoch FROM stored.created_at) * 1e6)::bigint AS created_us
+  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (app_id, idempotency_key, position)
+  JOIN idempotency_keys stored USING (app_id, idempotency_key)
+  WHERE stored.expires_at > now()
+)sql"};
+
+constexpr PgStatement kForgetExpiredKeys = {"forget_expired_keys", R"sql(
+  DELETE FROM idempotency_keys stored
+  USING unnest($1::bigint[], $2::text[]) AS asked (app_id, idempotency_key)
+  WHERE stored.app_id = asked.app_id AND stored.idempotency_key = asked.idempotency_key AND stored.expires_at <= now()
+)sql"};
+
+constexpr const char* kRecordColumns = R"sql(
+  n.notification_id, n.app_id, n.lane, n.type, n.recipient_id, n.actor_id, n.object_id, n.data, n.channels, n.retention_days,
+  n.idempotency_key, n.detail, n.history, n.state,
+  (extract(epoch FROM n.created_at) * 1e6)::bigint AS created_us,
+  (extract(epoch FROM n.expires_at) * 1e6)::bigint AS expires_us,
+  (extract(epoch FROM n.finished_at) * 1e6)::bigint AS finished_us,
+  n.state = 'accepted' AND NOT EXISTS (
+    SELECT FROM outbox o WHERE o.message_id = n.notification_id AND o.lane = n.lane) AS queued
+)sql";
+
+constexpr PgStatement kRecordAttempts = {"record_attempts", R"sql(
+  UPDATE notifications n
+  SET attempts = greatest(n.attempts, i.attempt), history = coalesce(n.history, '[]'::jsonb) || i.entry
+  FROM unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::jsonb[]) AS i (notification_id, retention_days, attempt, entry)
+  WHERE n.notification_id = i.notification_id AND n.retention_days = i.retention_days AND n.finished_at IS NULL
+)sql"};
+
+// The parameters of kAccept, column by column.
+class AcceptColumns {
+ public:
+  void Add(const NewNotification& item) {
+    const Notification& n = item.notification;
+    ids_.Add(n.id);
+    apps_.Add(n.app.value());
+    created_.Add(n.create_time);
+    n.expire_time.has_value() ? expires_.Add(*n.expire_time) : expires_.AddNull();
+    retentions_.Add(n.retention_days);
+    lanes_.Add(ToString(n.lane));
+    types_.Add(n.type);
+    recipients_.Add(n.recipient.value());
+    actors_.AddOrNull(n.actor_id);
+    objects_.AddOrNull(n.object_id);
+    keys_.AddOrNull(item.idempotency_key);
+    hashes_.AddBytesOrNull(item.payload_hash);
+    channels_.Add(ChannelsLiteral(n.channels));
+    data_.AddOrNull(n.data_json);
+    exchanges_.Add(item.exchange);
+    routing_keys_.Add(item.routing_key);
+    traceparents_.AddOrNull(item.traceparent);
+    payloads_.AddBytes(item.envelope);
+  }
+
+  pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
+    return session.Execute(transaction, kAccept, ids_.str(), apps_.str(), created_.str(), expires_.str(),
+                           retentions_.str(), lanes_.str(), types_.str(), recipients_.str(), actors_.str(),
+                           objects_.str(), keys_.str(), hashes_.str(), channels_.str(), data_.str(), exchanges_.str(),
+                           routing_keys_.str(), traceparents_.str(), payloads_.str());
+  }
+
+ private:
+  PgArray ids_, apps_, created_, expires_, retentions_, lanes_, types_, recipients_, actors_, objects_, keys_, hashes_,
+      channels_, data_, exchanges_, routing_keys_, traceparents_, payloads_;
+};
+
+// Inserts the items at `positions`. Returns the positions whose key was there.
+std::vector<size_t> Insert(PgSession& session, pqxx::transaction_base& transaction,
+                           absl::Span<const NewNotification> items, const std::vector<size_t>& positions) {
+  AcceptColumns columns;
+  for (const size_t position : positions) columns.Add(items[position]);
+  std::vector<size_t> taken;
+  for (const auto& row : columns.Execute(session, transaction)) taken.push_back(positions[row[0].as<size_t>() - 1]);
+  return taken;
+}
+
+// Answers the items whose key was there from what is stored. Returns those whose
+// key has expired; it is removed, so that they can be inserted.
+std::vector<size_t> AnswerFromStored(PgSession& session, pqxx::transaction_base& transaction,
+                                     absl::Span<const NewNotification> items, const std::vector<size_t>& taken,
+                                     std::vector<AcceptOutcome>& outcomes) {
+  PgArray apps, keys;
+  for (const size_t position : taken) {
+    apps.Add(items[position].notification.app.value());
+    keys.Add(items[position].idempotency_key);
+  }
+  std::vector<bool> answered(taken.size(), false);
+  for (const auto& row : session.Execute(transaction, kReadKeys, apps.str(), keys.str())) {
+    const size_t index = row["position"].as<size_t>() - 1;
+    const NewNotification& item = items[taken[index]];
+    AcceptOutcome& outcome = outcomes[taken[index]];
+    answered[index] = true;
+    outcome.duplicate = true;
+    outcome.id = UuidOf(row["notification_id"]);
+    outcome.create_time = TimeOf(row["created_us"]);
+    const bool same = BytesOf(row["payload_hash"]) == item.payload_hash;
+    outcome.status = same ? absl::OkStatus() : error::IdempotencyKeyReused(item.idempotency_key);
+  }
+  std::vector<size_t> expired;
+  for (size_t i = 0; i < taken.size(); ++i) {
+    if (!answered[i]) expired.push_back(taken[i]);
+  }
+  if (!expired.empty()) session.Execute(transaction, kForgetExpiredKeys, apps.str(), keys.str());
+  return expired;
+}
+
+// The whole of Accept, in whatever transaction the caller has. An expired key
+// is met at most once per item; the rounds bound a race with other writers.
+void AcceptAll(PgSession& session, pqxx::transaction_base& transaction, absl::Span<const NewNotification> items,
+               std::vector<AcceptOutcome>& outcomes) {
+  constexpr int kRounds = 3;
+  std::vector<size_t> open(items.size());
+  for (size_t i = 0; i < items.size(); ++i) {
+    open[i] = i;
+    outcomes[i] = {absl::OkStatus(), false, items[i].notification.id, items[i].notification.create_time};
+  }
+  for (int round = 0; round < kRounds; ++round) {
+    const std::vector<size_t> taken = Insert(session, transaction, items, open);
+    if (taken.empty()) return;
+    open = AnswerFromStored(session, transaction, items, taken, outcomes);
+    if (open.empty()) return;
+  }
+  for (const size_t position : open) {
+    outcomes[position].status = error::BackendUnavailable("postgresql", "an idempotency key is being replaced");
+  }
+}
+
+NotificationRecord ToRecord(const pqxx::row& row) {
+  NotificationRecord record;
+  Notification& n = record.notification;
+  n.id = UuidOf(row["notification_id"]);
+  n.app = AppId(row["app_id"].as<int64_t>());
+  n.lane = ParseLane(Text(row["lane"])).value_or(Lane::kSocial);
+  n.type = OwnedText(row["type"]);
+  n.recipient = RecipientId(OwnedText(row["recipient_id"]));
+  n.actor_id = OwnedText(row["actor_id"]);
+  n.object_id = OwnedText(row["object_id"]);
+  n.data_json = OwnedText(row["data"]);
+  n.channels = ParseChannels(row["channels"]);
+  n.retention_days = row["retention_days"].as<int>();
+  n.create_time = TimeOf(row["created_us"]);
+  if (!row["expires_us"].is_null()) n.expire_time = TimeOf(row["expires_us"]);
+  if (!row["finished_us"].is_null()) record.finish_time = TimeOf(row["finished_us"]);
+  record.detail = OwnedText(row["detail"]);
+  record.idempotency_key = OwnedText(row["idempotency_key"]);
+  record.state = ParseState(Text(row["state"])).value_or(State::kAccepted);
+  if (row["queued"].as<bool>()) record.state = State::kQueued;
+  if (row["history"].is_null()) return record;
+  for (const auto& entry : nlohmann::json::parse(Text(row["history"]))) {
+    record.history.push_back({absl::FromUnixMicros(entry.at("time_us").get<int64_t>()), entry.value("attempt", 0),
+                              entry.value("detail", std::string())});
+  }
+  return record;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<AcceptOutcome>> PostgresNotificationStore::Accept(absl::Span<const NewNotification> items,
+                                                                             bool all_or_nothing) {
+  std::vector<AcceptOutcome> outcomes(items.size());
+  if (!all_or_nothing) {
+    RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+      AcceptAll(session, transaction, items, outcomes);
+    }));
+    return outcomes;
+  }
+  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
+    AcceptAll(session, transaction, items, outcomes);
+    for (const AcceptOutcome& outcome : outcomes) RETURN_IF_ERROR(outcome.status);
+    return absl::OkStatus();
+  }));
+  return outcomes;
+}
+
+absl::StatusOr<NotificationRecord> PostgresNotificationStore::Get(AppId app, const NotificationId& id) {
+  static const std::string sql =
+      absl::StrCat("SELECT ", kRecordColumns, " FROM notifications n WHERE n.notification_id = $1 AND n.app_id = $2");
+  static const PgStatement kGet = {"get_notification", sql.c_str()};
+  NotificationRecord record;
+  bool found = false;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    const pqxx::result rows = session.Execute(transaction, kGet, id.ToString(), app.value());
+    found = !rows.empty();
+    if (found) record = ToRecord(rows[0]);
+  }));
+  if (!found) return error::NotFound("notification", id.ToString());
+  return record;
+}
+
+absl::StatusOr<std::vector<NotificationRecord>> PostgresNotificationStore::List(const ListQuery& query) {
+  // The largest id stands for "from the newest", so that one plan serves all pages.
+  static constexpr absl::string_view kNewest = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+  static const std::string base = absl::StrCat("SELECT ", kRecordColumns,
+                                               " FROM notifications n WHERE n.app_id = $1 AND n.notification_id < $2"
+                                               " AND ($3 = '' OR n.state = $3)");
+  static const std::string order = " ORDER BY n.notification_id DESC LIMIT $4";
+  static const std::string all_sql = base + order;
+  static const std::string one_sql = base + " AND n.recipient_id = $5" + order;
+  static const PgStatement kListAll = {"list_notifications", all_sql.c_str()};
+  static const PgStatement kListOne = {"list_notifications_of", one_sql.c_str()};
+
+  const std::string before = query.older_than.has_value() ? query.older_than->ToString() : std::string(kNewest);
+  const std::string state(query.state.has_value() ? ToString(*query.state) : "");
+  std::vector<NotificationRecord> records;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    const pqxx::result rows =
+        query.recipient.empty()
+            ? session.Execute(transaction, kListAll, query.app.value(), before, state, query.limit)
+            : session.Execute(transaction, kListOne, query.app.value(), before, state, query.limit, query.recipient);
+    for (const auto& row : rows) records.push_back(ToRecord(row));
+  }));
+  return records;
+}
+
+absl::Status PostgresNotificationStore::RecordAttempts(absl::Span<const FailedAttempt> attempts) {
+  PgArray ids, retentions, numbers, entries;
+  for (const FailedAttempt& attempt : attempts) {
+    ids.Add(attempt.id);
+    retentions.Add(attempt.retention_days);
+    numbers.Add(attempt.entry.attempt);
+    const nlohmann::json entry = {{"time_us", absl::ToUnixMicros(attempt.entry.time)},
+                                  {"attempt", attempt.entry.attempt},
+                                  {"detail", attempt.entry.detail}};
+    entries.Add(entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
+  return pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    session.Execute(transaction, kRecordAttempts, ids.str(), retentions.str(), numbers.str(), entries.str());
+  });
+}
+
+}  // namespace carillon

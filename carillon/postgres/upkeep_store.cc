@@ -1,0 +1,273 @@
+#include "carillon/postgres/upkeep_store.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/substitute.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/postgres/arrays.h"
+
+namespace carillon {
+namespace {
+
+constexpr int64_t kCountedOutboxRows = 100'000;
+
+// Slices past their retention, notifications with something unfinished in them
+// excepted: nothing accepted is dropped.
+constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
+  SELECT parent, slice_name FROM slices
+  WHERE ends_at <= to_timestamp($1::bigint / 1e6::float8) - make_interval(days => retention_days)
+    AND NOT (parent = 'notifications' AND EXISTS (
+      SELECT FROM stragglers s
+      WHERE s.retention_days = slices.retention_days AND s.notification_id >= uuid_floor(starts_at)
+        AND s.notification_id < uuid_floor(ends_at)))
+  ORDER BY ends_at, parent LIMIT 1
+)sql"};
+
+// The position moves past every row read; only unfinished ones are remembered.
+// SKIP LOCKED: another relay that sweeps this class does it for all.
+constexpr PgStatement kSweep = {"sweep", R"sql(
+  WITH place AS (
+    SELECT position FROM sweep_positions WHERE retention_days = $1 FOR UPDATE SKIP LOCKED
+  ), slice AS MATERIALIZED (
+    SELECT n.notification_id, n.lane, n.finished_at FROM place, LATERAL (
+      SELECT notification_id, lane, finished_at FROM notifications n
+      WHERE n.retention_days = $1 AND n.notification_id > place.position
+        AND n.notification_id < uuid_floor(to_timestamp($2::bigint / 1e6::float8))
+      ORDER BY n.notification_id LIMIT $3) AS n
+  ), remembered AS (
+    INSERT INTO stragglers (notification_id, retention_days, lane, due_at)
+    SELECT notification_id, $1, lane, now() FROM slice WHERE finished_at IS NULL ON CONFLICT DO NOTHING
+  ), moved AS (
+    UPDATE sweep_positions SET position = (SELECT notification_id FROM slice ORDER BY notification_id DESC LIMIT 1)
+    WHERE retention_days = $1 AND EXISTS (SELECT FROM slice)
+  )
+  SELECT count(*) FROM slice
+)sql"};
+
+constexpr PgStatement kDueStragglers = {"due_stragglers", R"sql(
+  WITH due AS MATERIALIZED (
+    SELECT notification_id, retention_days FROM stragglers
+    WHERE due_at <= now() AND lane = $1 ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
+  ), looked AS MATERIALIZED (
+    SELECT due.notification_id, n.app_id, n.lane, n.type, n.recipient_id, n.actor_id, n.object_id, n.data, n.channels,
+           n.retention_days, n.created_at, n.expires_at,
+           n.finished_at IS NULL AND n.app_id IS NOT NULL AS open,
+           greatest(n.created_at, to_timestamp((n.history -> -1 ->> 'time_us')::float8 / 1e6)) AS touched_at,
+           EXISTS (SELECT FROM outbox o WHERE o.message_id = due.notification_id AND o.lane = $1) AS in_outbox
+    FROM due LEFT JOIN notifications n
+      ON n.notification_id = due.notification_id AND n.retention_days = due.retention_days
+  ), forgotten AS (
+    DELETE FROM stragglers s USING looked WHERE s.notification_id = looked.notification_id AND NOT looked.open
+  ), kept AS (
+    UPDATE stragglers s SET due_at = now() + $3::bigint * interval '1 microsecond'
+    FROM looked WHERE s.notification_id = looked.notification_id AND looked.open
+  )
+  SELECT *, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us,
+         (extract(epoch FROM expires_at) * 1e6)::bigint AS expires_us
+  FROM looked WHERE open AND NOT in_outbox AND touched_at < to_timestamp($2::bigint / 1e6::float8)
+)sql"};
+
+constexpr PgStatement kReenqueue = {"reenqueue", R"sql(
+  WITH input AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[])
+      AS rows (message_id, retention_days, app_id, lane, exchange, routing_key, type, payload)
+  ), noted AS (
+    UPDATE notifications n
+    SET history = coalesce(history, '[]'::jsonb) || jsonb_build_object(
+          'time_us', (extract(epoch FROM clock_timestamp()) * 1e6)::bigint, 'detail', 'no queue held it any more: queued again')
+    FROM input WHERE n.notification_id = input.message_id AND n.retention_days = input.retention_days AND n.finished_at IS NULL
+    RETURNING n.notification_id
+  )
+  INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload)
+  SELECT message_id, app_id, lane, exchange, routing_key, type, payload FROM input
+  WHERE message_id IN (SELECT notification_id FROM noted)
+    AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = input.message_id AND o.lane = input.lane)
+  ON CONFLICT DO NOTHING
+)sql"};
+
+Notification ToNotification(const pqxx::row& row) {
+  Notification n;
+  n.id = UuidOf(row["notification_id"]);
+  n.app = AppId(row["app_id"].as<int64_t>());
+  n.lane = ParseLane(Text(row["lane"])).value_or(Lane::kSocial);
+  n.type = OwnedText(row["type"]);
+  n.recipient = RecipientId(OwnedText(row["recipient_id"]));
+  n.actor_id = OwnedText(row["actor_id"]);
+  n.object_id = OwnedText(row["object_id"]);
+  n.data_json = OwnedText(row["data"]);
+  n.channels = ParseChannels(row["channels"]);
+  n.retention_days = row["retention_days"].as<int>();
+  n.create_time = TimeOf(row["created_us"]);
+  if (!row["expires_us"].is_null()) n.expire_time = TimeOf(row["expires_us"]);
+  return n;
+}
+
+}  // namespace
+
+absl::StatusOr<int> PostgresUpkeepStore::EnsureSlices(absl::Time from, absl::Time until) {
+  int made = 0;
+  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession&, pqxx::work& transaction) {
+    made =
+        transaction
+            .exec_params(
+                "SELECT ensure_slices(to_timestamp($1::bigint / 1e6::float8), to_timestamp($2::bigint / 1e6::float8))",
+                absl::ToUnixMicros(from), absl::ToUnixMicros(until))[0][0]
+            .as<int>();
+    return absl::OkStatus();
+  }));
+  return made;
+}
+
+absl::StatusOr<bool> PostgresUpkeepStore::RetireStep(absl::Time now, int recipients) {
+  std::string parent, slice;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    const pqxx::result rows = session.Execute(transaction, kExpiredSlice, absl::ToUnixMicros(now));
+    if (rows.empty()) return;
+    parent = OwnedText(rows[0]["parent"]);
+    slice = OwnedText(rows[0]["slice_name"]);
+  }));
+  if (slice.empty()) return false;
+  bool emptied = true;
+  if (parent == "feed_items") RETURN_IF_ERROR(RetireRecipients(slice, recipients, emptied));
+  if (emptied) RETURN_IF_ERROR(DropSlice(parent, slice));
+  return true;
+}
+
+// Takes a slice's items away feed by feed, each together with what the feed's
+// head says of them, so that readers never see the one without the other.
+absl::Status PostgresUpkeepStore::RetireRecipients(const std::string& slice, int recipients, bool& emptied) {
+  return pool_->RunTransaction([&](PgSession&, pqxx::work& transaction) {
+    const pqxx::result feeds = transaction.exec(absl::Substitute(
+        "SELECT DISTINCT app_id, recipient_id FROM $0 ORDER BY app_id, recipient_id LIMIT $1", slice, recipients));
+    emptied = feeds.empty();
+    if (emptied) return absl::OkStatus();
+    PgArray apps, names;
+    for (const auto& row : feeds) {
+      apps.Add(row[0].as<int64_t>());
+      names.Add(Text(row[1]));
+    }
+    transaction.exec_params(
+        "SELECT 1 FROM feed_heads JOIN unnest($1::bigint[], $2::text[]) AS feed (app_id, recipient_id) USING (app_id, "
+        "recipient_id)"
+        " ORDER BY app_id, recipient_id FOR UPDATE OF feed_heads",
+        apps.str(), names.str());
+    transaction.exec_params(
+        absl::Substitute(
+            "WITH feed AS (SELECT * FROM unnest($$1::bigint[], $$2::text[]) AS feed (app_id, recipient_id)), gone AS ("
+            "  DELETE FROM $0 i USING feed WHERE i.app_id = feed.app_id AND i.recipient_id = feed.recipient_id"
+            "  RETURNING i.app_id, i.recipient_id, i.seq, i.read_seq"
+            "), loss AS ("
+            "  SELECT app_id, recipient_id, max(seq) AS highest,"
+            "         count(*) FILTER (WHERE gone.read_seq IS NULL AND gone.seq > h.last_read_seq) AS unread"
+            "  FROM gone JOIN feed_heads h USING (app_id, recipient_id) GROUP BY app_id, recipient_id)"
+            "UPDATE feed_heads h SET unread = h.unread - loss.unread, floor_seq = greatest(h.floor_seq, loss.highest)"
+            " FROM loss WHERE h.app_id = loss.app_id AND h.recipient_id = loss.recipient_id",
+            slice),
+        apps.str(), names.str());
+    return absl::OkStatus();
+  });
+}
+
+// Detaching concurrently lets readers and writers of the other slices pass. A
+// crash in between leaves a step that the next call takes up.
+absl::Status PostgresUpkeepStore::DropSlice(const std::string& parent, const std::string& slice) {
+  return pool_->Run([&](PgSession&, pqxx::transaction_base& transaction) {
+    const pqxx::result attached = transaction.exec_params(
+        "SELECT p.relname, i.inhdetachpending FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent"
+        " WHERE i.inhrelid = to_regclass('carillon.' || $1)",
+        slice);
+    if (!attached.empty()) {
+      const char* how = attached[0][1].as<bool>() ? "FINALIZE" : "CONCURRENTLY";
+      transaction.exec(
+          absl::Substitute("ALTER TABLE $0 DETACH PARTITION $1 $2", OwnedText(attached[0][0]), slice, how));
+    }
+    transaction.exec(absl::Substitute("DROP TABLE IF EXISTS $0", slice));
+    transaction.exec_params("DELETE FROM slices WHERE parent = $1 AND slice_name = $2", parent, slice);
+  });
+}
+
+absl::StatusOr<int> PostgresUpkeepStore::ExpireKeys(absl::Time now, int limit) {
+  int expired = 0;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession&, pqxx::transaction_base& transaction) {
+    expired = static_cast<int>(
+        transaction
+            .exec_params("DELETE FROM idempotency_keys WHERE (app_id, idempotency_key) IN ("
+                         " SELECT app_id, idempotency_key FROM idempotency_keys"
+                         " WHERE expires_at <= to_timestamp($1::bigint / 1e6::float8) ORDER BY expires_at LIMIT $2)",
+                         absl::ToUnixMicros(now), limit)
+            .affected_rows());
+  }));
+  return expired;
+}
+
+absl::StatusOr<int> PostgresUpkeepStore::SweepStep(absl::Time accepted_before, int limit) {
+  int read = 0;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    read = 0;
+    for (const int retention_days : {1, 7, 30, 365}) {
+      read += session.Execute(transaction, kSweep, retention_days, absl::ToUnixMicros(accepted_before), limit)[0][0]
+                  .as<int>();
+    }
+  }));
+  return read;
+}
+
+absl::StatusOr<std::vector<Notification>> PostgresUpkeepStore::DueStragglers(Lane lane, absl::Time idle_since,
+                                                                             absl::Duration again, int limit) {
+  std::vector<Notification> idle;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    idle.clear();
+    for (const auto& row : session.Execute(transaction, kDueStragglers, std::string(ToString(lane)),
+                                           absl::ToUnixMicros(idle_since), absl::ToInt64Microseconds(again), limit)) {
+      idle.push_back(ToNotification(row));
+    }
+  }));
+  return idle;
+}
+
+absl::StatusOr<int> PostgresUpkeepStore::Reenqueue(absl::Span<const NewNotification> idle) {
+  PgArray ids, retentions, apps, lanes, exchanges, keys, types, payloads;
+  for (const NewNotification& item : idle) {
+    ids.Add(item.notification.id);
+    retentions.Add(item.notification.retention_days);
+    apps.Add(item.notification.app.value());
+    lanes.Add(ToString(item.notification.lane));
+    exchanges.Add(item.exchange);
+    keys.Add(item.routing_key);
+    types.Add(item.notification.type);
+    payloads.AddBytes(item.envelope);
+  }
+  int written = 0;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    written = static_cast<int>(session
+                                   .Execute(transaction, kReenqueue, ids.str(), retentions.str(), apps.str(),
+                                            lanes.str(), exchanges.str(), keys.str(), types.str(), payloads.str())
+                                   .affected_rows());
+  }));
+  return written;
+}
+
+absl::StatusOr<std::vector<OutboxStats>> PostgresUpkeepStore::Outbox() {
+  // Counting a long backlog would cost more than it tells: above the bound, what ANALYZE last saw.
+  static constexpr absl::string_view kStats =
+      "SELECT (SELECT count(*) FROM (SELECT FROM outbox_$0_ready LIMIT $1) AS counted),"
+      " (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_$0_ready'::regclass),"
+      " (SELECT count(*) FROM (SELECT FROM outbox_$0_deferred LIMIT $1) AS counted),"
+      " (SELECT message_id FROM outbox_$0_ready ORDER BY message_id LIMIT 1), (extract(epoch FROM now()) * "
+      "1e6)::bigint";
+  std::vector<OutboxStats> stats;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession&, pqxx::transaction_base& transaction) {
+    stats.clear();
+    for (const Lane lane : kAllLanes) {
+      const pqxx::row row = transaction.exec(absl::Substitute(kStats, ToString(lane), kCountedOutboxRows))[0];
+      OutboxStats one{.lane = lane, .rows = row[0].as<int64_t>(), .deferred = row[2].as<int64_t>(), .oldest_age = {}};
+      if (one.rows >= kCountedOutboxRows) one.rows = std::max(one.rows, row[1].as<int64_t>());
+      if (!row[3].is_null()) {
+        one.oldest_age = std::max(absl::ZeroDuration(), TimeOf(row[4]) - UuidOf(row[3]).time());
+      }
+      stats.push_back(one);
+    }
+  }));
+  return stats;
+}
+
+}  // namespace carillon

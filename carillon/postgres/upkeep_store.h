@@ -1,0 +1,40 @@
+// DeadLetterStore and UpkeepStore on PostgreSQL.
+#pragma once
+
+#include <memory>
+
+#include "carillon/ports/upkeep_store.h"
+#include "carillon/postgres/session.h"
+
+namespace carillon {
+
+class PostgresDeadLetterStore final : public DeadLetterStore {
+ public:
+  explicit PostgresDeadLetterStore(std::shared_ptr<PgPool> pool) : pool_(std::move(pool)) {}
+  absl::Status Record(absl::Span<const DeadLetter> letters) override;
+  absl::StatusOr<std::vector<DeadLetter>> List(const ListQuery& query) override;
+
+ private:
+  const std::shared_ptr<PgPool> pool_;
+};
+
+class PostgresUpkeepStore final : public UpkeepStore {
+ public:
+  explicit PostgresUpkeepStore(std::shared_ptr<PgPool> pool) : pool_(std::move(pool)) {}
+  absl::StatusOr<int> EnsureSlices(absl::Time from, absl::Time until) override;
+  absl::StatusOr<bool> RetireStep(absl::Time now, int recipients) override;
+  absl::StatusOr<int> ExpireKeys(absl::Time now, int limit) override;
+  absl::StatusOr<int> SweepStep(absl::Time accepted_before, int limit) override;
+  absl::StatusOr<std::vector<Notification>> DueStragglers(Lane lane, absl::Time idle_since, absl::Duration again,
+                                                          int limit) override;
+  absl::StatusOr<int> Reenqueue(absl::Span<const NewNotification> idle) override;
+  absl::StatusOr<std::vector<OutboxStats>> Outbox() override;
+
+ private:
+  absl::Status RetireRecipients(const std::string& slice, int recipients, bool& emptied);
+  absl::Status DropSlice(const std::string& parent, const std::string& slice);
+
+  const std::shared_ptr<PgPool> pool_;
+};
+
+}  // namespace carillon

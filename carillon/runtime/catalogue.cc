@@ -1,0 +1,67 @@
+#include "carillon/runtime/catalogue.h"
+
+#include "carillon/domain/status_macros.h"
+#include "carillon/runtime/logging.h"
+
+namespace carillon {
+namespace {
+constexpr absl::Duration kPollInterval = absl::Seconds(1);
+}
+
+void Catalogue::Start() {
+  thread_ = std::thread([this] {
+    bool failing = false;
+    do {
+      const absl::Status status = Refresh();
+      if (!status.ok() && !failing) log::Warn("catalogue.stale", {{"error", status}});
+      failing = !status.ok();
+    } while (!stop_.WaitFor(kPollInterval));
+  });
+}
+
+void Catalogue::Stop() {
+  if (!thread_.joinable()) return;
+  stop_.Set();
+  thread_.join();
+}
+
+std::shared_ptr<const NotificationType> Catalogue::Find(AppId app, absl::string_view name) const {
+  std::shared_ptr<const Types> types;
+  {
+    absl::MutexLock lock(&mutex_);
+    types = types_;
+  }
+  if (types == nullptr) return nullptr;
+  for (const AppId owner : {app, kShippedApp}) {
+    const auto found = types->find(Key(owner, std::string(name)));
+    if (found != types->end()) return found->second;
+  }
+  return nullptr;
+}
+
+absl::Status Catalogue::Refresh() {
+  ASSIGN_OR_RETURN(const int64_t version, store_->Version());
+  {
+    absl::MutexLock lock(&mutex_);
+    if (version == version_) return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(std::vector<NotificationType> rows, store_->LoadTypes());
+  auto types = std::make_shared<Types>();
+  for (NotificationType& row : rows) {
+    const Key key(row.app, row.name);
+    types->emplace(key, std::make_shared<const NotificationType>(std::move(row)));
+  }
+  log::Info("catalogue.loaded", {{"version", version}, {"types", types->size()}});
+  absl::MutexLock lock(&mutex_);
+  // The version was read first: rows may be newer than it, never older.
+  types_ = std::move(types);
+  version_ = version;
+  return absl::OkStatus();
+}
+
+bool Catalogue::loaded() const {
+  absl::MutexLock lock(&mutex_);
+  return types_ != nullptr;
+}
+
+}  // namespace carillon

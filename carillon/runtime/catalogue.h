@@ -1,0 +1,55 @@
+// The catalogue of types, kept in memory and followed as it changes: a new type
+// is known within about a second, without a restart.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "carillon/domain/notification.h"
+#include "carillon/ports/catalog_store.h"
+#include "carillon/ports/stop_signal.h"
+
+namespace carillon {
+
+// Thread-safe. Polls the catalogue's version once a second from Start to Stop;
+// while PostgreSQL is away it answers from what it has.
+class Catalogue {
+ public:
+  explicit Catalogue(std::shared_ptr<CatalogStore> store) : store_(std::move(store)) {}
+  ~Catalogue() { Stop(); }
+
+  void Start();
+  void Stop();
+
+  // The app's own row of that name, else the shipped one; null if there is none.
+  // What is returned stays valid and never changes.
+  std::shared_ptr<const NotificationType> Find(AppId app, absl::string_view name) const;
+
+  // Reads it now if it has changed. Blocks for one or two round trips.
+  absl::Status Refresh();
+
+  // True once it has been read at all.
+  bool loaded() const;
+
+ private:
+  using Key = std::pair<AppId, std::string>;
+  using Types = std::map<Key, std::shared_ptr<const NotificationType>>;
+
+  const std::shared_ptr<CatalogStore> store_;
+  mutable absl::Mutex mutex_;
+  std::shared_ptr<const Types> types_ ABSL_GUARDED_BY(mutex_);
+  int64_t version_ ABSL_GUARDED_BY(mutex_) = 0;
+  StopSignal stop_;
+  std::thread thread_;
+};
+
+}  // namespace carillon

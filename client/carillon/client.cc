@@ -1,0 +1,150 @@
+#include "client/carillon/client.h"
+
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "absl/synchronization/notification.h"
+#include "client/carillon/client_core.h"
+#include "client/carillon/unary_call.h"
+
+namespace carillon {
+namespace {
+
+using NotificationMethods = v1::NotificationService::StubInterface::async_interface;
+using FeedMethods = v1::FeedService::StubInterface::async_interface;
+using CatalogMethods = v1::CatalogService::StubInterface::async_interface;
+using AdminMethods = v1::AdminService::StubInterface::async_interface;
+
+// A method of a generated asynchronous stub, in the form that takes a callback.
+template <typename Methods, typename Request, typename Response>
+using StubMethod = void (Methods::*)(grpc::ClientContext*, const Request*, Response*,
+                                     std::function<void(grpc::Status)>);
+
+// Whether a repeat of the call is harmless.
+constexpr bool kRepeatable = true;
+constexpr bool kOnce = false;
+
+bool IsRepeatable(const v1::SendNotificationRequest& request) { return !request.idempotency_key().empty(); }
+
+bool IsRepeatable(const v1::BatchSendNotificationsRequest& batch) {
+  for (const v1::SendNotificationRequest& request : batch.requests()) {
+    if (!IsRepeatable(request)) return false;
+  }
+  return true;
+}
+
+template <typename Methods, typename Request, typename Response>
+void Begin(ClientCore& core, Methods* stub, StubMethod<Methods, Request, Response> method, Request request,
+           bool repeatable, typename UnaryCall<Request, Response>::Done done) {
+  const auto attempt = [stub, method](grpc::ClientContext* context, const Request* message, Response* response,
+                                      std::function<void(grpc::Status)> on_answer) {
+    (stub->*method)(context, message, response, std::move(on_answer));
+  };
+  UnaryCall<Request, Response>::Start(core, attempt, std::move(request), repeatable, std::move(done));
+}
+
+template <typename Methods, typename Request, typename Response>
+absl::StatusOr<Response> Call(ClientCore& core, Methods* stub, StubMethod<Methods, Request, Response> method,
+                              const Request& request, bool repeatable) {
+  absl::StatusOr<Response> answer;
+  absl::Notification answered;
+  Begin<Methods, Request, Response>(core, stub, method, request, repeatable, [&](absl::StatusOr<Response> result) {
+    answer = std::move(result);
+    answered.Notify();
+  });
+  answered.WaitForNotification();
+  return answer;
+}
+
+}  // namespace
+
+Client::Client(ClientOptions options) : core_(std::make_unique<ClientCore>(std::move(options))) {}
+
+Client::~Client() = default;
+
+absl::StatusOr<v1::SendNotificationResponse> Client::SendNotification(const v1::SendNotificationRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::SendNotification, request, IsRepeatable(request));
+}
+
+void Client::SendNotificationAsync(v1::SendNotificationRequest request, Callback<v1::SendNotificationResponse> done) {
+  NotificationMethods* stub = core_->notifications->async();
+  const bool repeatable = IsRepeatable(request);
+  Begin(*core_, stub, &NotificationMethods::SendNotification, std::move(request), repeatable, std::move(done));
+}
+
+absl::StatusOr<v1::BatchSendNotificationsResponse> Client::BatchSendNotifications(
+    const v1::BatchSendNotificationsRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::BatchSendNotifications, request, IsRepeatable(request));
+}
+
+void Client::BatchSendNotificationsAsync(v1::BatchSendNotificationsRequest request,
+                                         Callback<v1::BatchSendNotificationsResponse> done) {
+  NotificationMethods* stub = core_->notifications->async();
+  const bool repeatable = IsRepeatable(request);
+  Begin(*core_, stub, &NotificationMethods::BatchSendNotifications, std::move(request), repeatable, std::move(done));
+}
+
+absl::StatusOr<v1::GetNotificationResponse> Client::GetNotification(const v1::GetNotificationRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::GetNotification, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ListNotificationsResponse> Client::ListNotifications(const v1::ListNotificationsRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::ListNotifications, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ListFeedResponse> Client::ListFeed(const v1::ListFeedRequest& request) {
+  FeedMethods* stub = core_->feed->async();
+  return Call(*core_, stub, &FeedMethods::ListFeed, request, kRepeatable);
+}
+
+absl::StatusOr<v1::GetFeedSummaryResponse> Client::GetFeedSummary(const v1::GetFeedSummaryRequest& request) {
+  FeedMethods* stub = core_->feed->async();
+  return Call(*core_, stub, &FeedMethods::GetFeedSummary, request, kRepeatable);
+}
+
+absl::StatusOr<v1::MarkReadResponse> Client::MarkRead(const v1::MarkReadRequest& request) {
+  FeedMethods* stub = core_->feed->async();
+  return Call(*core_, stub, &FeedMethods::MarkRead, request, kRepeatable);
+}
+
+std::unique_ptr<FeedSubscription> Client::Subscribe(FeedSubscription::Options options,
+                                                    FeedSubscription::Callbacks callbacks) {
+  return std::make_unique<FeedSubscription>(*core_, std::move(options), std::move(callbacks));
+}
+
+absl::StatusOr<v1::ApplyTypesResponse> Client::ApplyTypes(const v1::ApplyTypesRequest& request) {
+  CatalogMethods* stub = core_->catalog->async();
+  return Call(*core_, stub, &CatalogMethods::ApplyTypes, request, kOnce);
+}
+
+absl::StatusOr<v1::ListTypesResponse> Client::ListTypes(const v1::ListTypesRequest& request) {
+  CatalogMethods* stub = core_->catalog->async();
+  return Call(*core_, stub, &CatalogMethods::ListTypes, request, kRepeatable);
+}
+
+absl::StatusOr<v1::CreateAppResponse> Client::CreateApp(const v1::CreateAppRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::CreateApp, request, kOnce);
+}
+
+absl::StatusOr<v1::RotateAppSecretResponse> Client::RotateAppSecret(const v1::RotateAppSecretRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::RotateAppSecret, request, kOnce);
+}
+
+absl::StatusOr<v1::ListQueuesResponse> Client::ListQueues(const v1::ListQueuesRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::ListQueues, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ListDeadLettersResponse> Client::ListDeadLetters(const v1::ListDeadLettersRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::ListDeadLetters, request, kRepeatable);
+}
+
+}  // namespace carillon

@@ -1,0 +1,78 @@
+// The client of Carillon for C++.
+//
+//   carillon::Client client({.address = "127.0.0.1:7400", .app_key = key, .app_secret = secret});
+//   carillon::v1::SendNotificationRequest request;
+//   request.set_type("like");
+//   request.set_user_id("alice");
+//   request.set_idempotency_key("like-17-by-bob");
+//   absl::StatusOr<carillon::v1::SendNotificationResponse> sent = client.SendNotification(request);
+//
+// Every call has a deadline. What failed with UNAVAILABLE, or with
+// RESOURCE_EXHAUSTED and a delay to wait, is repeated with exponential backoff
+// and jitter, within a bounded number of attempts and a bounded time, but only
+// where a repeat can't do a thing twice: reads, MarkRead, and sends that carry an
+// idempotency_key (a batch: every one of it).
+#pragma once
+
+#include <memory>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "carillon/v1/admin_service.pb.h"
+#include "carillon/v1/catalog_service.pb.h"
+#include "carillon/v1/feed_service.pb.h"
+#include "carillon/v1/notification_service.pb.h"
+#include "client/carillon/feed_subscription.h"
+#include "client/carillon/options.h"
+
+namespace carillon {
+
+class ClientCore;
+
+// Thread-safe. Connects by itself with the first call. Calls without a callback
+// block for at most RetryOptions::total_time; never make them in a callback.
+class Client {
+ public:
+  explicit Client(ClientOptions options);
+  // Stop every subscription first. Waits for asynchronous calls to end.
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // Called once, on a thread of the library; must not block and must not
+  // destroy the client.
+  template <typename Response>
+  using Callback = absl::AnyInvocable<void(absl::StatusOr<Response>)>;
+
+  // --- NotificationService. Scope: send.
+  absl::StatusOr<v1::SendNotificationResponse> SendNotification(const v1::SendNotificationRequest& request);
+  void SendNotificationAsync(v1::SendNotificationRequest request, Callback<v1::SendNotificationResponse> done);
+  absl::StatusOr<v1::BatchSendNotificationsResponse> BatchSendNotifications(
+      const v1::BatchSendNotificationsRequest& request);
+  void BatchSendNotificationsAsync(v1::BatchSendNotificationsRequest request,
+                                   Callback<v1::BatchSendNotificationsResponse> done);
+  absl::StatusOr<v1::GetNotificationResponse> GetNotification(const v1::GetNotificationRequest& request);
+  absl::StatusOr<v1::ListNotificationsResponse> ListNotifications(const v1::ListNotificationsRequest& request);
+
+  // --- FeedService. Scope: feed.
+  absl::StatusOr<v1::ListFeedResponse> ListFeed(const v1::ListFeedRequest& request);
+  absl::StatusOr<v1::GetFeedSummaryResponse> GetFeedSummary(const v1::GetFeedSummaryRequest& request);
+  absl::StatusOr<v1::MarkReadResponse> MarkRead(const v1::MarkReadRequest& request);
+  // Follows a feed until the subscription is stopped or destroyed. Does not block.
+  std::unique_ptr<FeedSubscription> Subscribe(FeedSubscription::Options options, FeedSubscription::Callbacks callbacks);
+
+  // --- CatalogService. Scope: catalog.
+  absl::StatusOr<v1::ApplyTypesResponse> ApplyTypes(const v1::ApplyTypesRequest& request);
+  absl::StatusOr<v1::ListTypesResponse> ListTypes(const v1::ListTypesRequest& request);
+
+  // --- AdminService. Scope: admin.
+  absl::StatusOr<v1::CreateAppResponse> CreateApp(const v1::CreateAppRequest& request);
+  absl::StatusOr<v1::RotateAppSecretResponse> RotateAppSecret(const v1::RotateAppSecretRequest& request);
+  absl::StatusOr<v1::ListQueuesResponse> ListQueues(const v1::ListQueuesRequest& request);
+  absl::StatusOr<v1::ListDeadLettersResponse> ListDeadLetters(const v1::ListDeadLettersRequest& request);
+
+ private:
+  const std::unique_ptr<ClientCore> core_;
+};
+
+}  // namespace carillon

@@ -1,0 +1,134 @@
+#!/usr/bin/python3
+"""Shows a running Carillon: one person's live stream while notifications of
+every weight are sent. Finds the system in the CARILLON_* variables; ends by
+itself, with status 1 if something did not arrive."""
+
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import threading
+import time
+
+CONTROL = pathlib.Path(__file__).resolve().parent.parent.parent / "build" / "bin" / "carillonctl"
+ARRIVAL_SECONDS = 20
+COMMAND_SECONDS = 30
+USER = "ada"
+
+NOTIFICATIONS = (
+    ("payment", "payment.receipt", ["--object", "order-1042"], {"amount": "42.50", "currency": "EUR"}),
+    ("otp", "otp.login", [], {"code": "481 920"}),
+    ("social", "like", ["--actor", "bo", "--object", "post-7"], {"actor_name": "Bo", "excerpt": "Bells at dawn"}),
+    ("social", "chat.message", ["--actor", "cleo", "--object", "chat-3"],
+     {"actor_name": "Cleo", "text": "Did you hear that?"}),
+    ("marketing", "marketing.discount", [],
+     {"title": "20 % off all bells", "text": "Until Sunday", "link": "/offers/bells"}),
+)
+
+COLOURS = {"payment": "32", "otp": "33", "social": "36", "marketing": "35"}
+
+
+def paint(text, colour):
+    return f"\033[{colour}m{text}\033[0m" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else text
+
+
+def heading(text):
+    print("\n" + paint(text, "1"), flush=True)
+
+
+def show_command(arguments):
+    print(paint("  $ carillonctl " + shlex.join(arguments), "2"), flush=True)
+
+
+def control(arguments):
+    """Runs carillonctl to its end and returns what it prints."""
+    result = subprocess.run([CONTROL, *arguments], check=False, capture_output=True, text=True,
+                            timeout=COMMAND_SECONDS)
+    if result.returncode != 0:
+        sys.exit(f"carillonctl {arguments[0]} failed: {result.stderr.strip()}")
+    return result.stdout
+
+
+class LiveStream:
+    """carillonctl watch in the background; remembers every item and when it came."""
+
+    def __init__(self, user):
+        self._arrived = threading.Condition()
+        self._items = {}
+        # From 0, so that nothing is missed however fast the first send is.
+        self._process = subprocess.Popen([CONTROL, "watch", "--user", user, "--after", "0", "--json"],
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def wait_for(self, notification_id):
+        """(item, when it came), or None if it does not come in time."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: notification_id in self._items, ARRIVAL_SECONDS)
+            return self._items.get(notification_id)
+
+    def close(self):
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def _read(self):
+        for line in self._process.stdout:
+            event = json.loads(line)
+            item = event.get("item")
+            if item is None:
+                continue
+            with self._arrived:
+                self._items[item["notification_id"]] = (item, time.monotonic())
+                self._arrived.notify_all()
+
+
+def send(stream, lane, kind, arguments, data):
+    """Sends one and shows it arrive. Returns its id, or None if it did not."""
+    command = ["send", "--type", kind, "--user", USER, *arguments, "--data", json.dumps(data)]
+    show_command(command)
+    answer = json.loads(control([*command, "--json"]))
+    accepted = time.monotonic()
+    notification_id = answer["notification"]["notification_id"]
+    arrival = stream.wait_for(notification_id)
+    if arrival is None:
+        print(paint(f"    did not arrive within {ARRIVAL_SECONDS} s", "31"), flush=True)
+        return None
+    item, when = arrival
+    text = " - ".join(part for part in (item.get("title"), item.get("body")) if part)
+    delay = max(0.0, when - accepted) * 1000
+    print(f"    {paint(f'{lane:<9}', COLOURS[lane])} seq {item['seq']:>2}  {paint(text, '1')}"
+          f"  {paint(f'live {delay:.0f} ms after the command returned', '2')}", flush=True)
+    return notification_id
+
+
+def show(arguments):
+    show_command(arguments)
+    print("".join(f"    {line}\n" for line in control(arguments).splitlines()), flush=True)
+
+
+def main():
+    heading(f"{USER}'s live stream is open; now notifications of every weight are sent")
+    stream = LiveStream(USER)
+    try:
+        sent = [send(stream, *notification) for notification in NOTIFICATIONS]
+    finally:
+        stream.close()
+    heading(f"{USER}'s feed")
+    show(["feed", "--user", USER])
+    heading("One notification and its timeline")
+    show(["get", next((notification_id for notification_id in sent if notification_id), "")])
+    heading("The queues")
+    show(["queues"])
+    arrived = sum(notification_id is not None for notification_id in sent)
+    print(paint(f"{arrived} of {len(sent)} notifications arrived on the live stream.",
+                "1;32" if arrived == len(sent) else "1;31"))
+    print("To keep a system running: ./dev up, then:  . .run/env; build/bin/carillonctl --help")
+    return 0 if arrived == len(sent) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

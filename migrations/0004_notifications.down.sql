@@ -1,0 +1,2 @@
+DROP TABLE notifications;
+DELETE FROM slices WHERE parent = 'notifications';

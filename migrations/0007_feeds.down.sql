@@ -1,0 +1,3 @@
+DROP TABLE feed_items;
+DROP TABLE feed_heads;
+DELETE FROM slices WHERE parent = 'feed_items';

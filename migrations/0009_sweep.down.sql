@@ -1,0 +1,2 @@
+DROP TABLE stragglers;
+DROP TABLE sweep_positions;

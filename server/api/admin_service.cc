@@ -1,0 +1,145 @@
+#include "server/api/admin_service.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/errors.h"
+#include "carillon/domain/limits.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/domain/topology.h"
+#include "carillon/runtime/secrets.h"
+#include "server/api/page_token.h"
+#include "server/api/validation.h"
+
+namespace carillon {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+
+constexpr absl::string_view kScope = "admin";
+constexpr absl::string_view kScopes[] = {"send", "feed", "catalog", "admin"};
+
+std::vector<std::string> CheckScopes(const v1::CreateAppRequest& request, Violations& violations) {
+  if (request.scopes().empty()) return {"send", "feed", "catalog"};
+  std::vector<std::string> scopes(request.scopes().begin(), request.scopes().end());
+  for (size_t i = 0; i < scopes.size(); ++i) {
+    if (std::find(std::begin(kScopes), std::end(kScopes), scopes[i]) == std::end(kScopes)) {
+      violations.Add(absl::StrCat("scopes[", i, "]"), "must be send, feed, catalog or admin");
+    }
+  }
+  return scopes;
+}
+
+void ToProto(const DeadLetter& letter, v1::DeadLetter* out) {
+  out->set_dead_letter_id(absl::StrCat(letter.id));
+  out->set_queue(letter.queue);
+  out->set_lane(letter.lane);
+  if (letter.notification_id.has_value()) out->set_notification_id(letter.notification_id->ToString());
+  out->set_type(letter.type);
+  out->set_reason(letter.reason);
+  out->set_error(letter.error);
+  out->set_retry_count(letter.retry_count);
+  *out->mutable_dead_time() = TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(letter.dead_time));
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* AdminServiceImpl::CreateApp(grpc::CallbackServerContext* context,
+                                                      const v1::CreateAppRequest* request,
+                                                      v1::CreateAppResponse* response) {
+  return RunUnary(calls_, context, "CreateApp", kScope,
+                  [=, this](const Caller&) { return Create(*request, response); });
+}
+
+absl::Status AdminServiceImpl::Create(const v1::CreateAppRequest& request, v1::CreateAppResponse* response) {
+  Violations violations;
+  violations.CheckText("name", request.name(), /*required=*/true, limits::kMaxAppNameBytes);
+  const std::vector<std::string> scopes = CheckScopes(request, violations);
+  RETURN_IF_ERROR(violations.ToStatus());
+  const std::string secret = NewAppSecret();
+  const App wanted{.id = {}, .name = request.name(), .key = NewAppKey(), .scopes = scopes, .create_time = {}};
+  ASSIGN_OR_RETURN(const App created, deps_.apps->Create(wanted, HashSecret(secret)));
+  v1::App* app = response->mutable_app();
+  app->set_app_id(absl::StrCat(created.id.value()));
+  app->set_name(created.name);
+  app->set_app_key(created.key);
+  for (const std::string& scope : created.scopes) app->add_scopes(scope);
+  *app->mutable_create_time() = TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(created.create_time));
+  response->set_app_secret(secret);
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::RotateAppSecret(grpc::CallbackServerContext* context,
+                                                            const v1::RotateAppSecretRequest* request,
+                                                            v1::RotateAppSecretResponse* response) {
+  return RunUnary(calls_, context, "RotateAppSecret", kScope, [=, this](const Caller&) -> absl::Status {
+    Violations violations;
+    violations.CheckId("app_key", request->app_key(), /*required=*/true);
+    RETURN_IF_ERROR(violations.ToStatus());
+    const std::string secret = NewAppSecret();
+    RETURN_IF_ERROR(deps_.apps->AddSecret(request->app_key(), HashSecret(secret)));
+    response->set_app_secret(secret);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::ListQueues(grpc::CallbackServerContext* context,
+                                                       const v1::ListQueuesRequest*, v1::ListQueuesResponse* response) {
+  return RunUnary(calls_, context, "ListQueues", kScope, [=, this](const Caller&) -> absl::Status {
+    RETURN_IF_ERROR(InspectQueues(response));
+    ASSIGN_OR_RETURN(const std::vector<OutboxStats> lanes, deps_.upkeep->Outbox());
+    for (const OutboxStats& stats : lanes) {
+      v1::OutboxLane* lane = response->add_outbox();
+      lane->set_lane(std::string(ToString(stats.lane)));
+      lane->set_rows(stats.rows);
+      lane->set_deferred(stats.deferred);
+      *lane->mutable_oldest_age() = TimeUtil::MicrosecondsToDuration(absl::ToInt64Microseconds(stats.oldest_age));
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status AdminServiceImpl::InspectQueues(v1::ListQueuesResponse* response) {
+  absl::MutexLock lock(&broker_mutex_);
+  for (const QueueSpec& spec : CarillonTopology().queues) {
+    ASSIGN_OR_RETURN(const QueueStats stats, deps_.broker->Inspect(spec.name));
+    v1::Queue* queue = response->add_queues();
+    queue->set_name(spec.name);
+    if (spec.lane.has_value()) queue->set_lane(std::string(ToString(*spec.lane)));
+    queue->set_messages(stats.messages);
+    queue->set_consumers(stats.consumers);
+    queue->set_declared(stats.declared);
+  }
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::ListDeadLetters(grpc::CallbackServerContext* context,
+                                                            const v1::ListDeadLettersRequest* request,
+                                                            v1::ListDeadLettersResponse* response) {
+  return RunUnary(calls_, context, "ListDeadLetters", kScope,
+                  [=, this](const Caller& caller) { return ReadDeadLetters(caller.app, *request, response); });
+}
+
+absl::Status AdminServiceImpl::ReadDeadLetters(AppId app, const v1::ListDeadLettersRequest& request,
+                                               v1::ListDeadLettersResponse* response) {
+  Violations violations;
+  violations.CheckId("queue", request.queue(), /*required=*/false);
+  RETURN_IF_ERROR(violations.ToStatus());
+  DeadLetterStore::ListQuery query{.app = app, .queue = request.queue(), .older_than = {}};
+  ASSIGN_OR_RETURN(query.limit, EffectivePageSize(request.page_size(), limits::kDefaultPageSize, limits::kMaxPageSize));
+  const std::string fingerprint = absl::StrCat("dead_letters/", app.value(), "/", request.queue());
+  ASSIGN_OR_RETURN(const std::string position, DecodePageToken(request.page_token(), fingerprint));
+  int64_t older_than = 0;
+  if (absl::SimpleAtoi(position, &older_than)) query.older_than = older_than;
+  ASSIGN_OR_RETURN(const std::vector<DeadLetter> letters, deps_.dead_letters->List(query));
+  for (const DeadLetter& letter : letters) ToProto(letter, response->add_dead_letters());
+  if (letters.size() == static_cast<size_t>(query.limit)) {
+    response->set_next_page_token(EncodePageToken(absl::StrCat(letters.back().id), fingerprint));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace carillon

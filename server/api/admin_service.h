@@ -1,0 +1,50 @@
+// AdminService: apps, queues, dead letters.
+#pragma once
+
+#include <memory>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "carillon/ports/broker.h"
+#include "carillon/ports/catalog_store.h"
+#include "carillon/ports/upkeep_store.h"
+#include "carillon/v1/admin_service.grpc.pb.h"
+#include "server/api/unary_call.h"
+
+namespace carillon {
+
+class AdminServiceImpl final : public v1::AdminService::CallbackService {
+ public:
+  struct Deps {
+    std::shared_ptr<AppStore> apps;
+    std::shared_ptr<DeadLetterStore> dead_letters;
+    std::shared_ptr<UpkeepStore> upkeep;
+    // Used by one call at a time.
+    std::unique_ptr<TopologyAdmin> broker;
+  };
+
+  AdminServiceImpl(ServerCalls& calls, Deps deps) : calls_(calls), deps_(std::move(deps)) {}
+
+  grpc::ServerUnaryReactor* CreateApp(grpc::CallbackServerContext* context, const v1::CreateAppRequest* request,
+                                      v1::CreateAppResponse* response) override;
+  grpc::ServerUnaryReactor* RotateAppSecret(grpc::CallbackServerContext* context,
+                                            const v1::RotateAppSecretRequest* request,
+                                            v1::RotateAppSecretResponse* response) override;
+  grpc::ServerUnaryReactor* ListQueues(grpc::CallbackServerContext* context, const v1::ListQueuesRequest* request,
+                                       v1::ListQueuesResponse* response) override;
+  grpc::ServerUnaryReactor* ListDeadLetters(grpc::CallbackServerContext* context,
+                                            const v1::ListDeadLettersRequest* request,
+                                            v1::ListDeadLettersResponse* response) override;
+
+ private:
+  absl::Status Create(const v1::CreateAppRequest& request, v1::CreateAppResponse* response);
+  absl::Status InspectQueues(v1::ListQueuesResponse* response) ABSL_LOCKS_EXCLUDED(broker_mutex_);
+  absl::Status ReadDeadLetters(AppId app, const v1::ListDeadLettersRequest& request,
+                               v1::ListDeadLettersResponse* response);
+
+  ServerCalls& calls_;
+  const Deps deps_;
+  absl::Mutex broker_mutex_;
+};
+
+}  // namespace carillon

@@ -1,0 +1,162 @@
+#include "server/api/notification_service.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/errors.h"
+#include "carillon/domain/limits.h"
+#include "carillon/domain/status_macros.h"
+#include "server/api/page_token.h"
+#include "server/api/send_request.h"
+
+namespace carillon {
+namespace {
+
+constexpr absl::string_view kScope = "send";
+
+absl::Status CatalogueNotLoaded() {
+  return error::BackendUnavailable("postgresql", "the catalogue has not been read yet");
+}
+
+// Copies of prepared items travel to the writer; these stay for the answer.
+using PreparedItems = std::vector<NewNotification>;
+
+// The lane whose queue a batch waits in: the lightest of its items', so that a
+// batch never stands before something heavier than itself.
+Lane LaneOfBatch(const PreparedItems& items) {
+  return std::max_element(items.begin(), items.end(),
+                          [](const NewNotification& a, const NewNotification& b) {
+                            return a.notification.lane < b.notification.lane;
+                          })
+      ->notification.lane;
+}
+
+void CheckKeysDiffer(const v1::BatchSendNotificationsRequest& request, Violations& violations) {
+  std::set<absl::string_view> keys;
+  for (int i = 0; i < request.requests_size(); ++i) {
+    const std::string& key = request.requests(i).idempotency_key();
+    if (!key.empty() && !keys.insert(key).second) {
+      violations.Add(absl::StrCat("requests[", i, "].idempotency_key"), "must differ from those of the other requests");
+    }
+  }
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::SendNotification(grpc::CallbackServerContext* context,
+                                                                    const v1::SendNotificationRequest* request,
+                                                                    v1::SendNotificationResponse* response) {
+  auto call = std::make_shared<UnaryCall>(calls_, context, "SendNotification");
+  grpc::ServerUnaryReactor* const reactor = call->reactor();
+  calls_.authenticator.Authenticate(*context, kScope, [=, this](absl::StatusOr<Caller> caller) {
+    if (!caller.ok()) return call->Finish(caller.status());
+    Send(call, caller->app, request, response);
+  });
+  return reactor;
+}
+
+void NotificationServiceImpl::Send(const CallPtr& call, AppId app, const v1::SendNotificationRequest* request,
+                                   v1::SendNotificationResponse* response) {
+  if (!catalogue_.loaded()) return call->Finish(CatalogueNotLoaded());
+  Violations violations;
+  NewNotification prepared = PrepareSend(*request, app, catalogue_, calls_.clock.Now(), violations);
+  if (!violations.empty()) return call->Finish(violations.ToStatus());
+  prepared.traceparent = call->traceparent();
+  IngestRequest ingest{.items = {prepared}, .all_or_nothing = false, .deadline = call->deadline(), .done = nullptr};
+  ingest.done = [=, prepared = std::move(prepared)](absl::StatusOr<std::vector<AcceptOutcome>> outcomes) {
+    if (!outcomes.ok()) return call->Finish(outcomes.status());
+    const AcceptOutcome& outcome = outcomes->front();
+    if (outcome.status.ok()) FillSendResponse(*request, prepared, outcome, response);
+    call->Finish(outcome.status);
+  };
+  const Lane lane = ingest.items.front().notification.lane;
+  writers_.at(lane)->Submit(std::move(ingest));
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::BatchSendNotifications(
+    grpc::CallbackServerContext* context, const v1::BatchSendNotificationsRequest* request,
+    v1::BatchSendNotificationsResponse* response) {
+  auto call = std::make_shared<UnaryCall>(calls_, context, "BatchSendNotifications");
+  grpc::ServerUnaryReactor* const reactor = call->reactor();
+  calls_.authenticator.Authenticate(*context, kScope, [=, this](absl::StatusOr<Caller> caller) {
+    if (!caller.ok()) return call->Finish(caller.status());
+    SendBatch(call, caller->app, request, response);
+  });
+  return reactor;
+}
+
+void NotificationServiceImpl::SendBatch(const CallPtr& call, AppId app,
+                                        const v1::BatchSendNotificationsRequest* request,
+                                        v1::BatchSendNotificationsResponse* response) {
+  if (!catalogue_.loaded()) return call->Finish(CatalogueNotLoaded());
+  if (request->requests_size() < 1 || request->requests_size() > limits::kMaxBatchSize) {
+    return call->Finish(error::InvalidField("requests", absl::StrCat("must be 1 to ", limits::kMaxBatchSize)));
+  }
+  auto prepared = std::make_shared<PreparedItems>();
+  Violations violations;
+  for (int i = 0; i < request->requests_size(); ++i) {
+    Violations own(absl::StrCat("requests[", i, "]."));
+    prepared->push_back(PrepareSend(request->requests(i), app, catalogue_, calls_.clock.Now(), own));
+    prepared->back().traceparent = call->traceparent();
+    violations.Append(own);
+  }
+  CheckKeysDiffer(*request, violations);
+  if (!violations.empty()) return call->Finish(violations.ToStatus());
+  const Lane lane = LaneOfBatch(*prepared);
+  IngestRequest ingest{.items = *prepared, .all_or_nothing = true, .deadline = call->deadline(), .done = nullptr};
+  ingest.done = [=](absl::StatusOr<std::vector<AcceptOutcome>> outcomes) {
+    if (!outcomes.ok()) return call->Finish(outcomes.status());
+    for (size_t i = 0; i < outcomes->size(); ++i) {
+      FillSendResponse(request->requests(static_cast<int>(i)), (*prepared)[i], (*outcomes)[i],
+                       response->add_responses());
+    }
+    call->Finish(absl::OkStatus());
+  };
+  writers_.at(lane)->Submit(std::move(ingest));
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::GetNotification(grpc::CallbackServerContext* context,
+                                                                   const v1::GetNotificationRequest* request,
+                                                                   v1::GetNotificationResponse* response) {
+  return RunUnary(calls_, context, "GetNotification", kScope, [=, this](const Caller& caller) -> absl::Status {
+    const std::optional<Uuid> id = Uuid::Parse(request->notification_id());
+    if (!id.has_value()) return error::InvalidField("notification_id", "must be a UUID");
+    ASSIGN_OR_RETURN(const NotificationRecord record, store_->Get(caller.app, *id));
+    ToProto(record, response->mutable_notification());
+    AddTimeline(record, response->mutable_notification());
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::ListNotifications(grpc::CallbackServerContext* context,
+                                                                     const v1::ListNotificationsRequest* request,
+                                                                     v1::ListNotificationsResponse* response) {
+  return RunUnary(calls_, context, "ListNotifications", kScope,
+                  [=, this](const Caller& caller) { return List(caller.app, *request, response); });
+}
+
+absl::Status NotificationServiceImpl::List(AppId app, const v1::ListNotificationsRequest& request,
+                                           v1::ListNotificationsResponse* response) {
+  Violations violations;
+  violations.CheckId("user_id", request.user_id(), /*required=*/false);
+  if (!v1::State_IsValid(request.state()) || request.state() == v1::STATE_QUEUED) {
+    violations.Add("state", "must be a state that is stored: QUEUED is derived, ask for ACCEPTED");
+  }
+  RETURN_IF_ERROR(violations.ToStatus());
+  NotificationStore::ListQuery query{.app = app, .recipient = request.user_id(), .state = {}, .older_than = {}};
+  if (request.state() != v1::STATE_UNSPECIFIED) query.state = static_cast<State>(request.state());
+  ASSIGN_OR_RETURN(query.limit, EffectivePageSize(request.page_size(), limits::kDefaultPageSize, limits::kMaxPageSize));
+  const std::string fingerprint =
+      absl::StrCat("notifications/", app.value(), "/", request.state(), "/", request.user_id());
+  ASSIGN_OR_RETURN(const std::string position, DecodePageToken(request.page_token(), fingerprint));
+  query.older_than = Uuid::FromBytes(position);
+  ASSIGN_OR_RETURN(const std::vector<NotificationRecord> records, store_->List(query));
+  for (const NotificationRecord& record : records) ToProto(record, response->add_notifications());
+  if (records.size() == static_cast<size_t>(query.limit)) {
+    response->set_next_page_token(EncodePageToken(records.back().notification.id.bytes(), fingerprint));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace carillon

@@ -1,0 +1,52 @@
+// NotificationService: the door, and what became of what came in.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "carillon/ports/notification_store.h"
+#include "carillon/runtime/catalogue.h"
+#include "carillon/v1/notification_service.grpc.pb.h"
+#include "server/api/unary_call.h"
+#include "server/ingest/ingest_writer.h"
+
+namespace carillon {
+
+// One writer a lane; a caller's load fills the queue of its own weight only.
+using IngestWriters = std::map<Lane, std::unique_ptr<IngestWriter>>;
+
+class NotificationServiceImpl final : public v1::NotificationService::CallbackService {
+ public:
+  NotificationServiceImpl(ServerCalls& calls, IngestWriters& writers, std::shared_ptr<NotificationStore> store,
+                          const Catalogue& catalogue)
+      : calls_(calls), writers_(writers), store_(std::move(store)), catalogue_(catalogue) {}
+
+  grpc::ServerUnaryReactor* SendNotification(grpc::CallbackServerContext* context,
+                                             const v1::SendNotificationRequest* request,
+                                             v1::SendNotificationResponse* response) override;
+  grpc::ServerUnaryReactor* BatchSendNotifications(grpc::CallbackServerContext* context,
+                                                   const v1::BatchSendNotificationsRequest* request,
+                                                   v1::BatchSendNotificationsResponse* response) override;
+  grpc::ServerUnaryReactor* GetNotification(grpc::CallbackServerContext* context,
+                                            const v1::GetNotificationRequest* request,
+                                            v1::GetNotificationResponse* response) override;
+  grpc::ServerUnaryReactor* ListNotifications(grpc::CallbackServerContext* context,
+                                              const v1::ListNotificationsRequest* request,
+                                              v1::ListNotificationsResponse* response) override;
+
+ private:
+  using CallPtr = std::shared_ptr<UnaryCall>;
+
+  void Send(const CallPtr& call, AppId app, const v1::SendNotificationRequest* request,
+            v1::SendNotificationResponse* response);
+  void SendBatch(const CallPtr& call, AppId app, const v1::BatchSendNotificationsRequest* request,
+                 v1::BatchSendNotificationsResponse* response);
+  absl::Status List(AppId app, const v1::ListNotificationsRequest& request, v1::ListNotificationsResponse* response);
+
+  ServerCalls& calls_;
+  IngestWriters& writers_;
+  const std::shared_ptr<NotificationStore> store_;
+  const Catalogue& catalogue_;
+};
+
+}  // namespace carillon

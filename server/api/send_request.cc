@@ -1,0 +1,179 @@
+#include "server/api/send_request.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/limits.h"
+#include "carillon/runtime/secrets.h"
+#include "carillon/wire/envelope.h"
+#include "carillon/wire/struct_json.h"
+
+namespace carillon {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+
+absl::Duration ToDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+google::protobuf::Timestamp ToTimestamp(absl::Time time) {
+  return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
+}
+
+std::vector<Channel> CheckChannels(const v1::SendNotificationRequest& request, const NotificationType* type,
+                                   Violations& violations) {
+  std::vector<Channel> channels;
+  for (int i = 0; i < request.channels_size(); ++i) {
+    const auto channel = static_cast<Channel>(request.channels(i));
+    if (channel != Channel::kInApp) {
+      violations.Add(absl::StrCat("channels[", i, "]"), "must be CHANNEL_IN_APP: no provider serves the others yet");
+    } else if (std::find(channels.begin(), channels.end(), channel) != channels.end()) {
+      violations.Add(absl::StrCat("channels[", i, "]"), "must name each channel once");
+    }
+    channels.push_back(channel);
+  }
+  if (channels.empty() && type != nullptr) return type->channels;
+  return channels;
+}
+
+std::optional<absl::Duration> CheckTtl(const v1::SendNotificationRequest& request, const NotificationType* type,
+                                       Violations& violations) {
+  if (!request.has_ttl()) return type == nullptr ? std::nullopt : type->ttl;
+  const absl::Duration ttl = ToDuration(request.ttl());
+  if (ttl < limits::kMinTtl || ttl > limits::kMaxTtl) violations.Add("ttl", "must be 1 s to 365 days");
+  return ttl;
+}
+
+std::string CheckData(const v1::SendNotificationRequest& request, Violations& violations) {
+  if (request.data().fields().empty()) return "";
+  absl::StatusOr<std::string> json = StructToJson(request.data());
+  if (json.ok()) return *std::move(json);
+  violations.Add("data", json.status().message());
+  return "";
+}
+
+// Each part with its length before it, so that no two lists of parts look alike.
+void AppendPart(absl::string_view part, std::string& text) { absl::StrAppend(&text, part.size(), ":", part); }
+
+v1::TimelineEntry* AddEntry(v1::State state, absl::optional<absl::Time> time, v1::Notification* out) {
+  v1::TimelineEntry* entry = out->add_timeline();
+  entry->set_state(state);
+  if (time.has_value()) *entry->mutable_time() = ToTimestamp(*time);
+  return entry;
+}
+
+}  // namespace
+
+NewNotification PrepareSend(const v1::SendNotificationRequest& request, AppId app, const Catalogue& catalogue,
+                            absl::Time now, Violations& violations) {
+  NewNotification prepared;
+  Notification& n = prepared.notification;
+  std::shared_ptr<const NotificationType> type;
+  if (violations.CheckName("type", request.type(), limits::kMaxTypeNameBytes)) {
+    type = catalogue.Find(app, request.type());
+    if (type == nullptr) violations.AddUnknownType("type", request.type());
+  }
+  violations.CheckId("user_id", request.user_id(), /*required=*/true);
+  violations.CheckId("actor_id", request.actor_id(), /*required=*/false);
+  violations.CheckId("object_id", request.object_id(), /*required=*/false);
+  violations.CheckId("idempotency_key", request.idempotency_key(), /*required=*/false);
+  if (request.has_send_time() && absl::FromUnixSeconds(request.send_time().seconds()) > now) {
+    violations.Add("send_time", "must be absent or not in the future: scheduling is not served yet");
+  }
+  n.channels = CheckChannels(request, type.get(), violations);
+  n.data_json = CheckData(request, violations);
+  const std::optional<absl::Duration> ttl = CheckTtl(request, type.get(), violations);
+  if (type == nullptr || !violations.empty()) return prepared;
+
+  n.id = NewUuid7(now);
+  n.app = app;
+  n.lane = type->lane;
+  n.type = type->name;
+  n.recipient = RecipientId(request.user_id());
+  n.actor_id = request.actor_id();
+  n.object_id = request.object_id();
+  n.retention_days = type->retention_days;
+  // What is stored and what is answered agree to the microsecond.
+  n.create_time = absl::FromUnixMicros(absl::ToUnixMicros(now));
+  if (ttl.has_value()) n.expire_time = n.create_time + *ttl;
+  prepared.exchange = type->exchange;
+  prepared.routing_key = type->routing_key;
+  prepared.idempotency_key = request.idempotency_key();
+  if (!prepared.idempotency_key.empty()) prepared.payload_hash = PayloadHash(n, request);
+  prepared.envelope = EncodeEnvelope(n);
+  return prepared;
+}
+
+std::string PayloadHash(const Notification& notification, const v1::SendNotificationRequest& request) {
+  std::string text;
+  AppendPart(notification.type, text);
+  AppendPart(notification.recipient.value(), text);
+  AppendPart(notification.actor_id, text);
+  AppendPart(notification.object_id, text);
+  AppendPart(notification.data_json, text);
+  std::vector<int> channels(request.channels().begin(), request.channels().end());
+  std::sort(channels.begin(), channels.end());
+  for (const int channel : channels) AppendPart(absl::StrCat("channel", channel), text);
+  if (request.has_ttl()) AppendPart(absl::StrCat("ttl", request.ttl().seconds(), ".", request.ttl().nanos()), text);
+  if (request.has_send_time()) {
+    AppendPart(absl::StrCat("send_time", request.send_time().seconds(), ".", request.send_time().nanos()), text);
+  }
+  return HashSecret(text);
+}
+
+void FillSendResponse(const v1::SendNotificationRequest& request, const NewNotification& sent,
+                      const AcceptOutcome& outcome, v1::SendNotificationResponse* response) {
+  // The payload is the first one's, or it would have been refused: only what the
+  // first acceptance gave out differs.
+  const Notification& n = sent.notification;
+  v1::Notification* out = response->mutable_notification();
+  out->set_notification_id(outcome.id.ToString());
+  out->set_type(n.type);
+  out->set_user_id(n.recipient.value());
+  out->set_actor_id(n.actor_id);
+  out->set_object_id(n.object_id);
+  if (request.has_data()) *out->mutable_data() = request.data();
+  for (const Channel channel : n.channels) out->add_channels(static_cast<v1::Channel>(channel));
+  out->set_state(v1::STATE_ACCEPTED);
+  out->set_idempotency_key(request.idempotency_key());
+  *out->mutable_create_time() = ToTimestamp(outcome.create_time);
+  if (n.expire_time.has_value()) {
+    *out->mutable_expire_time() = ToTimestamp(outcome.create_time + (*n.expire_time - n.create_time));
+  }
+  response->set_duplicate(outcome.duplicate);
+}
+
+void ToProto(const NotificationRecord& record, v1::Notification* out) {
+  const Notification& n = record.notification;
+  out->set_notification_id(n.id.ToString());
+  out->set_type(n.type);
+  out->set_user_id(n.recipient.value());
+  out->set_actor_id(n.actor_id);
+  out->set_object_id(n.object_id);
+  if (!n.data_json.empty()) JsonToStruct(n.data_json, out->mutable_data());
+  for (const Channel channel : n.channels) out->add_channels(static_cast<v1::Channel>(channel));
+  out->set_state(static_cast<v1::State>(record.state));
+  out->set_idempotency_key(record.idempotency_key);
+  *out->mutable_create_time() = ToTimestamp(n.create_time);
+  if (n.expire_time.has_value()) *out->mutable_expire_time() = ToTimestamp(*n.expire_time);
+}
+
+void AddTimeline(const NotificationRecord& record, v1::Notification* out) {
+  AddEntry(v1::STATE_ACCEPTED, record.notification.create_time, out);
+  // Without a time: that it left the outbox is derived, not written.
+  if (record.state != State::kAccepted) AddEntry(v1::STATE_QUEUED, absl::nullopt, out);
+  for (const HistoryEntry& step : record.history) {
+    v1::TimelineEntry* entry = AddEntry(v1::STATE_QUEUED, step.time, out);
+    entry->set_attempt(step.attempt);
+    entry->set_detail(step.detail);
+  }
+  if (IsTerminal(record.state)) {
+    AddEntry(static_cast<v1::State>(record.state), record.finish_time.value_or(record.notification.create_time), out)
+        ->set_detail(record.detail);
+  }
+}
+
+}  // namespace carillon

@@ -1,0 +1,81 @@
+#include "server/api/unary_call.h"
+
+#include "absl/strings/escaping.h"
+#include "carillon/domain/errors.h"
+#include "carillon/domain/limits.h"
+#include "carillon/runtime/logging.h"
+#include "server/api/status.h"
+
+namespace carillon {
+namespace {
+
+absl::Time DeadlineOf(const grpc::CallbackServerContext& context, absl::Time now) {
+  const absl::Time asked = absl::FromChrono(context.deadline());
+  const absl::Time latest = now + limits::kDefaultDeadline;
+  return asked < latest ? asked : latest;
+}
+
+// Random enough to find a call in the logs.
+std::string NewRequestId(absl::Time now) { return NewUuid7(now).ToString(); }
+
+}  // namespace
+
+UnaryCall::UnaryCall(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method)
+    : calls_(calls),
+      context_(context),
+      method_(method),
+      request_id_(NewRequestId(calls.clock.Now())),
+      started_(calls.clock.Now()),
+      deadline_(DeadlineOf(*context, started_)),
+      reactor_(context->DefaultReactor()) {}
+
+UnaryCall::~UnaryCall() {
+  if (!finished_) Finish(error::Internal(absl::StrCat(method_, " was dropped without an answer")));
+}
+
+void UnaryCall::Finish(const absl::Status& status) {
+  finished_ = true;
+  const grpc::Status result = ToGrpcStatus(status, request_id_);
+  const absl::Duration elapsed = calls_.clock.Now() - started_;
+  const std::string code = absl::StatusCodeToString(static_cast<absl::StatusCode>(result.error_code()));
+  calls_.metrics.Counter("carillon_rpc_total", "RPCs by method and status code", {{"method", method_}, {"code", code}})
+      .Increment();
+  calls_.metrics.Latency("carillon_rpc_seconds", "Time of an RPC on the server", {{"method", method_}})
+      .Observe(absl::ToDoubleSeconds(elapsed));
+  log::Debug("rpc.finished", {{"request_id", request_id_},
+                              {"method", method_},
+                              {"code", code},
+                              {"latency_ms", absl::ToDoubleMilliseconds(elapsed)}});
+  reactor_->Finish(result);
+}
+
+std::string UnaryCall::traceparent() const {
+  const auto found = context_->client_metadata().find("traceparent");
+  // version-traceid-parentid-flags: 55 characters (W3C Trace Context, section 3.2).
+  if (found == context_->client_metadata().end() || found->second.size() != 55) return "";
+  const absl::string_view text(found->second.data(), found->second.size());
+  for (const char c : text) {
+    if (!absl::ascii_isxdigit(static_cast<unsigned char>(c)) && c != '-') return "";
+  }
+  return std::string(text);
+}
+
+grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
+                                   absl::string_view scope, absl::AnyInvocable<absl::Status(const Caller&)> work) {
+  auto call = std::make_shared<UnaryCall>(calls, context, method);
+  grpc::ServerUnaryReactor* const reactor = call->reactor();
+  auto shared_work = std::make_shared<decltype(work)>(std::move(work));
+  calls.authenticator.Authenticate(*context, scope, [&calls, call, shared_work](absl::StatusOr<Caller> caller) {
+    if (!caller.ok()) return call->Finish(caller.status());
+    const bool taken = calls.executor.Submit([&calls, call, shared_work, caller = *std::move(caller)] {
+      if (call->is_cancelled() || call->deadline() < calls.clock.Now()) {
+        return call->Finish(error::DeadlineExceeded());
+      }
+      call->Finish((*shared_work)(caller));
+    });
+    if (!taken) call->Finish(error::Overloaded("the queue of this server", absl::Milliseconds(200)));
+  });
+  return reactor;
+}
+
+}  // namespace carillon

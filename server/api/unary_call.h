@@ -1,0 +1,74 @@
+// What every unary RPC has in common: a request id, authentication, the
+// deadline, metrics, and exactly one Finish.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "carillon/ports/clock.h"
+#include "carillon/runtime/executor.h"
+#include "carillon/runtime/metrics.h"
+#include "server/api/authenticator.h"
+
+namespace carillon {
+
+// What the handlers share. Everything outlives the gRPC server.
+struct ServerCalls {
+  Authenticator& authenticator;
+  Executor& executor;
+  Metrics& metrics;
+  const Clock& clock;
+};
+
+// One call under way. Finish it once, from any thread.
+class UnaryCall {
+ public:
+  UnaryCall(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method);
+  // A call that nobody finished ends as a fault of ours, instead of hanging.
+  ~UnaryCall();
+
+  UnaryCall(const UnaryCall&) = delete;
+  UnaryCall& operator=(const UnaryCall&) = delete;
+
+  void Finish(const absl::Status& status);
+
+  grpc::ServerUnaryReactor* reactor() const { return reactor_; }
+  // The caller's, or the default where it set none.
+  absl::Time deadline() const { return deadline_; }
+  bool is_cancelled() const { return context_->IsCancelled(); }
+  const std::string& request_id() const { return request_id_; }
+  // The caller's W3C traceparent, if it is one.
+  std::string traceparent() const;
+
+ private:
+  ServerCalls& calls_;
+  grpc::CallbackServerContext* const context_;
+  const std::string method_;
+  const std::string request_id_;
+  const absl::Time started_;
+  const absl::Time deadline_;
+  grpc::ServerUnaryReactor* const reactor_;
+  bool finished_ = false;
+};
+
+// Authenticates for `scope`, then runs `work` on a thread that may block, then
+// finishes the call with what it returns. `request` and `response` live until then.
+grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
+                                   absl::string_view scope, absl::AnyInvocable<absl::Status(const Caller&)> work);
+
+// As above, for callers that name request and response.
+template <class Request, class Response>
+grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
+                                   absl::string_view scope, const Request*, Response*,
+                                   absl::AnyInvocable<absl::Status(const Caller&)> work) {
+  return RunUnary(calls, context, method, scope, std::move(work));
+}
+
+}  // namespace carillon

@@ -1,0 +1,47 @@
+// Checks of what callers send. Every fault is collected, so that a caller sees
+// all of them at once.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "carillon/domain/errors.h"
+
+namespace carillon {
+
+class Violations {
+ public:
+  // Every field is named below `prefix`, such as "requests[3].".
+  explicit Violations(std::string prefix = "") : prefix_(std::move(prefix)) {}
+
+  void Add(absl::string_view field, absl::string_view description);
+
+  // An id or a key: UTF-8 without control characters, at most `max_bytes`, not
+  // empty if it is required. True if it is fine.
+  bool CheckId(absl::string_view field, absl::string_view value, bool required);
+  bool CheckText(absl::string_view field, absl::string_view value, bool required, size_t max_bytes);
+  // A name: a-z, 0-9, '.', '_' and '-', beginning with a letter.
+  bool CheckName(absl::string_view field, absl::string_view value, size_t max_bytes);
+
+  // A type that is not in the catalogue: an error with a reason of its own if
+  // nothing else is wrong.
+  void AddUnknownType(absl::string_view field, absl::string_view type);
+
+  bool empty() const { return violations_.empty(); }
+  // OK if there are none.
+  absl::Status ToStatus() const;
+  void Append(const Violations& other);
+  const std::string& prefix() const { return prefix_; }
+
+ private:
+  const std::string prefix_;
+  std::vector<FieldViolation> violations_;
+  std::string unknown_type_;
+};
+
+// Well-formed UTF-8 (RFC 3629), which PostgreSQL and protobuf both demand.
+bool IsUtf8(absl::string_view text);
+
+}  // namespace carillon

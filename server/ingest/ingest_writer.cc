@@ -1,0 +1,140 @@
+#include "server/ingest/ingest_writer.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "carillon/domain/errors.h"
+#include "carillon/runtime/logging.h"
+
+namespace carillon {
+namespace {
+// A full queue of this writer empties in about this time.
+constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
+}  // namespace
+
+IngestWriter::IngestWriter(const Options& options, std::shared_ptr<NotificationStore> store, OutboxWaker& waker,
+                           const Clock& clock, Metrics& metrics)
+    : options_(options),
+      store_(std::move(store)),
+      waker_(waker),
+      clock_(clock),
+      commit_seconds_(metrics.Latency("carillon_ingest_commit_seconds", "Time of one group commit",
+                                      {{"lane", std::string(ToString(options.lane))}})),
+      committed_(metrics.Counter("carillon_ingest_accepted_total", "Notifications accepted durably",
+                                 {{"lane", std::string(ToString(options.lane))}})),
+      queued_(metrics.Gauge("carillon_ingest_queue_items", "Notifications that wait for a commit",
+                            {{"lane", std::string(ToString(options.lane))}})) {
+  for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { Run(); });
+}
+
+void IngestWriter::Submit(IngestRequest request) {
+  absl::Status refusal;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (stopped_) {
+      refusal = error::Draining();
+    } else if (queued_items_ + request.items.size() > options_.queue_items) {
+      refusal = error::Overloaded(absl::StrCat("the queue of lane ", ToString(options_.lane)), kRetryDelay);
+    } else {
+      queued_items_ += request.items.size();
+      queued_.Set(static_cast<double>(queued_items_));
+      queue_.push_back(std::move(request));
+      return;
+    }
+  }
+  request.done(refusal);
+}
+
+void IngestWriter::Stop() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopped_ = true;
+  }
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
+}
+
+void IngestWriter::Run() {
+  while (true) {
+    Group group = TakeGroup();
+    if (group.empty()) return;
+    Commit(std::move(group));
+  }
+}
+
+// Single requests up to the batch bound, or one batch request. Empty: stopped.
+IngestWriter::Group IngestWriter::TakeGroup() {
+  absl::MutexLock lock(&mutex_);
+  const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || !queue_.empty(); };
+  mutex_.Await(absl::Condition(&ready));
+  Group group;
+  while (!queue_.empty() && group.size() < options_.batch_items) {
+    const bool alone = queue_.front().all_or_nothing;
+    if (alone && !group.empty()) break;
+    queued_items_ -= queue_.front().items.size();
+    group.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+    if (alone) break;
+  }
+  queued_.Set(static_cast<double>(queued_items_));
+  return group;
+}
+
+void IngestWriter::Commit(Group group) {
+  const absl::Time now = clock_.Now();
+  Group in_time;
+  for (IngestRequest& request : group) {
+    if (request.deadline < now) {
+      Complete(request, error::DeadlineExceeded());
+    } else {
+      in_time.push_back(std::move(request));
+    }
+  }
+  if (in_time.empty()) return;
+  if (in_time.size() == 1) {
+    CommitAlone(in_time.front());
+  } else {
+    CommitTogether(in_time);
+  }
+  commit_seconds_.Observe(absl::ToDoubleSeconds(clock_.Now() - now));
+}
+
+void IngestWriter::CommitTogether(Group& group) {
+  std::vector<NewNotification> items;
+  for (IngestRequest& request : group) items.push_back(request.items.front());
+  absl::StatusOr<std::vector<AcceptOutcome>> outcomes = store_->Accept(items, /*all_or_nothing=*/false);
+  if (!outcomes.ok() && !IsInfrastructureFailure(outcomes.status())) {
+    // Something in one of them: each runs by itself, so that it fails alone.
+    log::Error("ingest.group_failed", {{"error", outcomes.status()}, {"requests", group.size()}});
+    for (IngestRequest& request : group) CommitAlone(request);
+    return;
+  }
+  for (size_t i = 0; i < group.size(); ++i) {
+    if (outcomes.ok()) {
+      Complete(group[i], std::vector<AcceptOutcome>{std::move((*outcomes)[i])});
+    } else {
+      Complete(group[i], outcomes.status());
+    }
+  }
+}
+
+void IngestWriter::CommitAlone(IngestRequest& request) {
+  Complete(request, store_->Accept(request.items, request.all_or_nothing));
+}
+
+void IngestWriter::Complete(IngestRequest& request, absl::StatusOr<std::vector<AcceptOutcome>> outcomes) {
+  if (outcomes.ok()) {
+    std::set<Lane> lanes;
+    for (size_t i = 0; i < outcomes->size(); ++i) {
+      if ((*outcomes)[i].duplicate || !(*outcomes)[i].status.ok()) continue;
+      lanes.insert(request.items[i].notification.lane);
+      committed_.Increment();
+    }
+    for (const Lane lane : lanes) waker_.Wake(lane);
+  }
+  request.done(std::move(outcomes));
+}
+
+}  // namespace carillon

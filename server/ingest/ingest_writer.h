@@ -1,0 +1,83 @@
+// Group commit at the door. Callers enqueue validated notifications; the threads
+// of the writer commit what has gathered in one transaction and then complete
+// each caller. Under load a commit takes many; when idle it takes one at once:
+// the time of a commit is the only delay.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "carillon/domain/limits.h"
+#include "carillon/ports/clock.h"
+#include "carillon/ports/notification_store.h"
+#include "carillon/ports/outbox_store.h"
+#include "carillon/runtime/metrics.h"
+
+namespace carillon {
+
+// One caller's notifications.
+struct IngestRequest {
+  std::vector<NewNotification> items;
+  // A batch request: all of its items or none, in a transaction of its own.
+  bool all_or_nothing = false;
+  // Not begun after this.
+  absl::Time deadline;
+  // Runs once, on a thread of the writer; must not block.
+  absl::AnyInvocable<void(absl::StatusOr<std::vector<AcceptOutcome>>)> done;
+};
+
+// One weight class's writer. Thread-safe.
+class IngestWriter {
+ public:
+  struct Options {
+    Lane lane = Lane::kSocial;
+    // Each thread uses a connection of the store for as long as a commit takes.
+    int threads = 2;
+    size_t queue_items = limits::kWriterQueueItems;
+    size_t batch_items = limits::kWriterBatchItems;
+  };
+
+  IngestWriter(const Options& options, std::shared_ptr<NotificationStore> store, OutboxWaker& waker, const Clock& clock,
+               Metrics& metrics);
+  ~IngestWriter() { Stop(); }
+
+  // Takes the request, or completes it at once with OVERLOADED or DRAINING.
+  void Submit(IngestRequest request);
+
+  // Refuses what comes, commits what waits, returns when all are completed. Idempotent.
+  void Stop();
+
+ private:
+  // What one transaction takes.
+  using Group = std::vector<IngestRequest>;
+
+  void Run();
+  Group TakeGroup();
+  void Commit(Group group);
+  void CommitTogether(Group& group);
+  void CommitAlone(IngestRequest& request);
+  void Complete(IngestRequest& request, absl::StatusOr<std::vector<AcceptOutcome>> outcomes);
+
+  const Options options_;
+  const std::shared_ptr<NotificationStore> store_;
+  OutboxWaker& waker_;
+  const Clock& clock_;
+  prometheus::Histogram& commit_seconds_;
+  prometheus::Counter& committed_;
+  prometheus::Gauge& queued_;
+
+  absl::Mutex mutex_;
+  std::deque<IngestRequest> queue_ ABSL_GUARDED_BY(mutex_);
+  size_t queued_items_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace carillon

@@ -1,0 +1,242 @@
+// carillon-server: the gRPC API and the live streams.
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/limits.h"
+#include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/feed_store.h"
+#include "carillon/postgres/notification_store.h"
+#include "carillon/postgres/outbox_waker.h"
+#include "carillon/postgres/upkeep_store.h"
+#include "carillon/rabbitmq/topology_admin.h"
+#include "carillon/redis/live_listener.h"
+#include "carillon/redis/live_publisher.h"
+#include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/executor.h"
+#include "carillon/runtime/lifecycle.h"
+#include "carillon/runtime/logging.h"
+#include "carillon/runtime/metrics.h"
+#include "server/api/admin_service.h"
+#include "server/api/authenticator.h"
+#include "server/api/catalog_service.h"
+#include "server/api/feed_service.h"
+#include "server/api/notification_service.h"
+#include "server/feed/live_hub.h"
+#include "server/ingest/ingest_writer.h"
+
+ABSL_FLAG(std::string, listen, "127.0.0.1:50051", "host:port of the gRPC API; put TLS in front of it");
+ABSL_FLAG(bool, reflection, false, "serve gRPC reflection; off in production");
+ABSL_FLAG(int, writers, 2, "connections per lane that commit what comes in");
+ABSL_FLAG(int, readers, 8, "threads, and connections, for everything that is read");
+ABSL_FLAG(std::string, database_url, "", "PostgreSQL; empty: CARILLON_DATABASE_URL");
+ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ, for ListQueues only; empty: CARILLON_AMQP_URL");
+ABSL_FLAG(std::string, redis_url, "", "Redis; empty: CARILLON_REDIS_URL");
+ABSL_FLAG(std::string, metrics_address, "127.0.0.1:0", "host:port of /metrics; port 0: any free one");
+ABSL_FLAG(std::string, log_level, "info", "debug, info, warn or error");
+
+namespace carillon {
+namespace {
+
+constexpr absl::Duration kShutdownLimit = absl::Seconds(20);
+constexpr absl::Duration kDrainTime = absl::Seconds(10);
+constexpr absl::Duration kHealthInterval = absl::Seconds(1);
+constexpr int kMaxConcurrentStreams = 20'000;  // Per connection.
+
+struct Config {
+  std::string listen;
+  bool reflection = false;
+  int writers = 2;
+  int readers = 8;
+  std::string database_url;
+  RabbitOptions rabbit;
+  RedisOptions redis;
+};
+
+absl::StatusOr<Config> ReadConfig() {
+  Config config{.listen = absl::GetFlag(FLAGS_listen),
+                .reflection = absl::GetFlag(FLAGS_reflection),
+                .writers = absl::GetFlag(FLAGS_writers),
+                .readers = absl::GetFlag(FLAGS_readers),
+                .database_url = FlagOrEnv(absl::GetFlag(FLAGS_database_url), "CARILLON_DATABASE_URL"),
+                .rabbit = {.url = FlagOrEnv(absl::GetFlag(FLAGS_amqp_url), "CARILLON_AMQP_URL"),
+                           .client_name = "carillon-server"},
+                .redis = {.url = FlagOrEnv(absl::GetFlag(FLAGS_redis_url), "CARILLON_REDIS_URL")}};
+  if (config.database_url.empty() || config.rabbit.url.empty() || config.redis.url.empty()) {
+    return absl::InvalidArgumentError("CARILLON_DATABASE_URL, CARILLON_AMQP_URL and CARILLON_REDIS_URL are required");
+  }
+  if (config.writers < 1 || config.writers > 32) return absl::InvalidArgumentError("--writers must be 1 to 32");
+  if (config.readers < 1 || config.readers > 64) return absl::InvalidArgumentError("--readers must be 1 to 64");
+  return config;
+}
+
+PgOptions Postgres(const Config& config, absl::string_view part) {
+  return {.url = config.database_url, .application_name = absl::StrCat("carillon-server-", part)};
+}
+
+// Everything the process owns, in the order in which it is made.
+class Server {
+ public:
+  Server(const Config& config, Metrics& metrics)
+      : config_(config),
+        executor_(config.readers, limits::kExecutorQueue),
+        readers_(std::make_shared<PgPool>(Postgres(config, "read"), config.readers)),
+        streams_(std::make_shared<PgPool>(Postgres(config, "streams"), 3)),
+        catalog_store_(std::make_shared<PostgresCatalogStore>(readers_)),
+        catalogue_(catalog_store_),
+        stream_store_(streams_),
+        authenticator_(std::make_shared<PostgresAppStore>(readers_), executor_, clock_),
+        calls_{authenticator_, executor_, metrics, clock_},
+        waker_(Postgres(config, "wake")),
+        live_publisher_(config.redis),
+        live_listener_(config.redis),
+        hub_(stream_store_, metrics, {}),
+        notifications_(calls_, writers_, std::make_shared<PostgresNotificationStore>(readers_), catalogue_),
+        feeds_(calls_, std::make_shared<PostgresFeedStore>(readers_), hub_, live_publisher_),
+        catalog_(calls_, catalog_store_, catalogue_),
+        admin_(calls_, {.apps = std::make_shared<PostgresAppStore>(readers_),
+                        .dead_letters = std::make_shared<PostgresDeadLetterStore>(readers_),
+                        .upkeep = std::make_shared<PostgresUpkeepStore>(readers_),
+                        .broker = std::make_unique<RabbitTopologyAdmin>(config.rabbit)}) {
+    for (const Lane lane : kNotificationLanes) {
+      // Connections of its own: no other lane's commits can hold them.
+      auto pool = std::make_shared<PgPool>(Postgres(config, ToString(lane)), config.writers);
+      writers_[lane] =
+          std::make_unique<IngestWriter>(IngestWriter::Options{.lane = lane, .threads = config.writers},
+                                         std::make_shared<PostgresNotificationStore>(pool), waker_, clock_, metrics);
+    }
+  }
+
+  absl::Status Start() {
+    catalogue_.Start();
+    hub_.Start();
+    live_listener_.Start({.on_message = [this](LiveMessage message) { hub_.OnLiveMessage(message); },
+                          .on_connected = [this] { hub_.SweepNow(); }});
+    grpc::EnableDefaultHealthCheckService(true);
+    if (config_.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::ServerBuilder builder;
+    Configure(builder);
+    grpc_ = builder.BuildAndStart();
+    if (grpc_ == nullptr) return absl::UnavailableError(absl::StrCat("can't listen on ", config_.listen));
+    log::Info("server.listening", {{"address", config_.listen}, {"port", port_}});
+    health_thread_ = std::thread([this] { WatchHealth(); });
+    return absl::OkStatus();
+  }
+
+  // Health first, so that balancers turn away; then streams and calls; then what
+  // they stand on.
+  void Stop() {
+    stop_.Set();
+    health_thread_.join();
+    grpc_->GetHealthCheckService()->SetServingStatus(false);
+    live_listener_.Stop();
+    hub_.Stop();
+    for (auto& [lane, writer] : writers_) writer->Stop();
+    grpc_->Shutdown(absl::ToChronoTime(clock_.Now() + kDrainTime));
+    executor_.Stop();
+    catalogue_.Stop();
+  }
+
+ private:
+  void Configure(grpc::ServerBuilder& builder) {
+    builder.AddListeningPort(config_.listen, grpc::InsecureServerCredentials(), &port_);
+    builder.SetMaxReceiveMessageSize(limits::kMaxReceiveMessageBytes);
+    builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, limits::kMaxMetadataBytes);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
+    // Dead peers are noticed, quiet streams are allowed, and streams move to new
+    // replicas within half an hour.
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 20'000);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, 30 * 60 * 1000);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, 5 * 60 * 1000);
+    // A port that another server holds is an error, not a load balancer.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.RegisterService(&notifications_);
+    builder.RegisterService(&feeds_);
+    builder.RegisterService(&catalog_);
+    builder.RegisterService(&admin_);
+  }
+
+  // Serving means that PostgreSQL answers: without it nothing can be accepted.
+  void WatchHealth() {
+    bool serving = true;
+    do {
+      const bool answers = catalogue_.Refresh().ok();
+      if (answers != serving) log::Warn("health.changed", {{"serving", answers}});
+      serving = answers;
+      grpc_->GetHealthCheckService()->SetServingStatus(serving);
+    } while (!stop_.WaitFor(kHealthInterval));
+  }
+
+  const Config config_;
+  const SystemClock clock_;
+  StopSignal stop_;
+  Executor executor_;
+  const std::shared_ptr<PgPool> readers_;
+  const std::shared_ptr<PgPool> streams_;
+  const std::shared_ptr<CatalogStore> catalog_store_;
+  Catalogue catalogue_;
+  PostgresFeedStore stream_store_;
+  Authenticator authenticator_;
+  ServerCalls calls_;
+  PostgresOutboxWaker waker_;
+  RedisLivePublisher live_publisher_;
+  RedisLiveListener live_listener_;
+  LiveHub hub_;
+  IngestWriters writers_;
+  NotificationServiceImpl notifications_;
+  FeedServiceImpl feeds_;
+  CatalogServiceImpl catalog_;
+  AdminServiceImpl admin_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> grpc_;
+  std::thread health_thread_;
+};
+
+int Main() {
+  BlockSignals();
+  log::Start("server", absl::GetFlag(FLAGS_log_level));
+  const absl::StatusOr<Config> config = ReadConfig();
+  Metrics metrics;
+  const absl::StatusOr<std::string> metrics_address =
+      config.ok() ? metrics.Serve(absl::GetFlag(FLAGS_metrics_address)) : config.status();
+  if (!metrics_address.ok()) {
+    log::Error("config.invalid", {{"error", metrics_address.status()}});
+    log::Flush();
+    return 2;
+  }
+  Server server(*config, metrics);
+  if (const absl::Status started = server.Start(); !started.ok()) {
+    log::Error("server.not_started", {{"error", started}});
+    ExitAtLatestAfter(absl::Seconds(1));
+    log::Flush();
+    return 1;
+  }
+  const int signal = WaitForTermination();
+  log::Info("shutdown.started", {{"signal", signal}});
+  ExitAtLatestAfter(kShutdownLimit);
+  server.Stop();
+  log::Info("shutdown.finished");
+  log::Flush();
+  return 0;
+}
+
+}  // namespace
+}  // namespace carillon
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage("serves the gRPC API: carillon-server --listen=127.0.0.1:50051");
+  absl::ParseCommandLine(argc, argv);
+  return carillon::Main();
+}

@@ -1,0 +1,15 @@
+// Renders feed items from a type's mustache texts. Logic-less: names only.
+#pragma once
+
+#include "carillon/domain/notification.h"
+
+namespace carillon {
+
+// The item that a recipient sees. Names that templates may use: user_id,
+// actor_id, object_id, type, data.<field> and data.<field>.<field>; what is not
+// there renders to nothing. Nothing is escaped: items are plain text. Fields
+// longer than limits::kMaxRenderedFieldBytes are cut. Never fails: a text that
+// is no valid template stands as it is.
+FeedItem RenderFeedItem(const Notification& notification, const InAppTemplate& in_app);
+
+}  // namespace carillon

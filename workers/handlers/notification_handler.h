@@ -1,0 +1,58 @@
+// What a lane worker does with notifications: decide, write the feed, wake the
+// recipients' streams.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "carillon/domain/notification.h"
+#include "carillon/ports/clock.h"
+#include "carillon/ports/feed_store.h"
+#include "carillon/ports/live_bus.h"
+#include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/metrics.h"
+
+namespace carillon {
+
+// Thread-safe: each call uses a connection of the stores for as long as it runs.
+class NotificationHandler {
+ public:
+  struct Deps {
+    std::shared_ptr<FeedStore> feeds;
+    Catalogue& catalogue;
+    LivePublisher& live;
+    const Clock& clock;
+    Metrics& metrics;
+    Lane lane;
+  };
+
+  explicit NotificationHandler(const Deps& deps);
+
+  // Ends each notification in one transaction for all. One status per item: OK
+  // also for those that had ended before, INVALID_ARGUMENT for what can never
+  // succeed, anything else for what may succeed later. An infrastructure failure
+  // (see IsInfrastructureFailure) is returned for the whole: nothing was done,
+  // or what was done is safe to repeat. Blocks for at most a few seconds.
+  absl::StatusOr<std::vector<absl::Status>> Handle(absl::Span<const Notification> items);
+
+  // OK if what Handle needs can be reached.
+  absl::Status CheckHealth() { return deps_.catalogue.Refresh(); }
+
+ private:
+  absl::StatusOr<FeedDelivery> Decide(const Notification& item);
+  absl::StatusOr<std::vector<DeliveryOutcome>> DeliverOneByOne(absl::Span<const FeedDelivery> deliveries,
+                                                               std::vector<absl::Status>& statuses);
+  void WakeStreams(std::vector<FeedDelivery>& deliveries, absl::Span<const DeliveryOutcome> outcomes);
+
+  const Deps deps_;
+  prometheus::Counter& delivered_;
+  prometheus::Counter& expired_;
+  prometheus::Counter& repeated_;
+  prometheus::Counter& wake_failures_;
+  prometheus::Histogram& end_to_end_;
+};
+
+}  // namespace carillon

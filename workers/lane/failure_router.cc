@@ -1,0 +1,85 @@
+#include "workers/lane/failure_router.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/errors.h"
+#include "carillon/domain/limits.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/runtime/logging.h"
+#include "carillon/wire/envelope.h"
+
+namespace carillon {
+namespace {
+
+constexpr absl::Duration kPublishTimeout = absl::Seconds(5);
+
+bool IsDead(const FailedItem& failure) {
+  return absl::IsInvalidArgument(failure.status) ||
+         failure.message->retry_count >= static_cast<int>(std::size(kRetrySeconds));
+}
+
+}  // namespace
+
+absl::Status FailureRouter::Route(absl::Span<const FailedItem> failures) {
+  std::vector<NotificationStore::FailedAttempt> attempts;
+  std::vector<OutboundMessage> copies;
+  for (const FailedItem& failure : failures) {
+    if (failure.item != nullptr) {
+      attempts.push_back({failure.item->id,
+                          failure.item->retention_days,
+                          {clock_.Now(), failure.message->retry_count + 1,
+                           std::string(failure.status.message().substr(0, limits::kMaxErrorBytes))}});
+    }
+    copies.push_back(NextHop(failure));
+  }
+  if (!attempts.empty()) {
+    const absl::Status noted = store_->RecordAttempts(attempts);
+    // What can't be noted still has to move on, unless the store is merely away.
+    if (!noted.ok() && IsInfrastructureFailure(noted)) return noted;
+  }
+  absl::MutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(const std::vector<PublishOutcome> outcomes, publisher_->Publish(copies, kPublishTimeout));
+  const bool all_there = std::all_of(outcomes.begin(), outcomes.end(),
+                                     [](PublishOutcome outcome) { return outcome == PublishOutcome::kConfirmed; });
+  return all_there ? absl::OkStatus()
+                   : error::BackendUnavailable("rabbitmq", "a failed message could not be handed to its next queue");
+}
+
+OutboundMessage FailureRouter::NextHop(const FailedItem& failure) {
+  const InboundMessage& message = *failure.message;
+  const bool dead = IsDead(failure);
+  OutboundMessage copy;
+  copy.retry_count = dead ? message.retry_count : message.retry_count + 1;
+  copy.exchange = dead ? std::string(kDeadLetterExchange) : RetryExchange(kRetrySeconds[message.retry_count]);
+  // Back to the queue it came from, by way of the retry queue's time.
+  copy.routing_key = dead ? DeadLetterQueue(message.queue) : message.queue;
+  copy.message_id = failure.item == nullptr ? message.message_id : failure.item->id.ToString();
+  int64_t app = 0;
+  if (absl::SimpleAtoi(message.app, &app)) copy.app = AppId(app);
+  copy.type = message.type;
+  copy.traceparent = message.traceparent;
+  copy.error = std::string(failure.status.message().substr(0, limits::kMaxErrorBytes));
+  // An item leaves its pack; what could not be read goes unchanged.
+  copy.body = failure.item == nullptr ? message.body : EncodeEnvelope(*failure.item);
+  if (dead) copy.reason = absl::IsInvalidArgument(failure.status) ? "permanent" : "retries_exhausted";
+  log::Warn(dead ? "delivery.dead" : "delivery.retry", {{"queue", message.queue},
+                                                        {"notification_id", copy.message_id},
+                                                        {"retry_count", copy.retry_count},
+                                                        {"error", failure.status}});
+  metrics_
+      .Counter(dead ? "carillon_dead_total" : "carillon_retried_total",
+               dead ? "Messages given up" : "Messages put off for another attempt", {{"queue", message.queue}})
+      .Increment();
+  return copy;
+}
+
+void FailureRouter::Service() {
+  absl::MutexLock lock(&mutex_);
+  // A lost connection is made again by the next Route.
+  (void)publisher_->Service();
+}
+
+}  // namespace carillon

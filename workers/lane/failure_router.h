@@ -1,0 +1,53 @@
+// Where a message goes that could not be handled: to the next retry step, or,
+// when it can never succeed or its steps are used up, to the dead-letter queue.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
+#include "carillon/domain/notification.h"
+#include "carillon/ports/broker.h"
+#include "carillon/ports/clock.h"
+#include "carillon/ports/notification_store.h"
+#include "carillon/runtime/metrics.h"
+
+namespace carillon {
+
+// One item that failed, with the message it came in.
+struct FailedItem {
+  const InboundMessage* message = nullptr;
+  // Null: the message could not be read; it goes as it is.
+  const Notification* item = nullptr;
+  absl::Status status;
+};
+
+// Thread-safe; its publisher is used by one call at a time.
+class FailureRouter {
+ public:
+  FailureRouter(std::unique_ptr<Publisher> publisher, std::shared_ptr<NotificationStore> store, const Clock& clock,
+                Metrics& metrics)
+      : publisher_(std::move(publisher)), store_(std::move(store)), clock_(clock), metrics_(metrics) {}
+
+  // Notes each failed attempt in its notification's history, then publishes a
+  // copy of each item to where it goes next. OK: all copies are confirmed and
+  // the originals may be acknowledged. UNAVAILABLE: keep them; repeating is safe.
+  absl::Status Route(absl::Span<const FailedItem> failures);
+
+  // Answers the broker's heartbeats. Call every few seconds.
+  void Service();
+
+ private:
+  OutboundMessage NextHop(const FailedItem& failure);
+
+  absl::Mutex mutex_;
+  const std::unique_ptr<Publisher> publisher_ ABSL_PT_GUARDED_BY(mutex_);
+  const std::shared_ptr<NotificationStore> store_;
+  const Clock& clock_;
+  Metrics& metrics_;
+};
+
+}  // namespace carillon

@@ -1,0 +1,178 @@
+#include "workers/lane/lane_consumer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "carillon/domain/errors.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/runtime/logging.h"
+#include "carillon/wire/envelope.h"
+
+namespace carillon {
+namespace {
+
+constexpr absl::Duration kReceiveWait = absl::Milliseconds(500);
+// A queue with nothing to give for so long has nothing left from before.
+constexpr absl::Duration kProbeWait = absl::Milliseconds(100);
+// Well under the broker's consumer_timeout of 30 minutes.
+constexpr absl::Duration kMaxHold = absl::Minutes(10);
+constexpr absl::Duration kDrainHold = absl::Seconds(8);
+// Between heartbeats that a waiting consumer answers.
+constexpr absl::Duration kServiceInterval = absl::Seconds(1);
+
+absl::Duration Monotonic() { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
+
+}  // namespace
+
+LaneConsumer::LaneConsumer(Options options, Deps deps)
+    : options_(std::move(options)),
+      deps_(std::move(deps)),
+      backoff_(absl::Milliseconds(100), absl::Seconds(5)),
+      consumed_(deps_.metrics.Counter("carillon_consumed_total", "Messages settled", {{"queue", options_.queue}})),
+      redelivered_(deps_.metrics.Counter("carillon_redelivered_total", "Messages that came a second time",
+                                         {{"queue", options_.queue}})),
+      batch_seconds_(deps_.metrics.Latency("carillon_batch_seconds", "Time to handle one batch of messages",
+                                           {{"queue", options_.queue}})) {}
+
+void LaneConsumer::Probe() {
+  while (!deps_.stop.is_set()) {
+    const absl::Status status = ConsumeCarefully();
+    if (status.ok()) return;
+    if (backoff_.failures() == 0) log::Warn("consumer.waiting", {{"queue", options_.queue}, {"error", status}});
+    if (!WaitForBackends()) return;
+  }
+}
+
+void LaneConsumer::Run() {
+  bool careful = false;
+  while (!deps_.stop.is_set()) {
+    const absl::Status status = careful ? ConsumeCarefully() : ConsumeInBatches();
+    if (status.ok()) {
+      backoff_.Reset();
+      careful = !careful;
+      continue;
+    }
+    if (backoff_.failures() == 0) log::Warn("consumer.reconnecting", {{"queue", options_.queue}, {"error", status}});
+    if (!WaitForBackends()) break;
+    // What the lost channel held comes again.
+    careful = true;
+  }
+  deps_.broker->Close();
+}
+
+absl::Status LaneConsumer::ConsumeCarefully() {
+  absl::MutexLock one_at_a_time(&deps_.one_careful);
+  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, /*prefetch=*/1));
+  while (!deps_.stop.is_set()) {
+    ASSIGN_OR_RETURN(const Messages messages, deps_.broker->Receive(/*max=*/1, kProbeWait));
+    // What was delivered before comes first: after something fresh, or nothing, none is left.
+    if (messages.empty() || !messages.front().redelivered) return Drain(messages);
+    redelivered_.Increment();
+    RETURN_IF_ERROR(Settle(messages));
+  }
+  return Drain({});
+}
+
+absl::Status LaneConsumer::ConsumeInBatches() {
+  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, options_.prefetch));
+  while (!deps_.stop.is_set()) {
+    ASSIGN_OR_RETURN(const Messages messages, deps_.broker->Receive(options_.prefetch, kReceiveWait));
+    if (messages.empty()) continue;
+    if (std::any_of(messages.begin(), messages.end(), [](const InboundMessage& m) { return m.redelivered; })) {
+      return SettleFreshOnly(messages);
+    }
+    RETURN_IF_ERROR(Settle(messages));
+    backoff_.Reset();
+  }
+  return Drain({});
+}
+
+// The end of a channel in good order: what it has delivered is settled, and
+// nothing of it goes back to the queue.
+absl::Status LaneConsumer::Drain(Messages messages) {
+  RETURN_IF_ERROR(deps_.broker->Cancel());
+  if (messages.empty()) {
+    ASSIGN_OR_RETURN(messages, deps_.broker->Receive(options_.prefetch, absl::ZeroDuration()));
+  }
+  while (!messages.empty()) {
+    RETURN_IF_ERROR(Settle(messages));
+    ASSIGN_OR_RETURN(messages, deps_.broker->Receive(options_.prefetch, absl::ZeroDuration()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LaneConsumer::SettleFreshOnly(const Messages& first) {
+  RETURN_IF_ERROR(deps_.broker->Cancel());
+  Messages messages = first;
+  while (!messages.empty()) {
+    for (InboundMessage& message : messages) {
+      if (!message.redelivered) RETURN_IF_ERROR(Settle({message}));
+    }
+    ASSIGN_OR_RETURN(messages, deps_.broker->Receive(options_.prefetch, absl::ZeroDuration()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LaneConsumer::Settle(const Messages& messages) {
+  const absl::Duration started = Monotonic();
+  Backoff backoff(absl::Milliseconds(100), absl::Seconds(5));
+  while (true) {
+    const absl::Status status = Attempt(messages);
+    if (status.ok()) break;
+    if (backoff.failures() == 0) log::Warn("consumer.holding", {{"queue", options_.queue}, {"error", status}});
+    const absl::Duration held = Monotonic() - started;
+    if (held > (deps_.stop.is_set() ? kDrainHold : kMaxHold)) return status;
+    RETURN_IF_ERROR(WaitWhileServicing(backoff.Next()));
+  }
+  batch_seconds_.Observe(absl::ToDoubleSeconds(Monotonic() - started));
+  consumed_.Increment(static_cast<double>(messages.size()));
+  // A batch holds everything that was received since the last acknowledgement.
+  return deps_.broker->Ack(messages.back().tag, /*multiple=*/messages.size() > 1);
+}
+
+absl::Status LaneConsumer::Attempt(const Messages& messages) {
+  std::vector<Notification> items;
+  std::vector<const InboundMessage*> sources;
+  std::vector<FailedItem> failures;
+  for (const InboundMessage& message : messages) {
+    absl::StatusOr<std::vector<Notification>> decoded = DecodeEnvelope(message.body);
+    if (!decoded.ok()) {
+      failures.push_back({&message, nullptr, decoded.status()});
+      continue;
+    }
+    for (Notification& item : *decoded) {
+      items.push_back(std::move(item));
+      sources.push_back(&message);
+    }
+  }
+  ASSIGN_OR_RETURN(const std::vector<absl::Status> statuses, deps_.handler.Handle(items));
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (!statuses[i].ok()) failures.push_back({sources[i], &items[i], statuses[i]});
+  }
+  return failures.empty() ? absl::OkStatus() : deps_.failures.Route(failures);
+}
+
+absl::Status LaneConsumer::WaitWhileServicing(absl::Duration time) {
+  while (time > absl::ZeroDuration()) {
+    RETURN_IF_ERROR(deps_.broker->Service());
+    const absl::Duration slice = std::min(time, kServiceInterval);
+    // While stopping too: the drain has its own bound.
+    const StopSignal never;
+    (deps_.stop.is_set() ? never : deps_.stop).WaitFor(slice);
+    time -= slice;
+  }
+  return absl::OkStatus();
+}
+
+bool LaneConsumer::WaitForBackends() {
+  deps_.broker->Close();
+  if (deps_.stop.WaitFor(backoff_.Next())) return false;
+  // Taking messages while the store is away would only give them back, once more counted.
+  while (!deps_.handler.CheckHealth().ok()) {
+    if (deps_.stop.WaitFor(backoff_.Next())) return false;
+  }
+  return true;
+}
+
+}  // namespace carillon

@@ -1,0 +1,78 @@
+// Consumes one queue on one thread: takes what has come, handles it as a batch,
+// acknowledges it.
+//
+// - A message is acknowledged only when its effect is committed, or a copy of it
+//   is confirmed on its way to a retry or dead-letter queue.
+// - Failures of PostgreSQL or the broker never count against a message: the
+//   consumer keeps what it holds, takes no more and waits.
+// - After a start and whenever something comes a second time, it consumes one
+//   message at a time on a fresh channel until those are settled: a message that
+//   kills the process takes no others with it past the delivery limit.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "carillon/domain/backoff.h"
+#include "carillon/ports/broker.h"
+#include "carillon/ports/stop_signal.h"
+#include "carillon/runtime/metrics.h"
+#include "workers/handlers/notification_handler.h"
+#include "workers/lane/failure_router.h"
+
+namespace carillon {
+
+// Owner thread only, but for the shared parts of Deps.
+class LaneConsumer {
+ public:
+  struct Options {
+    std::string queue;
+    int prefetch = 1;
+  };
+  struct Deps {
+    std::unique_ptr<Consumer> broker;
+    NotificationHandler& handler;
+    FailureRouter& failures;
+    // One consumer of the process at a time handles what came a second time.
+    absl::Mutex& one_careful;
+    Metrics& metrics;
+    const StopSignal& stop;
+  };
+
+  LaneConsumer(Options options, Deps deps);
+
+  // Settles what was delivered before, one at a time; returns when the rest is
+  // fresh, or on stop. Blocks while the broker or the store is away.
+  void Probe();
+  // Consumes until stop, then settles what was delivered and gives nothing back.
+  void Run();
+
+ private:
+  using Messages = std::vector<InboundMessage>;
+
+  // Both return OK when it is time for the other, or on stop.
+  absl::Status ConsumeCarefully();
+  absl::Status ConsumeInBatches();
+  absl::Status Drain(Messages messages);
+  // Separates what came a second time; the rest is settled and that goes back.
+  absl::Status SettleFreshOnly(const Messages& messages);
+
+  // Handles and acknowledges all of them, however long the backends are away.
+  // An error: the channel is gone, or the wait was too long; the broker has them back.
+  absl::Status Settle(const Messages& messages);
+  absl::Status Attempt(const Messages& messages);
+  absl::Status WaitWhileServicing(absl::Duration time);
+  // After a failure: waits, then until the store answers. False on stop.
+  bool WaitForBackends();
+
+  const Options options_;
+  const Deps deps_;
+  Backoff backoff_;
+  prometheus::Counter& consumed_;
+  prometheus::Counter& redelivered_;
+  prometheus::Histogram& batch_seconds_;
+};
+
+}  // namespace carillon

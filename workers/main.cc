@@ -1,0 +1,204 @@
+// carillon-worker: consumes the queues of one lane.
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/feed_store.h"
+#include "carillon/postgres/notification_store.h"
+#include "carillon/rabbitmq/consumer.h"
+#include "carillon/rabbitmq/publisher.h"
+#include "carillon/redis/live_publisher.h"
+#include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/lifecycle.h"
+#include "carillon/runtime/logging.h"
+#include "carillon/runtime/metrics.h"
+#include "workers/handlers/notification_handler.h"
+#include "workers/lane/failure_router.h"
+#include "workers/lane/lane_consumer.h"
+
+ABSL_FLAG(std::string, lane, "", "payment, otp, social or marketing");
+ABSL_FLAG(std::string, queues, "", "comma-separated queues of the lane; empty: all that it serves");
+ABSL_FLAG(int, consumers, 0, "consumers per queue, each with a thread of its own; 0: 4 for payment, else 1");
+ABSL_FLAG(int, prefetch, 0, "messages a consumer holds; 0: 1 for payment, 10 for otp and social, 50 for marketing");
+ABSL_FLAG(std::string, database_url, "", "PostgreSQL; empty: CARILLON_DATABASE_URL");
+ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ; empty: CARILLON_AMQP_URL");
+ABSL_FLAG(std::string, redis_url, "", "Redis; empty: CARILLON_REDIS_URL");
+ABSL_FLAG(std::string, metrics_address, "127.0.0.1:0", "host:port of /metrics; port 0: any free one");
+ABSL_FLAG(std::string, log_level, "info", "debug, info, warn or error");
+
+namespace carillon {
+namespace {
+
+constexpr absl::Duration kShutdownLimit = absl::Seconds(20);
+constexpr absl::Duration kHeartbeatInterval = absl::Seconds(5);
+// A prefetch-1 consumer waits a round trip per message: several share the queue.
+constexpr int kPaymentConsumers = 4;
+constexpr int kMaxConsumers = 64;
+constexpr int kMaxPrefetch = 1000;
+
+struct Config {
+  Lane lane = Lane::kSocial;
+  std::vector<std::string> queues;
+  int consumers = 1;
+  int prefetch = 1;
+  std::string database_url;
+  RabbitOptions rabbit;
+  RedisOptions redis;
+};
+
+absl::Status CheckCounts(const Config& config) {
+  if (config.consumers < 1 || config.consumers > kMaxConsumers) {
+    return absl::InvalidArgumentError(absl::StrCat("--consumers must be 0 to ", kMaxConsumers));
+  }
+  if (config.prefetch < 1 || config.prefetch > kMaxPrefetch) {
+    return absl::InvalidArgumentError(absl::StrCat("--prefetch must be 0 to ", kMaxPrefetch));
+  }
+  if (config.database_url.empty() || config.rabbit.url.empty() || config.redis.url.empty()) {
+    return absl::InvalidArgumentError("CARILLON_DATABASE_URL, CARILLON_AMQP_URL and CARILLON_REDIS_URL are required");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Config> ReadConfig() {
+  const std::optional<Lane> lane = ParseLane(absl::GetFlag(FLAGS_lane));
+  if (!lane.has_value() || *lane == Lane::kFanout) {
+    return absl::InvalidArgumentError("--lane must be payment, otp, social or marketing");
+  }
+  Config config{.lane = *lane};
+  config.queues = absl::StrSplit(absl::GetFlag(FLAGS_queues), ',', absl::SkipEmpty());
+  for (const std::string& queue : config.queues) {
+    if (LaneOfQueue(queue) != *lane)
+      return absl::InvalidArgumentError(absl::StrCat("--queues: ", queue, " is not of this lane"));
+  }
+  if (config.queues.empty()) config.queues = LaneQueues(*lane);
+  config.consumers = absl::GetFlag(FLAGS_consumers);
+  if (config.consumers == 0) config.consumers = *lane == Lane::kPayment ? kPaymentConsumers : 1;
+  config.prefetch = absl::GetFlag(FLAGS_prefetch);
+  if (config.prefetch == 0) config.prefetch = DefaultPrefetch(*lane);
+  config.database_url = FlagOrEnv(absl::GetFlag(FLAGS_database_url), "CARILLON_DATABASE_URL");
+  config.rabbit.url = FlagOrEnv(absl::GetFlag(FLAGS_amqp_url), "CARILLON_AMQP_URL");
+  config.rabbit.client_name = absl::StrCat("carillon-worker-", ToString(*lane));
+  config.redis.url = FlagOrEnv(absl::GetFlag(FLAGS_redis_url), "CARILLON_REDIS_URL");
+  const absl::Status status = CheckCounts(config);
+  if (!status.ok()) return status;
+  return config;
+}
+
+// Everything the process owns, in the order in which it is made.
+class Worker {
+ public:
+  Worker(const Config& config, Metrics& metrics)
+      : pool_(std::make_shared<PgPool>(
+            PgOptions{.url = config.database_url, .application_name = config.rabbit.client_name},
+            static_cast<int>(config.queues.size()) * config.consumers + 1)),
+        catalogue_(std::make_shared<PostgresCatalogStore>(pool_)),
+        live_(config.redis),
+        handler_({.feeds = std::make_shared<PostgresFeedStore>(pool_),
+                  .catalogue = catalogue_,
+                  .live = live_,
+                  .clock = clock_,
+                  .metrics = metrics,
+                  .lane = config.lane}),
+        failures_(std::make_unique<RabbitPublisher>(config.rabbit), std::make_shared<PostgresNotificationStore>(pool_),
+                  clock_, metrics) {
+    for (const std::string& queue : config.queues) {
+      for (int i = 0; i < config.consumers; ++i) {
+        consumers_.push_back(
+            std::make_unique<LaneConsumer>(LaneConsumer::Options{.queue = queue, .prefetch = config.prefetch},
+                                           LaneConsumer::Deps{.broker = std::make_unique<RabbitConsumer>(config.rabbit),
+                                                              .handler = handler_,
+                                                              .failures = failures_,
+                                                              .one_careful = one_careful_,
+                                                              .metrics = metrics,
+                                                              .stop = stop_}));
+      }
+    }
+    first_of_queue_step_ = config.consumers;
+  }
+
+  void Start() {
+    catalogue_.Start();
+    threads_.emplace_back([this] {
+      while (!stop_.WaitFor(kHeartbeatInterval)) failures_.Service();
+    });
+    threads_.emplace_back([this] { StartConsumers(); });
+  }
+
+  // Settles what the broker has delivered and gives nothing back.
+  void Stop() {
+    stop_.Set();
+    for (std::thread& thread : threads_) thread.join();
+    for (std::thread& thread : consumer_threads_) thread.join();
+    catalogue_.Stop();
+  }
+
+ private:
+  // Before anything is consumed in batches, each queue's left-overs are settled
+  // one at a time: one of them may be what killed the process before this one.
+  void StartConsumers() {
+    for (size_t i = 0; i < consumers_.size(); i += first_of_queue_step_) consumers_[i]->Probe();
+    for (const auto& consumer : consumers_) consumer_threads_.emplace_back([&consumer] { consumer->Run(); });
+    log::Info("worker.consuming", {{"consumers", consumers_.size()}});
+  }
+
+  const SystemClock clock_;
+  StopSignal stop_;
+  absl::Mutex one_careful_;
+  const std::shared_ptr<PgPool> pool_;
+  Catalogue catalogue_;
+  RedisLivePublisher live_;
+  NotificationHandler handler_;
+  FailureRouter failures_;
+  std::vector<std::unique_ptr<LaneConsumer>> consumers_;
+  size_t first_of_queue_step_ = 1;
+  std::vector<std::thread> threads_;
+  // Made by a thread of threads_, which is joined first.
+  std::vector<std::thread> consumer_threads_;
+};
+
+int Main() {
+  BlockSignals();
+  const absl::StatusOr<Config> config = ReadConfig();
+  log::Start(config.ok() ? absl::StrCat("worker-", ToString(config->lane)) : "worker", absl::GetFlag(FLAGS_log_level));
+  if (!config.ok()) {
+    log::Error("config.invalid", {{"error", config.status()}});
+    log::Flush();
+    return 2;
+  }
+  Metrics metrics;
+  const absl::StatusOr<std::string> metrics_address = metrics.Serve(absl::GetFlag(FLAGS_metrics_address));
+  if (!metrics_address.ok()) {
+    log::Error("config.invalid", {{"error", metrics_address.status()}});
+    log::Flush();
+    return 2;
+  }
+  Worker worker(*config, metrics);
+  worker.Start();
+  log::Info("worker.started", {{"lane", ToString(config->lane)},
+                               {"consumers_per_queue", config->consumers},
+                               {"prefetch", config->prefetch},
+                               {"metrics", *metrics_address}});
+  const int signal = WaitForTermination();
+  log::Info("shutdown.started", {{"signal", signal}});
+  ExitAtLatestAfter(kShutdownLimit);
+  worker.Stop();
+  log::Info("shutdown.finished");
+  log::Flush();
+  return 0;
+}
+
+}  // namespace
+}  // namespace carillon
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage("consumes one lane's queues: carillon-worker --lane=payment|otp|social|marketing");
+  absl::ParseCommandLine(argc, argv);
+  return carillon::Main();
+}

@@ -1,0 +1,113 @@
+#include "workers/relay/dead_letter_recorder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/strip.h"
+#include "carillon/domain/limits.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/runtime/logging.h"
+#include "carillon/wire/envelope.h"
+
+namespace carillon {
+namespace {
+
+constexpr int kPrefetch = 50;
+constexpr int kBatch = 200;
+constexpr absl::Duration kReceiveWait = absl::Milliseconds(500);
+
+// Headers of messages that others made may hold anything.
+std::string SafeText(absl::string_view text) {
+  std::string safe(text.substr(0, limits::kMaxErrorBytes));
+  std::replace_if(
+      safe.begin(), safe.end(), [](unsigned char c) { return !absl::ascii_isprint(c); }, '?');
+  return safe;
+}
+
+std::vector<std::string> RecordedQueues() {
+  std::vector<std::string> queues;
+  for (const QueueSpec& queue : CarillonTopology().queues) {
+    if (queue.role == QueueRole::kDeadLetter || queue.role == QueueRole::kUnrouted) queues.push_back(queue.name);
+  }
+  return queues;
+}
+
+}  // namespace
+
+DeadLetter ToDeadLetter(const InboundMessage& message) {
+  DeadLetter letter;
+  letter.queue = std::string(absl::StripSuffix(message.queue, ".dlq"));
+  if (const std::optional<Lane> lane = LaneOfQueue(letter.queue); lane.has_value()) {
+    letter.lane = std::string(ToString(*lane));
+  }
+  letter.message_id = SafeText(message.message_id);
+  letter.type = SafeText(message.type);
+  letter.exchange = SafeText(message.exchange);
+  letter.routing_key = SafeText(message.routing_key);
+  letter.reason = message.reason.empty() ? "unknown" : SafeText(message.reason);
+  letter.error = SafeText(message.error);
+  letter.traceparent = SafeText(message.traceparent);
+  letter.retry_count = message.retry_count;
+  letter.payload = message.body;
+  const absl::StatusOr<std::vector<Notification>> items = DecodeEnvelope(message.body);
+  if (items.ok()) {
+    letter.app = items->front().app;
+    letter.notification_id = items->front().id;
+    letter.type = SafeText(items->front().type);
+    return letter;
+  }
+  int64_t app = 0;
+  if (absl::SimpleAtoi(message.app, &app) && app > 0) letter.app = AppId(app);
+  letter.notification_id = Uuid::Parse(message.message_id);
+  return letter;
+}
+
+DeadLetterRecorder::DeadLetterRecorder(Deps deps)
+    : deps_(std::move(deps)),
+      backoff_(absl::Milliseconds(200), absl::Seconds(5)),
+      recorded_(deps_.metrics.Counter("carillon_dead_letters_recorded_total",
+                                      "Messages taken from the dead-letter queues and recorded")) {}
+
+void DeadLetterRecorder::Run() {
+  while (!deps_.stop.is_set()) {
+    const absl::Status status = Consume();
+    if (status.ok()) break;
+    if (backoff_.failures() == 0) log::Warn("dead_letters.waiting", {{"error", status}});
+    deps_.broker->Close();
+    deps_.stop.WaitFor(backoff_.Next());
+  }
+  deps_.broker->Close();
+}
+
+absl::Status DeadLetterRecorder::Consume() {
+  RETURN_IF_ERROR(deps_.broker->Open(RecordedQueues(), kPrefetch));
+  while (!deps_.stop.is_set()) {
+    ASSIGN_OR_RETURN(const std::vector<InboundMessage> messages, deps_.broker->Receive(kBatch, kReceiveWait));
+    if (messages.empty()) continue;
+    RETURN_IF_ERROR(Record(messages));
+    // All that was received on this channel so far is recorded.
+    RETURN_IF_ERROR(deps_.broker->Ack(messages.back().tag, /*multiple=*/true));
+    backoff_.Reset();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DeadLetterRecorder::Record(const std::vector<InboundMessage>& messages) {
+  std::vector<DeadLetter> letters;
+  letters.reserve(messages.size());
+  for (const InboundMessage& message : messages) letters.push_back(ToDeadLetter(message));
+  RETURN_IF_ERROR(deps_.store->Record(letters));
+  for (const DeadLetter& letter : letters) {
+    log::Warn("dead_letter.recorded", {{"queue", letter.queue},
+                                       {"message_id", letter.message_id},
+                                       {"reason", letter.reason},
+                                       {"error", letter.error}});
+  }
+  recorded_.Increment(static_cast<double>(letters.size()));
+  return absl::OkStatus();
+}
+
+}  // namespace carillon

@@ -1,0 +1,147 @@
+#include "workers/relay/housekeeper.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "carillon/domain/status_macros.h"
+#include "carillon/runtime/logging.h"
+#include "carillon/wire/envelope.h"
+
+namespace carillon {
+namespace {
+
+constexpr int kSweepRows = 20'000;
+constexpr int kMaxSweepsPerRun = 50;
+constexpr int kRetireFeeds = 200;  // Heads locked at a time: others wait for little.
+constexpr int kMaxRetireStepsPerRun = 100;
+constexpr int kExpireKeys = 2'000;
+constexpr int kMaxExpireStepsPerRun = 20;
+constexpr int kRequeueRows = 1'000;
+// A queue with consumers gets through so many well within any idle bound.
+constexpr int64_t kShortQueue = 1'000;
+
+}  // namespace
+
+Housekeeper::Housekeeper(Options options, Deps deps)
+    : options_(std::move(options)),
+      deps_(std::move(deps)),
+      requeued_(deps_.metrics.Counter("carillon_requeued_total",
+                                      "Notifications that no queue held any more and that were queued again")) {
+  for (const Lane lane : kAllLanes) {
+    const Metrics::Labels labels = {{"lane", std::string(ToString(lane))}};
+    gauges_[lane] = {&deps_.metrics.Gauge("carillon_outbox_rows", "Rows ready to be published", labels),
+                     &deps_.metrics.Gauge("carillon_outbox_deferred_rows", "Rows that wait after a failure", labels),
+                     &deps_.metrics.Gauge("carillon_outbox_oldest_age_seconds", "Age of the oldest ready row", labels)};
+  }
+}
+
+void Housekeeper::Run() {
+  bool failing = false;
+  do {
+    const absl::Status status = RunOnce();
+    if (!status.ok() && !failing) log::Warn("housekeeping.waiting", {{"error", status}});
+    failing = !status.ok();
+  } while (!deps_.stop.WaitFor(options_.interval));
+}
+
+absl::Status Housekeeper::RunOnce() {
+  RETURN_IF_ERROR(MeasureOutbox());
+  RETURN_IF_ERROR(KeepSlices());
+  RETURN_IF_ERROR(ExpireKeys());
+  RETURN_IF_ERROR(Sweep());
+  for (const Lane lane : kNotificationLanes) RETURN_IF_ERROR(RequeueIdle(lane));
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeper::KeepSlices() {
+  const absl::Time now = deps_.clock.Now();
+  ASSIGN_OR_RETURN(const int made, deps_.store->EnsureSlices(now - absl::Hours(1), now + options_.slices_ahead));
+  if (made > 0) log::Info("slices.made", {{"slices", made}});
+  for (int step = 0; step < kMaxRetireStepsPerRun && !deps_.stop.is_set(); ++step) {
+    ASSIGN_OR_RETURN(const bool more, deps_.store->RetireStep(now, kRetireFeeds));
+    if (!more) break;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeper::ExpireKeys() {
+  for (int step = 0; step < kMaxExpireStepsPerRun; ++step) {
+    ASSIGN_OR_RETURN(const int expired, deps_.store->ExpireKeys(deps_.clock.Now(), kExpireKeys));
+    if (expired < kExpireKeys) break;
+  }
+  return absl::OkStatus();
+}
+
+// Reads everything once when the shortest bound has passed; what is unfinished
+// then is remembered, and judged by its own lane's bound.
+absl::Status Housekeeper::Sweep() {
+  absl::Duration shortest = absl::InfiniteDuration();
+  for (const Lane lane : kNotificationLanes) shortest = std::min(shortest, IdleBound(lane));
+  for (int step = 0; step < kMaxSweepsPerRun && !deps_.stop.is_set(); ++step) {
+    ASSIGN_OR_RETURN(const int read, deps_.store->SweepStep(deps_.clock.Now() - shortest, kSweepRows));
+    if (read < kSweepRows) break;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeper::RequeueIdle(Lane lane) {
+  const absl::Duration bound = IdleBound(lane);
+  // Seen again soon: one that is not idle yet must not wait for twice its bound.
+  ASSIGN_OR_RETURN(const std::vector<Notification> idle,
+                   deps_.store->DueStragglers(lane, deps_.clock.Now() - bound, bound / 4, kRequeueRows));
+  if (idle.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<NewNotification> lost, ChooseLost(idle));
+  if (lost.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int written, deps_.store->Reenqueue(lost));
+  requeued_.Increment(written);
+  log::Warn("housekeeping.requeued", {{"lane", ToString(lane)}, {"notifications", written}});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<NewNotification>> Housekeeper::ChooseLost(const std::vector<Notification>& idle) {
+  std::map<std::string, bool> held;
+  std::vector<NewNotification> lost;
+  for (const Notification& notification : idle) {
+    const std::shared_ptr<const NotificationType> type = deps_.catalogue.Find(notification.app, notification.type);
+    if (type == nullptr) continue;
+    const std::string queue = QueueForRoutingKey(type->lane, type->routing_key);
+    if (!held.contains(queue)) {
+      ASSIGN_OR_RETURN(held[queue], MayStillHold(queue));
+    }
+    if (held[queue]) continue;
+    NewNotification again{.notification = notification,
+                          .exchange = type->exchange,
+                          .routing_key = type->routing_key,
+                          .idempotency_key = {},
+                          .payload_hash = {},
+                          .traceparent = {},
+                          .envelope = EncodeEnvelope(notification)};
+    lost.push_back(std::move(again));
+  }
+  return lost;
+}
+
+// A long queue, or one that nobody consumes, explains why something is idle. An
+// empty one does not; nor does a short one that is being consumed.
+absl::StatusOr<bool> Housekeeper::MayStillHold(const std::string& queue) {
+  ASSIGN_OR_RETURN(const QueueStats stats, deps_.broker->Inspect(queue));
+  return stats.messages > 0 && (stats.consumers == 0 || stats.messages > kShortQueue);
+}
+
+absl::Status Housekeeper::MeasureOutbox() {
+  ASSIGN_OR_RETURN(const std::vector<OutboxStats> lanes, deps_.store->Outbox());
+  for (const OutboxStats& stats : lanes) {
+    const LaneGauges& gauges = gauges_.at(stats.lane);
+    gauges.rows->Set(static_cast<double>(stats.rows));
+    gauges.deferred->Set(static_cast<double>(stats.deferred));
+    gauges.age_seconds->Set(absl::ToDoubleSeconds(stats.oldest_age));
+  }
+  return absl::OkStatus();
+}
+
+absl::Duration Housekeeper::IdleBound(Lane lane) const {
+  const auto found = options_.idle_bounds.find(lane);
+  return found == options_.idle_bounds.end() ? DefaultIdleBound(lane) : found->second;
+}
+
+}  // namespace carillon

@@ -1,0 +1,66 @@
+// What has to be done behind everybody's back: partitions made ahead and dropped
+// behind, idempotency keys forgotten, and whatever has been idle too long put into
+// the outbox again (a purged queue, a lost disk, a broker restored from yesterday).
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "carillon/ports/broker.h"
+#include "carillon/ports/clock.h"
+#include "carillon/ports/stop_signal.h"
+#include "carillon/ports/upkeep_store.h"
+#include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/metrics.h"
+
+namespace carillon {
+
+// Owner thread only. Any number of relays may do this at the same time.
+class Housekeeper {
+ public:
+  struct Options {
+    absl::Duration interval = absl::Seconds(3);
+    // How far ahead partitions are made.
+    absl::Duration slices_ahead = absl::Hours(24 * 3);
+    std::map<Lane, absl::Duration> idle_bounds;  // Missing ones: DefaultIdleBound.
+  };
+  struct Deps {
+    std::shared_ptr<UpkeepStore> store;
+    std::unique_ptr<TopologyAdmin> broker;
+    const Catalogue& catalogue;
+    const Clock& clock;
+    Metrics& metrics;
+    const StopSignal& stop;
+  };
+
+  Housekeeper(Options options, Deps deps);
+
+  // Until stop.
+  void Run();
+  // Everything once.
+  absl::Status RunOnce();
+
+ private:
+  absl::Status KeepSlices();
+  absl::Status ExpireKeys();
+  absl::Status Sweep();
+  absl::Status RequeueIdle(Lane lane);
+  // Those of `idle` that no queue can still hold, ready for the outbox.
+  absl::StatusOr<std::vector<NewNotification>> ChooseLost(const std::vector<Notification>& idle);
+  absl::StatusOr<bool> MayStillHold(const std::string& queue);
+  absl::Status MeasureOutbox();
+  absl::Duration IdleBound(Lane lane) const;
+
+  struct LaneGauges {
+    prometheus::Gauge* rows;
+    prometheus::Gauge* deferred;
+    prometheus::Gauge* age_seconds;
+  };
+
+  const Options options_;
+  const Deps deps_;
+  std::map<Lane, LaneGauges> gauges_;
+  prometheus::Counter& requeued_;
+};
+
+}  // namespace carillon

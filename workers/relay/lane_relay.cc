@@ -1,0 +1,162 @@
+#include "workers/relay/lane_relay.h"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/errors.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/runtime/logging.h"
+
+namespace carillon {
+namespace {
+
+constexpr absl::Duration kShortestPoll = absl::Milliseconds(5);
+constexpr absl::Duration kLongestPoll = absl::Milliseconds(250);
+constexpr absl::Duration kReleaseInterval = absl::Milliseconds(500);
+constexpr int kReleaseRows = 10'000;
+constexpr absl::Duration kFirstDelay = absl::Seconds(1);
+constexpr absl::Duration kLongestDelay = absl::Seconds(60);
+// What got no answer most likely met a broker that was going down.
+constexpr absl::Duration kUnknownDelay = absl::Seconds(1);
+
+absl::Duration Monotonic() { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
+
+absl::Duration DelayAfter(int attempts) { return std::min(kLongestDelay, kFirstDelay * (1 << std::min(attempts, 6))); }
+
+OutboundMessage ToMessage(const OutboxRow& row) {
+  OutboundMessage message;
+  message.exchange = row.exchange;
+  message.routing_key = row.routing_key;
+  message.message_id = row.message_id.ToString();
+  message.app = row.app;
+  message.type = row.type;
+  message.traceparent = row.traceparent;
+  message.body = row.payload;
+  return message;
+}
+
+prometheus::Counter& OutcomeCounter(Metrics& metrics, Lane lane, const char* outcome) {
+  return metrics.Counter("carillon_published_total", "Messages published from the outbox, by the broker's answer",
+                         {{"lane", std::string(ToString(lane))}, {"outcome", outcome}});
+}
+
+}  // namespace
+
+LaneRelay::LaneRelay(const Options& options, Deps deps)
+    : options_(options),
+      deps_(std::move(deps)),
+      backoff_(absl::Milliseconds(100), absl::Seconds(3)),
+      confirmed_(OutcomeCounter(deps_.metrics, options.lane, "confirmed")),
+      returned_(OutcomeCounter(deps_.metrics, options.lane, "returned")),
+      refused_(OutcomeCounter(deps_.metrics, options.lane, "refused")),
+      unknown_(OutcomeCounter(deps_.metrics, options.lane, "unknown")),
+      batch_seconds_(deps_.metrics.Latency("carillon_relay_batch_seconds", "Time from taking rows to their deletion",
+                                           {{"lane", std::string(ToString(options.lane))}})) {}
+
+void LaneRelay::Run() {
+  absl::Duration idle_wait = kShortestPoll;
+  while (!deps_.stop.is_set()) {
+    const absl::StatusOr<size_t> taken = Step();
+    absl::Status status = taken.status();
+    if (status.ok()) {
+      if (backoff_.failures() > 0) log::Info("relay.recovered", {{"lane", ToString(options_.lane)}});
+      backoff_.Reset();
+      if (*taken > 0) {
+        idle_wait = kShortestPoll;
+        continue;
+      }
+      status = WaitForWork(idle_wait);
+    }
+    if (status.ok()) continue;
+    if (backoff_.failures() == 0) log::Warn("relay.waiting", {{"lane", ToString(options_.lane)}, {"error", status}});
+    deps_.stop.WaitFor(backoff_.Next());
+    (void)deps_.publisher->Service();
+  }
+}
+
+absl::StatusOr<size_t> LaneRelay::Step() {
+  ASSIGN_OR_RETURN(const std::vector<OutboxRow> rows, deps_.outbox->Take(options_.batch));
+  if (rows.empty()) return 0;
+  const absl::Duration started = Monotonic();
+  const absl::Status status = PublishAndSettle(rows);
+  if (!status.ok()) {
+    // Nothing was sent, or the store is away: the rows are let go as they were.
+    (void)deps_.outbox->Settle({}, {});
+    return status;
+  }
+  batch_seconds_.Observe(absl::ToDoubleSeconds(Monotonic() - started));
+  return rows.size();
+}
+
+absl::Status LaneRelay::PublishAndSettle(const std::vector<OutboxRow>& rows) {
+  RETURN_IF_ERROR(EnsureBindings(rows));
+  std::vector<OutboundMessage> messages;
+  messages.reserve(rows.size());
+  for (const OutboxRow& row : rows) messages.push_back(ToMessage(row));
+  ASSIGN_OR_RETURN(const std::vector<PublishOutcome> outcomes,
+                   deps_.publisher->Publish(messages, options_.confirm_timeout));
+
+  std::vector<size_t> published;
+  std::vector<OutboxReader::Failure> failures;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    switch (outcomes[i]) {
+      case PublishOutcome::kConfirmed:
+        published.push_back(i);
+        break;
+      case PublishOutcome::kReturned:
+        returned_.Increment();
+        failures.push_back({i, absl::StrCat("no queue is bound to ", rows[i].exchange, " for ", rows[i].routing_key),
+                            DelayAfter(rows[i].attempts)});
+        break;
+      case PublishOutcome::kRefused:
+        refused_.Increment();
+        failures.push_back({i, "the broker refused it: the queue is full or failing", DelayAfter(rows[i].attempts)});
+        break;
+      case PublishOutcome::kUnknown:
+        unknown_.Increment();
+        failures.push_back({i, "the broker did not confirm it in time", kUnknownDelay});
+        break;
+    }
+  }
+  confirmed_.Increment(static_cast<double>(published.size()));
+  if (!failures.empty()) {
+    log::Warn("relay.deferred", {{"lane", ToString(options_.lane)},
+                                 {"rows", failures.size()},
+                                 {"message_id", messages[failures.front().index].message_id},
+                                 {"error", failures.front().error}});
+  }
+  return deps_.outbox->Settle(published, failures);
+}
+
+// Keys of the direct exchange come from the catalogue: each is bound before its
+// first publish. The topic exchange's patterns are part of the topology.
+absl::Status LaneRelay::EnsureBindings(const std::vector<OutboxRow>& rows) {
+  std::set<absl::string_view> keys;
+  for (const OutboxRow& row : rows) {
+    if (row.exchange != kDirectExchange || !keys.insert(row.routing_key).second) continue;
+    const absl::Status bound = deps_.publisher->EnsureBinding(
+        {row.exchange, row.routing_key, QueueForRoutingKey(options_.lane, row.routing_key)});
+    // A queue that does not exist yet: the message comes back and its row waits;
+    // the lane's other keys go on.
+    if (!bound.ok() && !absl::IsNotFound(bound)) return bound;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LaneRelay::WaitForWork(absl::Duration& idle_wait) {
+  if (Monotonic() >= next_release_) {
+    next_release_ = Monotonic() + kReleaseInterval;
+    ASSIGN_OR_RETURN(const int released, deps_.outbox->ReleaseDue(kReleaseRows));
+    if (released > 0) return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(deps_.outbox->WaitForRows(idle_wait));
+  idle_wait = std::min(kLongestPoll, idle_wait * 2);
+  // Its loss is met, and mended, by the next publish.
+  (void)deps_.publisher->Service();
+  return absl::OkStatus();
+}
+
+}  // namespace carillon

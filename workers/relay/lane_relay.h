@@ -1,0 +1,56 @@
+// One lane's way from the outbox to the broker: takes what is ready, publishes it
+// with confirms, deletes exactly what was confirmed. Rows stay locked in between,
+// so any number of relays share a lane, and a crash frees them: a message may be
+// published twice, never lost.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "carillon/domain/backoff.h"
+#include "carillon/ports/broker.h"
+#include "carillon/ports/outbox_store.h"
+#include "carillon/ports/stop_signal.h"
+#include "carillon/runtime/metrics.h"
+
+namespace carillon {
+
+// Owner thread only.
+class LaneRelay {
+ public:
+  struct Options {
+    Lane lane = Lane::kSocial;
+    int batch = 500;
+    absl::Duration confirm_timeout = absl::Seconds(5);
+  };
+  struct Deps {
+    std::unique_ptr<OutboxReader> outbox;
+    std::unique_ptr<Publisher> publisher;
+    Metrics& metrics;
+    const StopSignal& stop;
+  };
+
+  LaneRelay(const Options& options, Deps deps);
+
+  // Until stop. What was taken is settled before it returns.
+  void Run();
+
+ private:
+  // Publishes what is ready. Returns how many rows it took.
+  absl::StatusOr<size_t> Step();
+  absl::Status PublishAndSettle(const std::vector<OutboxRow>& rows);
+  absl::Status EnsureBindings(const std::vector<OutboxRow>& rows);
+  absl::Status WaitForWork(absl::Duration& idle_wait);
+
+  const Options options_;
+  const Deps deps_;
+  Backoff backoff_;
+  absl::Duration next_release_;  // On the monotonic clock.
+  prometheus::Counter& confirmed_;
+  prometheus::Counter& returned_;
+  prometheus::Counter& refused_;
+  prometheus::Counter& unknown_;
+  prometheus::Histogram& batch_seconds_;
+};
+
+}  // namespace carillon

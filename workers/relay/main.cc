@@ -1,0 +1,158 @@
+// carillon-relay: outbox -> broker, the topology, dead letters, housekeeping.
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/str_cat.h"
+#include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/outbox_reader.h"
+#include "carillon/postgres/upkeep_store.h"
+#include "carillon/rabbitmq/consumer.h"
+#include "carillon/rabbitmq/publisher.h"
+#include "carillon/rabbitmq/topology_admin.h"
+#include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/lifecycle.h"
+#include "carillon/runtime/logging.h"
+#include "carillon/runtime/metrics.h"
+#include "workers/relay/dead_letter_recorder.h"
+#include "workers/relay/housekeeper.h"
+#include "workers/relay/lane_relay.h"
+#include "workers/relay/topology_owner.h"
+
+ABSL_FLAG(int, batch, 500, "outbox rows that a lane's loop takes at a time");
+ABSL_FLAG(absl::Duration, idle_bound, absl::ZeroDuration(),
+          "requeue notifications that nothing has touched for so long; 0: 30 s for payment and otp, 45 s for social, "
+          "60 s for marketing");
+ABSL_FLAG(std::string, database_url, "", "PostgreSQL; empty: CARILLON_DATABASE_URL");
+ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ; empty: CARILLON_AMQP_URL");
+ABSL_FLAG(std::string, metrics_address, "127.0.0.1:0", "host:port of /metrics; port 0: any free one");
+ABSL_FLAG(std::string, log_level, "info", "debug, info, warn or error");
+
+namespace carillon {
+namespace {
+
+constexpr absl::Duration kShutdownLimit = absl::Seconds(20);
+// Detaching a partition waits for transactions that use its table.
+constexpr absl::Duration kUpkeepStatementTimeout = absl::Seconds(30);
+
+struct Config {
+  std::string database_url;
+  RabbitOptions rabbit;
+  int batch = 500;
+  std::map<Lane, absl::Duration> idle_bounds;
+};
+
+absl::StatusOr<Config> ReadConfig() {
+  Config config{
+      .database_url = FlagOrEnv(absl::GetFlag(FLAGS_database_url), "CARILLON_DATABASE_URL"),
+      .rabbit = {.url = FlagOrEnv(absl::GetFlag(FLAGS_amqp_url), "CARILLON_AMQP_URL"), .client_name = "carillon-relay"},
+      .batch = absl::GetFlag(FLAGS_batch),
+      .idle_bounds = {}};
+  if (config.database_url.empty() || config.rabbit.url.empty()) {
+    return absl::InvalidArgumentError("CARILLON_DATABASE_URL and CARILLON_AMQP_URL are required");
+  }
+  if (config.batch < 1 || config.batch > 10'000) return absl::InvalidArgumentError("--batch must be 1 to 10000");
+  if (const absl::Duration bound = absl::GetFlag(FLAGS_idle_bound); bound > absl::ZeroDuration()) {
+    for (const Lane lane : kAllLanes) config.idle_bounds[lane] = bound;
+  }
+  return config;
+}
+
+// Everything the process owns, in the order in which it is made. Each part runs
+// on a thread and connections of its own.
+class Relay {
+ public:
+  Relay(const Config& config, Metrics& metrics)
+      : pool_(std::make_shared<PgPool>(PgOptions{.url = config.database_url,
+                                                 .application_name = "carillon-relay",
+                                                 .statement_timeout = kUpkeepStatementTimeout},
+                                       3)),
+        catalogue_(std::make_shared<PostgresCatalogStore>(pool_)),
+        topology_owner_(std::make_unique<RabbitTopologyAdmin>(config.rabbit), metrics, stop_),
+        recorder_({.broker = std::make_unique<RabbitConsumer>(config.rabbit),
+                   .store = std::make_shared<PostgresDeadLetterStore>(pool_),
+                   .metrics = metrics,
+                   .stop = stop_}),
+        housekeeper_({.idle_bounds = config.idle_bounds},
+                     {.store = std::make_shared<PostgresUpkeepStore>(pool_),
+                      .broker = std::make_unique<RabbitTopologyAdmin>(config.rabbit),
+                      .catalogue = catalogue_,
+                      .clock = clock_,
+                      .metrics = metrics,
+                      .stop = stop_}) {
+    for (const Lane lane : kAllLanes) {
+      const PgOptions options{.url = config.database_url,
+                              .application_name = absl::StrCat("carillon-relay-", ToString(lane))};
+      lanes_.push_back(
+          std::make_unique<LaneRelay>(LaneRelay::Options{.lane = lane, .batch = config.batch},
+                                      LaneRelay::Deps{.outbox = std::make_unique<PostgresOutboxReader>(options, lane),
+                                                      .publisher = std::make_unique<RabbitPublisher>(config.rabbit),
+                                                      .metrics = metrics,
+                                                      .stop = stop_}));
+    }
+  }
+
+  void Start() {
+    catalogue_.Start();
+    threads_.emplace_back([this] { topology_owner_.Run(); });
+    for (const auto& lane : lanes_) threads_.emplace_back([&lane] { lane->Run(); });
+    threads_.emplace_back([this] { recorder_.Run(); });
+    threads_.emplace_back([this] { housekeeper_.Run(); });
+  }
+
+  // Each part finishes what it holds: rows that were taken are settled.
+  void Stop() {
+    stop_.Set();
+    for (std::thread& thread : threads_) thread.join();
+    catalogue_.Stop();
+  }
+
+ private:
+  const SystemClock clock_;
+  StopSignal stop_;
+  const std::shared_ptr<PgPool> pool_;
+  Catalogue catalogue_;
+  TopologyOwner topology_owner_;
+  DeadLetterRecorder recorder_;
+  Housekeeper housekeeper_;
+  std::vector<std::unique_ptr<LaneRelay>> lanes_;
+  std::vector<std::thread> threads_;
+};
+
+int Main() {
+  BlockSignals();
+  log::Start("relay", absl::GetFlag(FLAGS_log_level));
+  const absl::StatusOr<Config> config = ReadConfig();
+  Metrics metrics;
+  const absl::StatusOr<std::string> metrics_address =
+      config.ok() ? metrics.Serve(absl::GetFlag(FLAGS_metrics_address)) : config.status();
+  if (!metrics_address.ok()) {
+    log::Error("config.invalid", {{"error", metrics_address.status()}});
+    log::Flush();
+    return 2;
+  }
+  Relay relay(*config, metrics);
+  relay.Start();
+  log::Info("relay.started", {{"metrics", *metrics_address}});
+  const int signal = WaitForTermination();
+  log::Info("shutdown.started", {{"signal", signal}});
+  ExitAtLatestAfter(kShutdownLimit);
+  relay.Stop();
+  log::Info("shutdown.finished");
+  log::Flush();
+  return 0;
+}
+
+}  // namespace
+}  // namespace carillon
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage("publishes the outbox to the broker and keeps house: carillon-relay");
+  absl::ParseCommandLine(argc, argv);
+  return carillon::Main();
+}
