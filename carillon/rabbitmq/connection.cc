@@ -22,6 +22,7 @@ namespace carillon {
 namespace {
 
 constexpr int kMaxFrameBytes = 128 * 1024;
+constexpr int kMaxChannels = 64;
 constexpr absl::Duration kGoodbyeTimeout = absl::Seconds(1);
 // For a few bytes that are owed to the broker outside of any call.
 constexpr absl::Duration kControlSendTimeout = absl::Seconds(1);
@@ -43,14 +44,18 @@ amqp_table_entry_t FlagEntry(const char* key) {
 // The library takes a time of zero for "at once".
 timeval LibraryTimeout(absl::Duration time) { return absl::ToTimeval(std::max(time, absl::Milliseconds(1))); }
 
+// For how long the operating system lets a peer take nothing of what was sent. Zero: its default.
+void SetUserTimeout(int socket, std::chrono::nanoseconds limit) {
+  const int milliseconds = static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(limit).count());
+  // Without it the heartbeats still find out, so a failure is of no interest.
+  setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof(milliseconds));
+}
+
 // Makes the operating system notice a peer that is gone, even when nothing is sent.
-void SetSocketOptions(int socket, absl::Duration silence_limit) {
-  const int limit_milliseconds = static_cast<int>(absl::ToInt64Milliseconds(silence_limit));
+void SetKeepalive(int socket) {
   const int idle_seconds = 15;
   const int interval_seconds = 5;
   const int probes = 3;
-  // Without these options the heartbeats still find out, so failures are of no interest.
-  setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_milliseconds, sizeof(limit_milliseconds));
   setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle_seconds, sizeof(idle_seconds));
   setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &interval_seconds, sizeof(interval_seconds));
   setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
@@ -76,10 +81,9 @@ absl::Status LogIn(amqp_connection_state_t state, const amqp_connection_info& ad
   properties[2].value.value.table = {static_cast<int>(capabilities.size()), capabilities.data()};
   const amqp_table_t table = {static_cast<int>(properties.size()), properties.data()};
   const int heartbeat = static_cast<int>(absl::ToInt64Seconds(absl::Ceil(options.heartbeat, absl::Seconds(1))));
-  return StatusFromReply(
-      amqp_login_with_properties(state, address.vhost, AMQP_DEFAULT_MAX_CHANNELS, kMaxFrameBytes, heartbeat, &table,
-                                 AMQP_SASL_METHOD_PLAIN, address.user, address.password),
-      absl::StrCat("logging in at ", address.host, ":", address.port));
+  return StatusFromReply(amqp_login_with_properties(state, address.vhost, kMaxChannels, kMaxFrameBytes, heartbeat,
+                                                    &table, AMQP_SASL_METHOD_PLAIN, address.user, address.password),
+                         absl::StrCat("logging in at ", address.host, ":", address.port));
 }
 
 // The heartbeat that was agreed on with the broker; from here on it is ours to send.
@@ -116,8 +120,8 @@ absl::StatusOr<std::unique_ptr<RabbitConnection>> RabbitConnection::Open(const R
   RETURN_IF_ERROR(Connect(state.get(), address, deadline));
   RETURN_IF_ERROR(LogIn(state.get(), address, options, deadline));
   ASSIGN_OR_RETURN(const absl::Duration heartbeat, TakeOverHeartbeat(state.get()));
-  SetSocketOptions(amqp_get_sockfd(state.get()),
-                   heartbeat > absl::ZeroDuration() ? 2 * heartbeat : options.call_timeout);
+  SetKeepalive(amqp_get_sockfd(state.get()));
+  SetUserTimeout(amqp_get_sockfd(state.get()), absl::ToChronoNanoseconds(2 * heartbeat));
   return std::unique_ptr<RabbitConnection>(new RabbitConnection(std::move(state), options.call_timeout, heartbeat));
 }
 
@@ -146,7 +150,7 @@ void RabbitConnection::set_call_timeout(absl::Duration timeout) {
 }
 
 absl::StatusOr<amqp_channel_t> RabbitConnection::OpenChannel() {
-  if (channels_opened_ >= channel_max_) return Break(RabbitUnavailable("this connection has no more channels"));
+  if (!CanOpenChannel()) return Break(RabbitUnavailable("this connection has no more channels"));
   const amqp_channel_t channel = static_cast<amqp_channel_t>(++channels_opened_);
   RETURN_IF_ERROR(
       Call(channel, "opening a channel", [=](amqp_connection_state_t state) { amqp_channel_open(state, channel); }));
@@ -264,9 +268,12 @@ absl::Status RabbitConnection::HandleControl(const amqp_frame_t& frame) {
   switch (method.id) {
     case AMQP_CONNECTION_BLOCKED_METHOD:
       blocked_ = true;
+      // Such a broker takes nothing for as long as it likes, and is alive.
+      SetUserTimeout(socket(), std::chrono::nanoseconds::zero());
       return absl::OkStatus();
     case AMQP_CONNECTION_UNBLOCKED_METHOD:
       blocked_ = false;
+      SetUserTimeout(socket(), 2 * heartbeat_);
       return absl::OkStatus();
     case AMQP_CONNECTION_CLOSE_METHOD:
       return Break(StatusFromConnectionClose(*static_cast<const amqp_connection_close_t*>(method.decoded),

@@ -53,7 +53,9 @@ class RabbitConnection {
   size_t frame_max() const { return frame_max_; }
   void set_call_timeout(absl::Duration timeout);
 
-  // Opens the channel of the next number; numbers are not used twice.
+  // Opens the channel of the next number. Numbers are not used twice and each
+  // costs memory, so there are only so many: for more, take another connection.
+  bool CanOpenChannel() const { return channels_opened_ < channel_max_; }
   absl::StatusOr<amqp_channel_t> OpenChannel();
 
   // Makes a call that has an answer: `call` calls one such function of the

@@ -23,12 +23,11 @@ absl::Status RabbitConsumer::Open(const std::vector<std::string>& queues, int pr
   absl::StatusOr<amqp_channel_t> channel = connection_->OpenChannel();
   if (!channel.ok()) return DropUnlessOk(channel.status());
   channel_ = *channel;
-  RETURN_IF_ERROR(
-      DropUnlessOk(connection_->Call(channel_, "setting the prefetch", [&](amqp_connection_state_t state) {
-        // Zero would be no limit.
-        const uint16_t count = static_cast<uint16_t>(std::clamp(prefetch, 1, 65535));
-        amqp_basic_qos(state, channel_, /*prefetch_size=*/0, count, /*global=*/0);
-      })));
+  RETURN_IF_ERROR(DropUnlessOk(connection_->Call(channel_, "setting the prefetch", [&](amqp_connection_state_t state) {
+    // Zero would be no limit.
+    const uint16_t count = static_cast<uint16_t>(std::clamp(prefetch, 1, 65535));
+    amqp_basic_qos(state, channel_, /*prefetch_size=*/0, count, /*global=*/0);
+  })));
   for (const std::string& queue : queues) RETURN_IF_ERROR(DropUnlessOk(Consume(queue)));
   return absl::OkStatus();
 }
@@ -103,7 +102,7 @@ void RabbitConsumer::Drop() {
   connection_.reset();
   channel_ = 0;
   queues_.clear();
-  assembler_ = DeliveryAssembler();
+  assembler_.Reset();
   arrived_.clear();
 }
 

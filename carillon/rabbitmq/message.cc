@@ -207,6 +207,11 @@ absl::StatusOr<std::optional<InboundMessage>> DeliveryAssembler::Take(const amqp
   return std::exchange(message_, std::nullopt);
 }
 
+void DeliveryAssembler::Reset() {
+  message_.reset();
+  body_size_.reset();
+}
+
 absl::Status DeliveryAssembler::TakeHeader(const amqp_frame_t& frame) {
   if (!message_.has_value() || body_size_.has_value()) return RabbitUnavailable("a header without a delivery");
   body_size_ = frame.payload.properties.body_size;

@@ -32,6 +32,8 @@ class DeliveryAssembler {
   // The message that is complete with this frame, if any. Frames of other
   // methods are ignored. UNAVAILABLE if the frames do not fit together.
   absl::StatusOr<std::optional<InboundMessage>> Take(const amqp_frame_t& frame);
+  // Forgets a message that was begun.
+  void Reset();
 
  private:
   absl::Status TakeHeader(const amqp_frame_t& frame);

@@ -8,7 +8,7 @@
 namespace carillon {
 
 struct RabbitOptions {
-  std::string url;  // amqp://user:password@host:port/vhost (%2f is "/").
+  std::string url;          // amqp://user:password@host:port/vhost (%2f is "/").
   std::string client_name;  // Shown by the broker's tools.
   absl::Duration connect_timeout = absl::Seconds(3);
   // Sent to the broker; a peer that is silent for twice as long is dead.

@@ -29,8 +29,7 @@ absl::StatusOr<std::vector<PublishOutcome>> RabbitPublisher::Publish(absl::Span<
   if (messages.empty()) return std::vector<PublishOutcome>();
   const MonotonicTime deadline = MonotonicAfter(timeout);
   RETURN_IF_ERROR(EnsureConnected(deadline));
-  Round round{.messages = messages,
-              .outcomes = std::vector<PublishOutcome>(messages.size(), PublishOutcome::kUnknown)};
+  Round round{.messages = messages, .outcomes = std::vector<PublishOutcome>(messages.size(), PublishOutcome::kUnknown)};
   absl::Status status = AwaitQuiet(deadline);
   if (status.ok()) {
     round_ = &round;
@@ -43,29 +42,16 @@ absl::StatusOr<std::vector<PublishOutcome>> RabbitPublisher::Publish(absl::Span<
 }
 
 absl::Status RabbitPublisher::EnsureBinding(const BindingSpec& binding) {
+  const MonotonicTime deadline = MonotonicAfter(options_.connect_timeout + options_.call_timeout);
+  RETURN_IF_ERROR(EnsureConnected(deadline));
   std::pair<std::string, std::string> key(binding.exchange, binding.key);
-  RETURN_IF_ERROR(EnsureConnected(MonotonicAfter(options_.connect_timeout + options_.call_timeout)));
   const auto known = bindings_.find(key);
   if (known != bindings_.end() && absl::c_linear_search(known->second, binding.queue)) return absl::OkStatus();
   if (connection_->blocked()) return RabbitUnavailable("the broker is short of memory or disk and takes nothing");
-
-  connection_->set_call_timeout(options_.call_timeout);
-  // A refusal closes the channel: not the one that publishes.
-  if (binding_channel_ == 0) {
-    ASSIGN_OR_RETURN(binding_channel_, connection_->OpenChannel());
-  }
-  absl::Status status = connection_->Call(
-      binding_channel_, absl::StrCat("binding ", binding.queue), [&](amqp_connection_state_t state) {
-        amqp_queue_bind(state, binding_channel_, ToAmqpBytes(binding.queue), ToAmqpBytes(binding.exchange),
-                        ToAmqpBytes(binding.key), amqp_empty_table);
-      });
-  if (status.ok()) {
-    bindings_[std::move(key)].push_back(binding.queue);
-  } else if (connection_->broken()) {
-    Disconnect(status);
-  } else {
-    binding_channel_ = 0;
-  }
+  absl::Status status = EnsureBindingChannel(deadline);
+  if (status.ok()) status = Bind(binding);
+  if (status.ok()) bindings_[std::move(key)].push_back(binding.queue);
+  if (connection_ != nullptr && connection_->broken()) Disconnect(status);
   return status;
 }
 
@@ -88,6 +74,29 @@ absl::Status RabbitPublisher::EnsureConnected(MonotonicTime deadline) {
   }
   absl::Status status = Connect(deadline);
   if (!status.ok()) Disconnect(status);
+  return status;
+}
+
+absl::Status RabbitPublisher::EnsureBindingChannel(MonotonicTime deadline) {
+  if (binding_channel_ != 0) return absl::OkStatus();
+  if (!connection_->CanOpenChannel()) {
+    Disconnect(RabbitUnavailable("no more channels"));
+    RETURN_IF_ERROR(EnsureConnected(deadline));
+  }
+  connection_->set_call_timeout(options_.call_timeout);
+  ASSIGN_OR_RETURN(binding_channel_, connection_->OpenChannel());
+  return absl::OkStatus();
+}
+
+absl::Status RabbitPublisher::Bind(const BindingSpec& binding) {
+  connection_->set_call_timeout(options_.call_timeout);
+  absl::Status status =
+      connection_->Call(binding_channel_, absl::StrCat("binding ", binding.queue), [&](amqp_connection_state_t state) {
+        amqp_queue_bind(state, binding_channel_, ToAmqpBytes(binding.queue), ToAmqpBytes(binding.exchange),
+                        ToAmqpBytes(binding.key), amqp_empty_table);
+      });
+  // A refusal closes the channel.
+  if (!status.ok()) binding_channel_ = 0;
   return status;
 }
 

@@ -54,6 +54,9 @@ class RabbitPublisher final : public Publisher {
   absl::Status EnsureConnected(MonotonicTime deadline);
   absl::Status Connect(MonotonicTime deadline);
   void Disconnect(absl::Status why);
+  // Bindings have a channel of their own: a refusal closes it, and must not close the one that publishes.
+  absl::Status EnsureBindingChannel(MonotonicTime deadline);
+  absl::Status Bind(const BindingSpec& binding);
 
   // Waits until nothing is on its way and the broker takes messages. DEADLINE_EXCEEDED: in vain.
   absl::Status AwaitQuiet(MonotonicTime deadline);
@@ -86,7 +89,7 @@ class RabbitPublisher final : public Publisher {
   absl::flat_hash_map<std::pair<std::string, std::string>, std::vector<std::string>> bindings_;
 
   Round* round_ = nullptr;  // Set while messages of it may be settled.
-  std::string buffer_;  // Kept for its memory.
+  std::string buffer_;      // Kept for its memory.
 };
 
 }  // namespace carillon

@@ -130,6 +130,7 @@ absl::Status RabbitTopologyAdmin::EnsureChannel() {
   amqp_frame_t frame;
   // A connection that was lost since the last call, and only such a one, has something to say.
   if (connection_ != nullptr && !connection_->ReadFrame(MonotonicNow(), &frame).ok()) connection_.reset();
+  if (connection_ != nullptr && channel_ == 0 && !connection_->CanOpenChannel()) connection_.reset();
   if (connection_ == nullptr) {
     channel_ = 0;
     ASSIGN_OR_RETURN(connection_, RabbitConnection::Open(options_));

@@ -1,11 +1,11 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
@@ -96,10 +96,12 @@ TEST_F(RabbitBrokerFaultTest, ReturnsInTimeWhenTheBrokerStopsReadingInTheMidstOf
   publisher.Service().IgnoreError();
   EXPECT_LT(absl::Now() - end, absl::Seconds(1));
   broker_->SetMemoryAlarm(false);
-  EXPECT_TRUE(WaitFor([&] {
-    const auto outcomes = publisher.Publish(Messages("social.sms", 1), absl::Seconds(5));
-    return outcomes.ok() && outcomes->at(0) == PublishOutcome::kConfirmed;
-  }, absl::Seconds(60)));
+  EXPECT_TRUE(WaitFor(
+      [&] {
+        const auto outcomes = publisher.Publish(Messages("social.sms", 1), absl::Seconds(5));
+        return outcomes.ok() && outcomes->at(0) == PublishOutcome::kConfirmed;
+      },
+      absl::Seconds(60)));
 }
 
 TEST_F(RabbitBrokerFaultTest, LosesNothingThatWasConfirmedWhenTheBrokerIsKilled) {
@@ -130,10 +132,12 @@ TEST_F(RabbitBrokerFaultTest, LosesNothingThatWasConfirmedWhenTheBrokerIsKilled)
   broker_->Start();
   EXPECT_TRUE(WaitFor([&] { return idle.Open({"marketing"}, 10).ok(); }, absl::Seconds(60)));
   RabbitTopologyAdmin admin(Options());
-  EXPECT_TRUE(WaitFor([&] {
-    const absl::StatusOr<QueueStats> stats = admin.Inspect("payment");
-    return stats.ok() && stats->messages >= confirmed;
-  }, absl::Seconds(60)));
+  EXPECT_TRUE(WaitFor(
+      [&] {
+        const absl::StatusOr<QueueStats> stats = admin.Inspect("payment");
+        return stats.ok() && stats->messages >= confirmed;
+      },
+      absl::Seconds(60)));
   RabbitPublisher publisher(Options());
   EXPECT_THAT(publisher.Publish(Messages("payment", 1), absl::Seconds(10)),
               IsOkAndHolds(ElementsAre(PublishOutcome::kConfirmed)));

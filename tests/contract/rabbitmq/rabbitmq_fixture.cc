@@ -1,8 +1,8 @@
 #include "tests/contract/rabbitmq/rabbitmq_fixture.h"
 
-#include <array>
-
 #include <gmock/gmock.h>
+
+#include <array>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"

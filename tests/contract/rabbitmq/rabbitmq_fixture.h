@@ -2,12 +2,11 @@
 #pragma once
 
 #include <amqp.h>
+#include <gtest/gtest.h>
 
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "carillon/ports/broker.h"
 #include "carillon/rabbitmq/connection.h"

@@ -71,8 +71,7 @@ TEST_F(RabbitTopologyAdminTest, ReturnsWhatTheFirstExchangesCannotRoute) {
   for (absl::string_view exchange : {kDirectExchange, kTopicExchange, kDeliveryExchange, kEventsExchange}) {
     OutboundMessage message = MessageTo("no.such.key", "m");
     message.exchange = std::string(exchange);
-    EXPECT_THAT(publisher_.Publish({message}, absl::Seconds(10)),
-                IsOkAndHolds(ElementsAre(PublishOutcome::kReturned)));
+    EXPECT_THAT(publisher_.Publish({message}, absl::Seconds(10)), IsOkAndHolds(ElementsAre(PublishOutcome::kReturned)));
   }
 }
 
@@ -110,8 +109,11 @@ TEST_F(RabbitTopologyAdminTest, CountsMessagesAndConsumers) {
 }
 
 TEST_F(RabbitTopologyAdminTest, SaysThatAQueueIsNotDeclaredAndGoesOn) {
-  ASSERT_OK_AND_ASSIGN(const QueueStats missing, admin_.Inspect("no.such.queue"));
-  EXPECT_FALSE(missing.declared);
+  // More often than a connection has channels, for each answer costs one.
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_OK_AND_ASSIGN(const QueueStats missing, admin_.Inspect("no.such.queue"));
+    EXPECT_FALSE(missing.declared);
+  }
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
   ASSERT_OK_AND_ASSIGN(const QueueStats present, admin_.Inspect(queue));

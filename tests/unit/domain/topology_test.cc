@@ -1,12 +1,12 @@
 #include "carillon/domain/topology.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"

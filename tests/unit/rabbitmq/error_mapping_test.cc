@@ -1,7 +1,6 @@
 #include "carillon/rabbitmq/error_mapping.h"
 
 #include <amqp_framing.h>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

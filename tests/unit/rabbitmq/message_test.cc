@@ -1,12 +1,12 @@
 #include "carillon/rabbitmq/message.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <array>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "carillon/rabbitmq/handles.h"
 #include "tests/kit/status_matchers.h"
@@ -42,7 +42,8 @@ class DeliveryAssemblerTest : public ::testing::Test {
     frame.payload.method = {.id = AMQP_BASIC_DELIVER_METHOD, .decoded = &deliver_};
     return assembler_.Take(frame);
   }
-  absl::StatusOr<std::optional<InboundMessage>> Header(uint64_t body_size, std::vector<amqp_table_entry_t> headers = {}) {
+  absl::StatusOr<std::optional<InboundMessage>> Header(uint64_t body_size,
+                                                       std::vector<amqp_table_entry_t> headers = {}) {
     properties_._flags = AMQP_BASIC_HEADERS_FLAG;
     properties_.headers = {static_cast<int>(headers.size()), headers.data()};
     amqp_frame_t frame{};

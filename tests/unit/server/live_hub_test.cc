@@ -14,13 +14,13 @@
 namespace carillon {
 namespace {
 
-using testing::InMemoryFeedStore;
-using testing::StatusIs;
-using testing::WaitFor;
 using ::testing::ElementsAre;
+using testing::InMemoryFeedStore;
 using ::testing::IsEmpty;
 using ::testing::Le;
 using ::testing::SizeIs;
+using testing::StatusIs;
+using testing::WaitFor;
 using Event = v1::SubscribeResponse;
 
 FeedKey Key(std::string recipient) { return {.app = AppId(7), .recipient = RecipientId(std::move(recipient))}; }
@@ -183,6 +183,24 @@ TEST_F(LiveHubTest, FollowsHintsThatComeDuringARead) {
   Announce(key_, {Append(key_)});
   store_.SetBlocked(false);
   ASSERT_TRUE(client->ReceivesEvents(3));
+  EXPECT_THAT(client->Numbers(), ElementsAre(2, 3, 4));
+}
+
+TEST_F(LiveHubTest, SendsOnceWhatComesLiveAndByARead) {
+  StartHub(Quiet());
+  const auto client = ConnectLive(key_, 0);
+  store_.SetBlocked(true);
+  const int reads = store_.backlog_reads();
+  const FeedItem first = Append(key_);
+  const FeedItem second = Append(key_);
+  Announce(key_, {second});
+  ASSERT_TRUE(WaitFor([&] { return store_.backlog_reads() > reads; }));
+  Announce(key_, {first, second});
+  ASSERT_TRUE(client->ReceivesEvents(2));
+  store_.SetBlocked(false);
+  Announce(key_, {Append(key_)});
+  ASSERT_TRUE(client->ReceivesEvents(3));
+  hub_->Stop();
   EXPECT_THAT(client->Numbers(), ElementsAre(2, 3, 4));
 }
 
@@ -578,11 +596,13 @@ TEST_P(LiveHubPropertyTest, EveryStreamSeesEachChangeOnceInOrderWithNothingMissi
     std::vector<std::unique_ptr<WanderingClient>> clients;
     for (int i = 0; i < 4; ++i) clients.push_back(std::make_unique<WanderingClient>(hub, key));
     for (int n = 0; n < 1000; ++n) {
-      if (number == 0 && n % 250 == 100) store.SetFailure(error::BackendUnavailable("postgresql", "down"));
-      if (number == 0 && n % 250 == 150) store.SetFailure(absl::OkStatus());
+      const bool store_is_down = number == 0 && n >= 500 && n < 520;
+      if (number == 0) store.SetFailure(store_is_down ? error::BackendUnavailable("store", "down") : absl::OkStatus());
       if (n % 97 == 0) hub.SweepNow();
       // Now and then a client is up to date, and takes live events.
-      if (random() % 40 == 0) clients[random() % clients.size()]->HasAll(store.NumbersAfter(key, 0));
+      if (random() % 40 == 0 && !store_is_down) {
+        ASSERT_TRUE(clients[random() % clients.size()]->HasAll(store.NumbersAfter(key, 0)));
+      }
       if (random() % 3 == 0) {
         writer.Write(key);
       } else {
@@ -590,7 +610,7 @@ TEST_P(LiveHubPropertyTest, EveryStreamSeesEachChangeOnceInOrderWithNothingMissi
       }
     }
     store.SetFailure(absl::OkStatus());
-    for (const auto& client : clients) EXPECT_TRUE(client->HasAll(store.NumbersAfter(key, 0)));
+    for (const auto& client : clients) ASSERT_TRUE(client->HasAll(store.NumbersAfter(key, 0)));
   };
   std::vector<std::thread> threads;
   for (uint32_t number = 0; number < 3; ++number) threads.emplace_back(run, number);
@@ -598,7 +618,7 @@ TEST_P(LiveHubPropertyTest, EveryStreamSeesEachChangeOnceInOrderWithNothingMissi
   EXPECT_EQ(hub.stream_count(), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, LiveHubPropertyTest, ::testing::Range(1, 21));
+INSTANTIATE_TEST_SUITE_P(Seeds, LiveHubPropertyTest, ::testing::Range(1, 11));
 
 }  // namespace
 }  // namespace carillon

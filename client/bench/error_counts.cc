@@ -1,0 +1,26 @@
+#include "client/bench/error_counts.h"
+
+namespace carillon::bench {
+
+void ErrorCounts::CountRetried(const absl::Status& status) {
+  absl::MutexLock lock(&mutex_);
+  ++by_code_[absl::StatusCodeToString(status.code())];
+  ++retried_;
+}
+
+void ErrorCounts::CountFinal(const absl::Status& status) {
+  absl::MutexLock lock(&mutex_);
+  ++by_code_[absl::StatusCodeToString(status.code())];
+}
+
+std::map<std::string, int64_t> ErrorCounts::by_code() const {
+  absl::MutexLock lock(&mutex_);
+  return by_code_;
+}
+
+int64_t ErrorCounts::retried() const {
+  absl::MutexLock lock(&mutex_);
+  return retried_;
+}
+
+}  // namespace carillon::bench

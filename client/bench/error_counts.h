@@ -1,0 +1,32 @@
+// How often the sends of a run were answered with an error.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+
+namespace carillon::bench {
+
+// Thread-safe.
+class ErrorCounts {
+ public:
+  // An attempt that is made again.
+  void CountRetried(const absl::Status& status);
+  // The attempt was the last.
+  void CountFinal(const absl::Status& status);
+
+  // By the name of the code.
+  std::map<std::string, int64_t> by_code() const;
+  int64_t retried() const;
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::map<std::string, int64_t> by_code_ ABSL_GUARDED_BY(mutex_);
+  int64_t retried_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace carillon::bench

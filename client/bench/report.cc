@@ -1,0 +1,149 @@
+#include "client/bench/report.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+namespace carillon::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double Rate(int64_t count, absl::Duration time) {
+  return time > absl::ZeroDuration() ? static_cast<double>(count) / absl::ToDoubleSeconds(time) : 0;
+}
+
+double RoundedMilliseconds(absl::Duration duration) {
+  return static_cast<double>(absl::ToInt64Microseconds(duration)) / 1'000;
+}
+
+bool Struck(const StruckFault& fault) { return fault.under_load && fault.status.ok(); }
+
+std::string Line(absl::string_view name, absl::string_view text) { return absl::StrFormat("%-16s %s\n", name, text); }
+
+std::string Text(const Percentiles& times) {
+  return absl::StrFormat("p50 %.1f ms, p95 %.1f ms, p99 %.1f ms, max %.1f ms", RoundedMilliseconds(times.p50),
+                         RoundedMilliseconds(times.p95), RoundedMilliseconds(times.p99),
+                         RoundedMilliseconds(times.max));
+}
+
+std::string Text(const Findings& findings) {
+  return absl::StrFormat("%d lost, %d duplicate, %d unexpected, %d gaps, %d out of order", findings.lost,
+                         findings.duplicates, findings.unexpected, findings.gaps, findings.disorder);
+}
+
+std::string Text(const StruckFault& fault) {
+  if (!fault.under_load && fault.accepted == 0) return absl::StrCat(Describe(fault.fault), ": DID NOT STRIKE");
+  return absl::StrFormat("%s after %.1f s at %d accepted%s, back after %.1f s%s", Describe(fault.fault),
+                         absl::ToDoubleSeconds(fault.moment), fault.accepted,
+                         fault.under_load ? "" : ", NOT UNDER LOAD", absl::ToDoubleSeconds(fault.fault.away),
+                         fault.status.ok() ? "" : absl::StrCat(": ", fault.status.ToString()));
+}
+
+std::string Text(const std::map<std::string, int64_t>& errors) {
+  if (errors.empty()) return "none";
+  return absl::StrJoin(errors, ", ", absl::PairFormatter(" "));
+}
+
+Json JsonOf(const Percentiles& times) {
+  return {{"p50", RoundedMilliseconds(times.p50)},
+          {"p95", RoundedMilliseconds(times.p95)},
+          {"p99", RoundedMilliseconds(times.p99)},
+          {"max", RoundedMilliseconds(times.max)}};
+}
+
+Json JsonOf(const Findings& findings) {
+  return {{"lost", findings.lost}, {"duplicates", findings.duplicates}, {"unexpected", findings.unexpected},
+          {"gaps", findings.gaps}, {"disorder", findings.disorder},     {"examples", findings.examples}};
+}
+
+Json JsonOf(const std::vector<StruckFault>& faults) {
+  Json list = Json::array();
+  for (const StruckFault& fault : faults) {
+    list.push_back({{"fault", Describe(fault.fault)},
+                    {"planned_at_accepted", fault.fault.at_accepted},
+                    {"at_accepted", fault.accepted},
+                    {"after_seconds", absl::ToDoubleSeconds(fault.moment)},
+                    {"away_seconds", absl::ToDoubleSeconds(fault.fault.away)},
+                    {"under_load", fault.under_load},
+                    {"status", fault.status.ToString()}});
+  }
+  return list;
+}
+
+}  // namespace
+
+Percentiles PercentilesOf(std::vector<absl::Duration> durations) {
+  if (durations.empty()) return {};
+  std::sort(durations.begin(), durations.end());
+  const auto at = [&](size_t percent) { return durations[(durations.size() * percent + 99) / 100 - 1]; };
+  return {at(50), at(95), at(99), durations.back()};
+}
+
+bool Report::passed() const {
+  return accepted == asked && feeds.clean() && streams.clean() && wrong_counters == 0 && dead_letters.empty() &&
+         problems.empty() && std::all_of(faults.begin(), faults.end(), Struck);
+}
+
+std::string ToText(const Report& report) {
+  std::string text;
+  for (const StruckFault& fault : report.faults) absl::StrAppend(&text, Line("fault", Text(fault)));
+  absl::StrAppend(
+      &text,
+      Line("accepted", absl::StrFormat("%d of %d in %.1f s, %.0f/s; %d answered as duplicates of an earlier attempt",
+                                       report.accepted, report.asked, absl::ToDoubleSeconds(report.load_time),
+                                       Rate(report.accepted, report.load_time), report.answered_as_duplicate)),
+      Line("errors", absl::StrFormat("%s; %d attempts repeated", Text(report.errors), report.retried)),
+      Line("delivered", absl::StrFormat("%d in %.1f s, %.0f/s", report.delivered,
+                                        absl::ToDoubleSeconds(report.delivery_time),
+                                        Rate(report.delivered, report.delivery_time))),
+      Line("feeds", Text(report.feeds)),
+      Line("live streams",
+           absl::StrFormat("%s; broken %d times, %d told to resume", Text(report.streams), report.stream_disconnects,
+                           report.resumes_required)),
+      Line("counters", absl::StrFormat("%d wrong", report.wrong_counters)),
+      Line("dead letters", absl::StrCat(report.dead_letters.size())), Line("send", Text(report.send)),
+      Line("send to stream", Text(report.send_to_stream)));
+  for (const std::string& example : report.feeds.examples) absl::StrAppend(&text, Line("wrong", example));
+  for (const std::string& example : report.streams.examples) absl::StrAppend(&text, Line("wrong", example));
+  for (const std::string& letter : report.dead_letters) absl::StrAppend(&text, Line("dead", letter));
+  for (const std::string& lost : report.lost_notifications) absl::StrAppend(&text, Line("lost", lost));
+  for (const std::string& problem : report.problems) absl::StrAppend(&text, Line("problem", problem));
+  if (!report.accepted_log.empty()) absl::StrAppend(&text, Line("accepted ids", report.accepted_log));
+  absl::StrAppend(&text, Line("seed", absl::StrCat(report.seed)), Line("result", report.passed() ? "PASSED" : "FAILED"));
+  return text;
+}
+
+std::string ToJson(const Report& report) {
+  const Json document = {{"passed", report.passed()},
+                         {"seed", report.seed},
+                         {"asked", report.asked},
+                         {"accepted", report.accepted},
+                         {"answered_as_duplicate", report.answered_as_duplicate},
+                         {"errors", report.errors},
+                         {"retried", report.retried},
+                         {"delivered", report.delivered},
+                         {"lost", report.feeds.lost},
+                         {"duplicates", report.feeds.duplicates + report.feeds.unexpected},
+                         {"gaps", report.feeds.gaps},
+                         {"wrong_counters", report.wrong_counters},
+                         {"dead_letters", report.dead_letters},
+                         {"feeds", JsonOf(report.feeds)},
+                         {"streams", JsonOf(report.streams)},
+                         {"stream_disconnects", report.stream_disconnects},
+                         {"resumes_required", report.resumes_required},
+                         {"accepted_per_second", Rate(report.accepted, report.load_time)},
+                         {"delivered_per_second", Rate(report.delivered, report.delivery_time)},
+                         {"send_milliseconds", JsonOf(report.send)},
+                         {"send_to_stream_milliseconds", JsonOf(report.send_to_stream)},
+                         {"faults", JsonOf(report.faults)},
+                         {"lost_notifications", report.lost_notifications},
+                         {"problems", report.problems},
+                         {"accepted_log", report.accepted_log}};
+  return document.dump(2) + "\n";
+}
+
+}  // namespace carillon::bench

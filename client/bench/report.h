@@ -1,0 +1,60 @@
+// What a run found, as text or as JSON.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "client/bench/chaos.h"
+#include "client/bench/verify.h"
+
+namespace carillon::bench {
+
+struct Percentiles {
+  absl::Duration p50;
+  absl::Duration p95;
+  absl::Duration p99;
+  absl::Duration max;
+};
+// By nearest rank; zeros of nothing.
+Percentiles PercentilesOf(std::vector<absl::Duration> durations);
+
+struct Report {
+  uint64_t seed = 0;
+  int64_t asked = 0;
+  int64_t accepted = 0;
+  // Sends that were answered with the stored answer of an earlier attempt.
+  int64_t answered_as_duplicate = 0;
+  std::map<std::string, int64_t> errors;  // By code, of all attempts.
+  int64_t retried = 0;                    // Attempts.
+  absl::Duration load_time;
+  absl::Duration delivery_time;  // Until the last feed was complete.
+  int64_t delivered = 0;         // Items in the feeds.
+  Findings feeds;
+  Findings streams;
+  int64_t wrong_counters = 0;
+  std::vector<std::string> dead_letters;
+  int64_t stream_disconnects = 0;
+  int64_t resumes_required = 0;
+  Percentiles send;
+  Percentiles send_to_stream;
+  std::vector<StruckFault> faults;
+  // Whatever kept the run from being done or checked in full.
+  std::vector<std::string> problems;
+  // What the system says of lost notifications; the first few.
+  std::vector<std::string> lost_notifications;
+  std::string accepted_log;
+
+  // Everything was accepted and is where it belongs, once, and every fault struck
+  // under load.
+  bool passed() const;
+};
+
+std::string ToText(const Report& report);
+// One document.
+std::string ToJson(const Report& report);
+
+}  // namespace carillon::bench

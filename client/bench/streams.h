@@ -1,0 +1,61 @@
+// Follows the live streams of all users of a run and keeps what came.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "client/bench/verify.h"
+#include "client/carillon/client.h"
+
+namespace carillon::bench {
+
+// What came on one user's stream, in the order in which it came.
+struct StreamRecord {
+  struct Arrival {
+    std::string notification_id;
+    int64_t seq = 0;
+    absl::Duration arrived;  // By MonotonicNow.
+  };
+  std::vector<Arrival> arrivals;
+  // What the server told us to pass over with resume_required.
+  std::vector<SeqRange> skipped;
+};
+
+// Thread-safe.
+class LiveStreams {
+ public:
+  // Subscribes at once; the client must outlive it.
+  LiveStreams(Client& client, const std::vector<std::string>& user_ids);
+  // Ends the streams.
+  ~LiveStreams();
+
+  // Waits until each stream has passed its user's last seq. False: it took too long.
+  bool WaitUntilPassed(const absl::flat_hash_map<std::string, int64_t>& last_seqs, absl::Duration timeout);
+
+  absl::flat_hash_map<std::string, StreamRecord> records() const;
+  // How often a stream broke.
+  int64_t disconnects() const;
+  // The first one that ended for good; OK if none did.
+  absl::Status ended() const;
+
+ private:
+  FeedSubscription::Callbacks CallbacksFor(const std::string& user_id);
+  void OnItem(const std::string& user_id, const v1::SubscribeResponse& event);
+  void OnDisconnect(const absl::Status& status, bool for_good);
+  int64_t OnResume(const std::string& user_id, int64_t last_seq);
+
+  mutable absl::Mutex mutex_;
+  absl::flat_hash_map<std::string, StreamRecord> records_ ABSL_GUARDED_BY(mutex_);
+  int64_t disconnects_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status ended_ ABSL_GUARDED_BY(mutex_);
+  // Last, so that the callbacks end first.
+  std::vector<std::unique_ptr<FeedSubscription>> subscriptions_;
+};
+
+}  // namespace carillon::bench

@@ -1,0 +1,199 @@
+// migrate, app create, app rotate, queues, dlq list.
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/migrator.h"
+#include "carillon/runtime/secrets.h"
+#include "client/ctl/context.h"
+#include "client/ctl/output.h"
+
+namespace carillon::ctl {
+namespace {
+
+struct MigrateOptions {
+  std::string directory;
+  int down = 0;
+};
+
+absl::Status RunMigrations(Context& context, const MigrateOptions& options) {
+  ASSIGN_OR_RETURN(const std::string url, context.database_url());
+  const std::string directory = options.directory.empty() ? context.DefaultMigrations() : options.directory;
+  int applied = 0;
+  if (options.down > 0) {
+    RETURN_IF_ERROR(MigrateDown(url, directory, options.down));
+  } else {
+    ASSIGN_OR_RETURN(applied, Migrate(url, directory));
+  }
+  if (context.json()) {
+    std::printf("{\"applied\":%d,\"taken_back\":%d}\n", applied, options.down);
+  } else if (options.down > 0) {
+    std::printf("%d migrations taken back\n", options.down);
+  } else {
+    std::printf("%d migrations applied; the schema is current\n", applied);
+  }
+  return absl::OkStatus();
+}
+
+struct CreateOptions {
+  std::string name;
+  std::vector<std::string> scopes;
+  bool direct = false;
+};
+
+// The first app of an installation: nobody has credentials to call with yet.
+absl::StatusOr<v1::CreateAppResponse> CreateDirectly(Context& context, const CreateOptions& options) {
+  ASSIGN_OR_RETURN(const std::string url, context.database_url());
+  PostgresAppStore store(std::make_shared<PgPool>(PgOptions{.url = url, .application_name = "carillonctl"}, 1));
+  const std::string secret = NewAppSecret();
+  const App wanted{
+      .id = {},
+      .name = options.name,
+      .key = NewAppKey(),
+      .scopes = options.scopes.empty() ? std::vector<std::string>{"send", "feed", "catalog"} : options.scopes,
+      .create_time = {}};
+  ASSIGN_OR_RETURN(const App created, store.Create(wanted, HashSecret(secret)));
+  v1::CreateAppResponse response;
+  response.mutable_app()->set_app_id(absl::StrCat(created.id.value()));
+  response.mutable_app()->set_name(created.name);
+  response.mutable_app()->set_app_key(created.key);
+  for (const std::string& scope : created.scopes) response.mutable_app()->add_scopes(scope);
+  response.mutable_app()->mutable_create_time()->set_seconds(absl::ToUnixSeconds(created.create_time));
+  response.set_app_secret(secret);
+  return response;
+}
+
+absl::StatusOr<v1::CreateAppResponse> CreateByCall(Context& context, const CreateOptions& options) {
+  ASSIGN_OR_RETURN(Client * client, context.client());
+  v1::CreateAppRequest request;
+  request.set_name(options.name);
+  for (const std::string& scope : options.scopes) request.add_scopes(scope);
+  return client->CreateApp(request);
+}
+
+absl::Status CreateApp(Context& context, const CreateOptions& options) {
+  ASSIGN_OR_RETURN(const v1::CreateAppResponse created,
+                   options.direct ? CreateDirectly(context, options) : CreateByCall(context, options));
+  if (context.json()) {
+    std::printf("%s\n", ToJson(created).c_str());
+    return absl::OkStatus();
+  }
+  std::printf("app %s (%s), scopes %s\nCARILLON_APP_KEY=%s\nCARILLON_APP_SECRET=%s\n", created.app().name().c_str(),
+              created.app().app_id().c_str(), absl::StrJoin(created.app().scopes(), ",").c_str(),
+              created.app().app_key().c_str(), created.app_secret().c_str());
+  std::fprintf(stderr, "The secret is shown this once; only its hash is stored.\n");
+  return absl::OkStatus();
+}
+
+absl::Status RotateSecret(Context& context, const std::string& app_key) {
+  ASSIGN_OR_RETURN(Client * client, context.client());
+  v1::RotateAppSecretRequest request;
+  request.set_app_key(app_key);
+  ASSIGN_OR_RETURN(const v1::RotateAppSecretResponse rotated, client->RotateAppSecret(request));
+  if (context.json()) {
+    std::printf("%s\n", ToJson(rotated).c_str());
+  } else {
+    std::printf("CARILLON_APP_SECRET=%s\n", rotated.app_secret().c_str());
+    std::fprintf(stderr, "The secret before it stays valid until the next rotation.\n");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ListQueues(Context& context) {
+  ASSIGN_OR_RETURN(Client * client, context.client());
+  ASSIGN_OR_RETURN(const v1::ListQueuesResponse response, client->ListQueues({}));
+  if (context.json()) {
+    std::printf("%s\n", ToJson(response).c_str());
+    return absl::OkStatus();
+  }
+  Table queues({"QUEUE", "LANE", "MESSAGES", "CONSUMERS"});
+  for (const v1::Queue& queue : response.queues()) {
+    if (!queue.declared()) {
+      queues.Add({queue.name(), queue.lane(), "missing", "-"});
+    } else if (queue.messages() > 0 || queue.consumers() > 0) {
+      queues.Add({queue.name(), queue.lane(), absl::StrCat(queue.messages()), absl::StrCat(queue.consumers())});
+    }
+  }
+  queues.Print();
+  std::printf("(%d queues in all; those without messages and consumers are left out)\n\n", response.queues_size());
+  Table outbox({"OUTBOX", "ROWS", "DEFERRED", "OLDEST"});
+  for (const v1::OutboxLane& lane : response.outbox()) {
+    outbox.Add({lane.lane(), absl::StrCat(lane.rows()), absl::StrCat(lane.deferred()),
+                absl::StrCat(lane.oldest_age().seconds(), " s")});
+  }
+  outbox.Print();
+  return absl::OkStatus();
+}
+
+struct DeadLetterOptions {
+  std::string queue;
+  int limit = 100;
+};
+
+absl::Status ListDeadLetters(Context& context, const DeadLetterOptions& options) {
+  ASSIGN_OR_RETURN(Client * client, context.client());
+  v1::ListDeadLettersResponse all;
+  v1::ListDeadLettersRequest request;
+  request.set_queue(options.queue);
+  request.set_page_size(options.limit);
+  do {
+    ASSIGN_OR_RETURN(const v1::ListDeadLettersResponse page, client->ListDeadLetters(request));
+    for (const v1::DeadLetter& letter : page.dead_letters()) {
+      if (all.dead_letters_size() < options.limit) *all.add_dead_letters() = letter;
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty() && all.dead_letters_size() < options.limit);
+  if (context.json()) {
+    std::printf("%s\n", ToJson(all).c_str());
+    return absl::OkStatus();
+  }
+  Table table({"ID", "DIED", "QUEUE", "TYPE", "NOTIFICATION", "REASON", "ERROR"});
+  for (const v1::DeadLetter& letter : all.dead_letters()) {
+    table.Add({letter.dead_letter_id(), TimeText(letter.dead_time()), letter.queue(), letter.type(),
+               letter.notification_id(), letter.reason(), letter.error()});
+  }
+  table.Print();
+  return absl::OkStatus();
+}
+
+void AddAppCommands(CLI::App& app, Context& context) {
+  CLI::App* apps = app.add_subcommand("app", "apps (tenants) and their secrets");
+  apps->require_subcommand(1);
+  auto options = std::make_shared<CreateOptions>();
+  CLI::App* create = AddCommand(*apps, context, "create", "create an app and its first secret",
+                                [&context, options] { return CreateApp(context, *options); });
+  create->add_option("NAME", options->name, "a name that no other app has")->required();
+  create->add_option("--scopes", options->scopes, "of send,feed,catalog,admin; default: send,feed,catalog")
+      ->delimiter(',');
+  create->add_flag("--direct", options->direct, "write to CARILLON_DATABASE_URL: for the first app of an installation");
+  auto app_key = std::make_shared<std::string>();
+  CLI::App* rotate = AddCommand(*apps, context, "rotate", "give an app a new secret; the one before stays valid",
+                                [&context, app_key] { return RotateSecret(context, *app_key); });
+  rotate->add_option("APP_KEY", *app_key, "ck_...")->required();
+}
+
+}  // namespace
+
+void AddAdminCommands(CLI::App& app, Context& context) {
+  auto migrate_options = std::make_shared<MigrateOptions>();
+  CLI::App* migrate = AddCommand(app, context, "migrate", "bring the database's schema up to date",
+                                 [&context, migrate_options] { return RunMigrations(context, *migrate_options); });
+  migrate->add_option("--migrations", migrate_options->directory, "directory of the SQL files");
+  migrate->add_option("--down", migrate_options->down, "take so many back instead")->check(CLI::Range(1, 1000));
+  AddAppCommands(app, context);
+  AddCommand(app, context, "queues", "depth and consumers of every queue, and the outbox",
+             [&context] { return ListQueues(context); });
+  CLI::App* dlq = app.add_subcommand("dlq", "dead letters");
+  dlq->require_subcommand(1);
+  auto options = std::make_shared<DeadLetterOptions>();
+  CLI::App* list = AddCommand(*dlq, context, "list", "list dead letters, newest first",
+                              [&context, options] { return ListDeadLetters(context, *options); });
+  list->add_option("--queue", options->queue, "of this queue only");
+  list->add_option("--limit", options->limit, "letters at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'000'000));
+}
+
+}  // namespace carillon::ctl

@@ -1,0 +1,58 @@
+// What the commands share: the options that all have, and the client they call by.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "client/carillon/client.h"
+
+namespace carillon::ctl {
+
+// The process ends with 0, or with 1 and a message on standard error.
+class Context {
+ public:
+  // --json, --address and the variables of the environment.
+  void AddOptions(CLI::App& app);
+
+  bool json() const { return json_; }
+  // Made when a command first calls; FAILED_PRECONDITION if the environment does
+  // not say whom to call.
+  absl::StatusOr<Client*> client();
+  absl::StatusOr<std::string> database_url() const;
+  // Beside the sources that this program was built from, else where the package puts them.
+  std::string DefaultMigrations() const;
+
+  // A command's result: its callback stores what it returned.
+  void Finish(const absl::Status& status) { result_ = status; }
+  const absl::Status& result() const { return result_; }
+
+ private:
+  bool json_ = false;
+  std::string address_;
+  std::string app_key_;
+  std::string app_secret_;
+  std::string database_url_;
+  std::unique_ptr<Client> client_;
+  absl::Status result_;
+};
+
+// Adds a command whose `run` returns a status.
+template <typename Run>
+CLI::App* AddCommand(CLI::App& parent, Context& context, const std::string& name, const std::string& help, Run run) {
+  CLI::App* command = parent.add_subcommand(name, help);
+  command->callback([&context, run] { context.Finish(run()); });
+  return command;
+}
+
+// send, get.
+void AddNotificationCommands(CLI::App& app, Context& context);
+// feed, watch.
+void AddFeedCommands(CLI::App& app, Context& context);
+// types list, types apply.
+void AddCatalogCommands(CLI::App& app, Context& context);
+// migrate, app create, app rotate, queues, dlq list.
+void AddAdminCommands(CLI::App& app, Context& context);
+
+}  // namespace carillon::ctl

@@ -1,0 +1,38 @@
+// carillonctl: the command line of Carillon's users and admins.
+#include <cstdio>
+
+#include "client/ctl/context.h"
+
+namespace {
+
+constexpr const char* kFooter =
+    "Reads CARILLON_ADDRESS, CARILLON_APP_KEY and CARILLON_APP_SECRET (migrate and app create --direct:\n"
+    "CARILLON_DATABASE_URL). After ./dev up:  . .run/env\n\n"
+    "  carillonctl send --type like --user ana --actor bob --object post-1 --data '{\"actor_name\": \"Bob\"}'\n"
+    "  carillonctl watch --user ana\n"
+    "  carillonctl get ID\n\n"
+    "Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Sends notifications, follows feeds and looks after Carillon.", "carillonctl");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.fallthrough();
+  carillon::ctl::Context context;
+  context.AddOptions(app);
+  carillon::ctl::AddNotificationCommands(app, context);
+  carillon::ctl::AddFeedCommands(app, context);
+  carillon::ctl::AddCatalogCommands(app, context);
+  carillon::ctl::AddAdminCommands(app, context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (context.result().ok()) return 0;
+  std::fprintf(stderr, "carillonctl: %s: %s\n", absl::StatusCodeToString(context.result().code()).c_str(),
+               std::string(context.result().message()).c_str());
+  return 1;
+}

@@ -1,0 +1,191 @@
+// What must survive: kills, losses, outages, and a message that kills its worker.
+#include <atomic>
+#include <thread>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "tests/integration/system_fixture.h"
+#include "tests/kit/test_vhost.h"
+
+namespace carillon::testing {
+namespace {
+
+using ::testing::ElementsAreArray;
+using ::testing::SizeIs;
+
+int CountDeadLetters(const RunningStack& stack) {
+  int count = -1;
+  EXPECT_TRUE(
+      absl::SimpleAtoi(const_cast<RunningStack&>(stack).database().Query("SELECT count(*) FROM dead_letters"), &count));
+  return count;
+}
+
+void SendBatch(Client& client, const std::string& type, const std::string& user, int count) {
+  v1::BatchSendNotificationsRequest batch;
+  for (int i = 0; i < count; ++i) *batch.add_requests() = Request(type, user);
+  ASSERT_OK(client.BatchSendNotifications(batch));
+}
+
+// A recipient in whose feed nothing can be written without the session that does
+// so hanging: whoever handles such a message is killed while it does.
+constexpr const char* kHangOnPoison = R"sql(
+  CREATE FUNCTION hang_on_poison() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    IF NEW.recipient_id = 'poison' THEN PERFORM pg_sleep(4); END IF;
+    RETURN NEW;
+  END $$;
+  CREATE TRIGGER hang_on_poison BEFORE INSERT ON feed_items FOR EACH ROW EXECUTE FUNCTION hang_on_poison())sql";
+
+TEST(Faults, AMessageThatKillsItsWorkerDiesAloneAndItsNeighboursAreDelivered) {
+  RunningStack stack;
+  Client client = ClientOf(stack);
+  stack.database().Query(kHangOnPoison);
+  ASSERT_EQ(stack.StopProcess("worker-marketing"), 0);
+  SendBatch(client, "marketing.discount", "neighbour", 25);
+  ASSERT_OK_AND_ASSIGN(const auto poison, client.SendNotification(Request("marketing.discount", "poison")));
+  SendBatch(client, "marketing.discount", "neighbour", 24);
+  stack.StartProcess("worker-marketing");
+
+  int kills = 0;
+  const bool dead = WaitFor(
+      [&] {
+        if (CountDeadLetters(stack) > 0) return true;
+        if (stack.database().Query("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+                                   " AND datname = current_database()") != "0") {
+          stack.KillProcess("worker-marketing");
+          stack.database().Query(
+              "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+              " AND datname = current_database()");
+          ++kills;
+          stack.StartProcess("worker-marketing");
+        }
+        return false;
+      },
+      absl::Seconds(120));
+  ASSERT_TRUE(dead) << kills << " kills";
+  EXPECT_GE(kills, 2);
+  EXPECT_TRUE(WaitFor([&] { return WholeFeed(client, "neighbour").size() == 49; }, absl::Seconds(30)));
+  EXPECT_EQ(CountDeadLetters(stack), 1);
+  EXPECT_EQ(StateOf(client, poison.notification().notification_id()), v1::STATE_DEAD);
+  EXPECT_EQ(stack.database().Query("SELECT reason FROM dead_letters"), "delivery_limit");
+}
+
+TEST(Faults, AFailureOfItsOwnIsRetriedThreeTimesAndThenRecordedAsDead) {
+  RunningStack stack;
+  Client client = ClientOf(stack);
+  stack.database().Query(
+      "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+      " IF NEW.recipient_id = 'refused' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$;"
+      "CREATE TRIGGER refuse BEFORE INSERT ON feed_items FOR EACH ROW EXECUTE FUNCTION refuse()");
+  ASSERT_OK_AND_ASSIGN(const auto sent, client.SendNotification(Request("payment.receipt", "refused")));
+  const std::string id = sent.notification().notification_id();
+  SendBatch(client, "payment.receipt", "fine", 20);
+  EXPECT_TRUE(WaitFor([&] { return WholeFeed(client, "fine").size() == 20; }));
+  ASSERT_TRUE(WaitFor([&] { return StateOf(client, id) == v1::STATE_DEAD; }, absl::Seconds(60)));
+
+  v1::GetNotificationRequest get;
+  get.set_notification_id(id);
+  ASSERT_OK_AND_ASSIGN(const auto got, client.GetNotification(get));
+  const auto& timeline = got.notification().timeline();
+  std::vector<int> attempts;
+  std::vector<double> times;
+  for (const v1::TimelineEntry& entry : timeline) {
+    if (entry.attempt() == 0) continue;
+    attempts.push_back(entry.attempt());
+    times.push_back(static_cast<double>(entry.time().seconds()) + entry.time().nanos() / 1e9);
+    EXPECT_THAT(entry.detail(), ::testing::HasSubstr("not this one"));
+  }
+  ASSERT_THAT(attempts, ::testing::ElementsAre(1, 2, 3, 4));
+  EXPECT_GE(times[1] - times[0], 5);
+  EXPECT_GE(times[2] - times[1], 10);
+  EXPECT_GE(times[3] - times[2], 20);
+  ASSERT_OK_AND_ASSIGN(const auto letters, client.ListDeadLetters({}));
+  ASSERT_EQ(letters.dead_letters_size(), 1);
+  EXPECT_EQ(letters.dead_letters(0).notification_id(), id);
+  EXPECT_EQ(letters.dead_letters(0).reason(), "retries_exhausted");
+  EXPECT_EQ(letters.dead_letters(0).retry_count(), 3);
+}
+
+TEST(Faults, WhatAPurgedQueueHeldArrivesAllTheSame) {
+  RunningStackOptions options;
+  options.flags["relay"] = {"--idle_bound=5s"};
+  RunningStack stack(options);
+  Client client = ClientOf(stack);
+  ASSERT_EQ(stack.StopProcess("worker-social"), 0);
+  SendBatch(client, "like", "purged", 1000);
+  const auto waiting = [&] {
+    const auto queues = client.ListQueues({});
+    if (!queues.ok()) return int64_t{-1};
+    for (const v1::Queue& queue : queues->queues()) {
+      if (queue.name() == "social.like") return queue.messages();
+    }
+    return int64_t{-1};
+  };
+  ASSERT_TRUE(WaitFor([&] { return waiting() == 1000; }, absl::Seconds(20)));
+  Rabbitmqctl({"purge_queue", "-p", stack.vhost().name(), "social.like"});
+  stack.StartProcess("worker-social");
+  EXPECT_TRUE(WaitFor([&] { return WholeFeed(client, "purged").size() == 1000; }, absl::Seconds(60)));
+  EXPECT_EQ(CountDeadLetters(stack), 0);
+}
+
+TEST(Faults, ItemsArriveWithoutRedis) {
+  RunningStackOptions options;
+  // A port where nothing listens.
+  for (const char* process : {"server", "worker-social"}) {
+    options.flags[process] = {"--redis_url=redis://127.0.0.1:1"};
+  }
+  RunningStack stack(options);
+  Client client = ClientOf(stack);
+  RecordedStream stream(client, "lonely");
+  SendBatch(client, "like", "lonely", 50);
+  ASSERT_TRUE(stream.WaitForEvents(50, absl::Seconds(10)));
+  EXPECT_THAT(stream.seqs(), ElementsAreArray(CountUpTo(50)));
+}
+
+TEST(Faults, ATerminatedWorkerGivesNothingBack) {
+  RunningStack stack;
+  Client client = ClientOf(stack);
+  std::atomic<bool> done = false;
+  std::thread sender([&] {
+    for (int i = 0; i < 60; ++i) SendBatch(client, i % 2 == 0 ? "like" : "marketing.discount", "steady", 50);
+    done = true;
+  });
+  int stops = 0;
+  while (!done) {
+    for (const char* worker : {"worker-social", "worker-marketing"}) {
+      EXPECT_EQ(stack.StopProcess(worker), 0);
+      stack.StartProcess(worker);
+      ++stops;
+    }
+  }
+  sender.join();
+  EXPECT_GT(stops, 1);
+  ASSERT_TRUE(WaitFor([&] { return WholeFeed(client, "steady").size() == 3000; }, absl::Seconds(60)));
+  for (const char* worker : {"worker-social", "worker-marketing"}) {
+    EXPECT_EQ(MetricSum(stack, worker, "carillon_redelivered_total"), 0) << worker;
+  }
+  EXPECT_EQ(stack.StopProcess("server"), 0);
+  EXPECT_EQ(stack.StopProcess("relay"), 0);
+}
+
+TEST(Faults, AStreamFollowsItsFeedThroughKillsOfEveryProcess) {
+  RunningStack stack;
+  Client client = ClientOf(stack);
+  RecordedStream stream(client, "patient");
+  constexpr int kRounds = 12;
+  for (int i = 0; i < kRounds; ++i) {
+    v1::BatchSendNotificationsRequest batch;
+    for (int k = 0; k < 100; ++k) *batch.add_requests() = Request("like", "patient", absl::StrCat(i, "/", k));
+    ASSERT_OK(client.BatchSendNotifications(batch));
+    const std::string victim = std::vector<std::string>{"server", "relay", "worker-social"}[i % 3];
+    stack.KillProcess(victim);
+    stack.StartProcess(victim);
+  }
+  ASSERT_TRUE(stream.WaitForEvents(kRounds * 100, absl::Seconds(60)));
+  EXPECT_THAT(stream.seqs(), ElementsAreArray(CountUpTo(kRounds * 100)));
+  EXPECT_THAT(WholeFeed(client, "patient"), SizeIs(kRounds * 100));
+  EXPECT_EQ(CountDeadLetters(stack), 0);
+}
+
+}  // namespace
+}  // namespace carillon::testing

@@ -1,0 +1,48 @@
+// What the tests of the whole system share: a client, a stream that remembers,
+// and short ways to say common things.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "client/carillon/client.h"
+#include "tests/kit/running_stack.h"
+#include "tests/kit/status_matchers.h"
+#include "tests/kit/wait_for.h"
+
+namespace carillon::testing {
+
+// Follows a feed and keeps what came. Thread-safe.
+class RecordedStream {
+ public:
+  RecordedStream(Client& client, const std::string& user_id, int64_t after_seq = 0);
+
+  std::vector<v1::SubscribeResponse> events() const;
+  // The seqs of all items and read markers, in the order in which they came.
+  std::vector<int64_t> seqs() const;
+  bool WaitForEvents(size_t count, absl::Duration limit = absl::Seconds(15)) const;
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::vector<v1::SubscribeResponse> events_ ABSL_GUARDED_BY(mutex_);
+  // Last: it calls back until it is gone.
+  std::unique_ptr<FeedSubscription> subscription_;
+};
+
+Client ClientOf(const RunningStack& stack);
+v1::SendNotificationRequest Request(const std::string& type, const std::string& user, const std::string& key = "");
+// 1, 2, ... count.
+std::vector<int64_t> CountUpTo(int64_t count);
+v1::State StateOf(Client& client, const std::string& notification_id);
+// The whole feed, newest first.
+std::vector<v1::FeedItem> WholeFeed(Client& client, const std::string& user);
+// The sum of a metric over its labels, read from a process; 0 if it has none.
+double MetricSum(const RunningStack& stack, const std::string& process, const std::string& name);
+
+}  // namespace carillon::testing

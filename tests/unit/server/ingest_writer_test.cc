@@ -1,0 +1,183 @@
+#include "server/ingest/ingest_writer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/notification.h"
+#include "carillon/domain/errors.h"
+#include "tests/kit/simulated_clock.h"
+#include "tests/kit/status_matchers.h"
+#include "tests/kit/wait_for.h"
+
+namespace carillon {
+namespace {
+
+using ::testing::Contains;
+using ::testing::Each;
+using testing::IsOk;
+using ::testing::Le;
+using testing::StatusIs;
+
+// Accepts all but notifications of type "bad"; can be held, and can be away.
+class FakeStore final : public NotificationStore {
+ public:
+  absl::StatusOr<std::vector<AcceptOutcome>> Accept(absl::Span<const NewNotification> items, bool) override {
+    if (hold_.load()) released_.WaitForNotification();
+    absl::MutexLock lock(&mutex_);
+    group_sizes_.push_back(items.size());
+    if (away_) return error::BackendUnavailable("postgresql", "away");
+    std::vector<AcceptOutcome> outcomes;
+    for (const NewNotification& item : items) {
+      if (item.notification.type == "bad") return error::Internal("bad row");
+      outcomes.push_back({absl::OkStatus(), false, item.notification.id, item.notification.create_time});
+    }
+    return outcomes;
+  }
+  absl::StatusOr<NotificationRecord> Get(AppId, const NotificationId&) override { return absl::UnimplementedError(""); }
+  absl::StatusOr<std::vector<NotificationRecord>> List(const ListQuery&) override {
+    return absl::UnimplementedError("");
+  }
+  absl::Status RecordAttempts(absl::Span<const FailedAttempt>) override { return absl::UnimplementedError(""); }
+
+  void Hold() { hold_ = true; }
+  void Release() {
+    hold_ = false;
+    released_.Notify();
+  }
+  void set_away(bool away) {
+    absl::MutexLock lock(&mutex_);
+    away_ = away;
+  }
+  std::vector<size_t> group_sizes() const {
+    absl::MutexLock lock(&mutex_);
+    return group_sizes_;
+  }
+
+ private:
+  std::atomic<bool> hold_ = false;
+  absl::Notification released_;
+  mutable absl::Mutex mutex_;
+  bool away_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<size_t> group_sizes_ ABSL_GUARDED_BY(mutex_);
+};
+
+class CountingWaker final : public OutboxWaker {
+ public:
+  void Wake(Lane) override { ++wakes; }
+  std::atomic<int> wakes = 0;
+};
+
+class IngestWriterTest : public ::testing::Test {
+ protected:
+  using Answer = absl::StatusOr<std::vector<AcceptOutcome>>;
+
+  IngestRequest Request(const std::string& type, std::function<void(Answer)> done,
+                        absl::Time deadline = absl::InfiniteFuture()) {
+    NewNotification item;
+    item.notification.type = type;
+    item.notification.id = NewUuid7(clock_.Now());
+    return {.items = {item}, .all_or_nothing = false, .deadline = deadline, .done = std::move(done)};
+  }
+
+  std::unique_ptr<IngestWriter> Writer(size_t queue_items = 100) {
+    return std::make_unique<IngestWriter>(
+        IngestWriter::Options{.lane = Lane::kSocial, .threads = 1, .queue_items = queue_items, .batch_items = 16},
+        store_, waker_, clock_, metrics_);
+  }
+
+  testing::SimulatedClock clock_;
+  Metrics metrics_;
+  CountingWaker waker_;
+  const std::shared_ptr<FakeStore> store_ = std::make_shared<FakeStore>();
+};
+
+TEST_F(IngestWriterTest, CommitsTogetherWhatGatheredMeanwhile) {
+  store_->Hold();
+  auto writer = Writer();
+  absl::BlockingCounter answers(41);
+  for (int i = 0; i < 41; ++i) {
+    writer->Submit(Request("like", [&](Answer answer) {
+      EXPECT_THAT(answer, IsOk());
+      answers.DecrementCount();
+    }));
+  }
+  store_->Release();
+  answers.Wait();
+  EXPECT_LE(store_->group_sizes().size(), 5);
+  EXPECT_THAT(store_->group_sizes(), Each(Le(16)));
+  EXPECT_GT(waker_.wakes, 0);
+}
+
+TEST_F(IngestWriterTest, LetsOneBadRequestFailAlone) {
+  store_->Hold();
+  auto writer = Writer();
+  absl::BlockingCounter answers(10);
+  std::atomic<int> failed = 0;
+  for (int i = 0; i < 10; ++i) {
+    writer->Submit(Request(i == 4 ? "bad" : "like", [&](Answer answer) {
+      if (!answer.ok()) ++failed;
+      answers.DecrementCount();
+    }));
+  }
+  store_->Release();
+  answers.Wait();
+  EXPECT_EQ(failed, 1);
+}
+
+TEST_F(IngestWriterTest, RefusesWhatItsQueueCanNotHold) {
+  store_->Hold();
+  auto writer = Writer(/*queue_items=*/3);
+  absl::Mutex mutex;
+  std::vector<absl::StatusCode> codes;
+  for (int i = 0; i < 30; ++i) {
+    writer->Submit(Request("like", [&](Answer answer) {
+      absl::MutexLock lock(&mutex);
+      codes.push_back(answer.status().code());
+    }));
+  }
+  store_->Release();
+  writer->Stop();
+  EXPECT_EQ(codes.size(), 30);
+  EXPECT_THAT(codes, Contains(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(codes, Contains(absl::StatusCode::kOk));
+}
+
+TEST_F(IngestWriterTest, DoesNotBeginWhatIsPastItsDeadline) {
+  auto writer = Writer();
+  absl::Notification answered;
+  absl::Status status;
+  writer->Submit(Request(
+      "like",
+      [&](Answer answer) {
+        status = answer.status();
+        answered.Notify();
+      },
+      clock_.Now() - absl::Seconds(1)));
+  ASSERT_TRUE(answered.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_TRUE(store_->group_sizes().empty());
+}
+
+TEST_F(IngestWriterTest, AnswersAllWhenTheStoreIsAwayAndRefusesAfterStop) {
+  store_->set_away(true);
+  auto writer = Writer();
+  absl::BlockingCounter answers(5);
+  for (int i = 0; i < 5; ++i) {
+    writer->Submit(Request("like", [&](Answer answer) {
+      EXPECT_THAT(answer, StatusIs(absl::StatusCode::kUnavailable));
+      answers.DecrementCount();
+    }));
+  }
+  answers.Wait();
+  EXPECT_EQ(waker_.wakes, 0);
+  writer->Stop();
+  bool refused = false;
+  writer->Submit(Request("like", [&](Answer answer) { refused = DetailsOf(answer.status()).reason == "DRAINING"; }));
+  EXPECT_TRUE(refused);
+}
+
+}  // namespace
+}  // namespace carillon

@@ -1,0 +1,66 @@
+#include "carillon/wire/envelope.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/kit/status_matchers.h"
+
+namespace carillon {
+namespace {
+
+using testing::StatusIs;
+
+Notification Sample() {
+  Notification notification;
+  notification.id = NewUuid7(absl::FromUnixSeconds(1'800'000'000));
+  notification.app = AppId(7);
+  notification.type = "like";
+  notification.recipient = RecipientId("ana");
+  notification.actor_id = "bob";
+  notification.object_id = "post";
+  notification.data_json = R"({"a":1})";
+  notification.channels = {Channel::kInApp};
+  notification.retention_days = 30;
+  notification.create_time = absl::FromUnixMicros(1'800'000'000'123'456);
+  notification.expire_time = notification.create_time + absl::Minutes(10);
+  return notification;
+}
+
+TEST(Envelope, ReadsBackWhatItHolds) {
+  const Notification sent = Sample();
+  ASSERT_OK_AND_ASSIGN(const auto items, DecodeEnvelope(EncodeEnvelope(sent)));
+  ASSERT_EQ(items.size(), 1);
+  const Notification& got = items.front();
+  EXPECT_EQ(got.id, sent.id);
+  EXPECT_EQ(got.app, sent.app);
+  EXPECT_EQ(got.type, sent.type);
+  EXPECT_EQ(got.recipient, sent.recipient);
+  EXPECT_EQ(got.actor_id, sent.actor_id);
+  EXPECT_EQ(got.object_id, sent.object_id);
+  EXPECT_EQ(got.data_json, sent.data_json);
+  EXPECT_EQ(got.channels, sent.channels);
+  EXPECT_EQ(got.retention_days, sent.retention_days);
+  EXPECT_EQ(got.create_time, sent.create_time);
+  EXPECT_EQ(got.expire_time, sent.expire_time);
+}
+
+TEST(Envelope, OfTwoJoinedIsAPackOfBoth) {
+  ASSERT_OK_AND_ASSIGN(const auto items, DecodeEnvelope(EncodeEnvelope(Sample()) + EncodeEnvelope(Sample())));
+  EXPECT_EQ(items.size(), 2);
+}
+
+TEST(Envelope, RefusesWhatCouldNotHaveBeenAccepted) {
+  Notification no_app = Sample();
+  no_app.app = AppId(0);
+  Notification no_recipient = Sample();
+  no_recipient.recipient = RecipientId("");
+  Notification no_class = Sample();
+  no_class.retention_days = 0;
+  for (const std::string& body : {std::string(), std::string("garbage"), EncodeEnvelope(no_app),
+                                  EncodeEnvelope(no_recipient), EncodeEnvelope(no_class)}) {
+    EXPECT_THAT(DecodeEnvelope(body), StatusIs(absl::StatusCode::kInvalidArgument));
+  }
+}
+
+}  // namespace
+}  // namespace carillon

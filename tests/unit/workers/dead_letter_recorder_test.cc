@@ -1,0 +1,50 @@
+#include "workers/relay/dead_letter_recorder.h"
+
+#include <gtest/gtest.h>
+
+#include "carillon/wire/envelope.h"
+
+namespace carillon {
+namespace {
+
+InboundMessage Message() {
+  InboundMessage message;
+  message.queue = "payment.dlq";
+  message.message_id = "m1";
+  message.reason = "delivery_limit";
+  return message;
+}
+
+TEST(DeadLetter, KnowsItsNotificationFromTheEnvelope) {
+  Notification notification;
+  notification.id = NewUuid7(absl::FromUnixSeconds(1'800'000'000));
+  notification.app = AppId(7);
+  notification.type = "payment.receipt";
+  notification.recipient = RecipientId("ana");
+  InboundMessage message = Message();
+  message.body = EncodeEnvelope(notification);
+  const DeadLetter letter = ToDeadLetter(message);
+  EXPECT_EQ(letter.queue, "payment");
+  EXPECT_EQ(letter.lane, "payment");
+  EXPECT_EQ(letter.app, AppId(7));
+  EXPECT_EQ(letter.notification_id, notification.id);
+  EXPECT_EQ(letter.type, "payment.receipt");
+  EXPECT_EQ(letter.payload, message.body);
+}
+
+TEST(DeadLetter, MakesTextsOfStrangersSafeToStore) {
+  InboundMessage message = Message();
+  message.queue = "unrouted";
+  message.body = std::string("\0\xff", 2);
+  message.error = std::string("a\0b\xff\n", 5);
+  message.reason = "";
+  const DeadLetter letter = ToDeadLetter(message);
+  EXPECT_EQ(letter.error, "a?b??");
+  EXPECT_EQ(letter.reason, "unknown");
+  EXPECT_EQ(letter.lane, "");
+  EXPECT_FALSE(letter.app.has_value());
+  EXPECT_FALSE(letter.notification_id.has_value());
+}
+
+}  // namespace
+}  // namespace carillon
