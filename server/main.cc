@@ -8,8 +8,6 @@
 #include <thread>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/limits.h"
 #include "carillon/postgres/catalog_store.h"
@@ -236,7 +234,6 @@ int Main() {
 }  // namespace carillon
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage("serves the gRPC API: carillon-server --listen=127.0.0.1:50051");
-  absl::ParseCommandLine(argc, argv);
+  carillon::ParseFlags(argc, argv, "serves the gRPC API: carillon-server --listen=127.0.0.1:50051");
   return carillon::Main();
 }

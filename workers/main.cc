@@ -5,8 +5,6 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "carillon/postgres/catalog_store.h"
@@ -198,7 +196,6 @@ int Main() {
 }  // namespace carillon
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage("consumes one lane's queues: carillon-worker --lane=payment|otp|social|marketing");
-  absl::ParseCommandLine(argc, argv);
+  carillon::ParseFlags(argc, argv, "consumes one lane's queues: carillon-worker --lane=payment|otp|social|marketing");
   return carillon::Main();
 }

@@ -3,9 +3,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <thread>
 
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "carillon/runtime/logging.h"
 
@@ -45,6 +49,17 @@ void ExitAtLatestAfter(absl::Duration time) {
     log::Flush();
     _exit(3);
   }).detach();
+}
+
+void ParseFlags(int argc, char** argv, const char* usage) {
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view argument = argv[i];
+    if (argument.substr(0, 2) != "--") continue;
+    char* const end = argv[i] + std::min(argument.find('='), argument.size());
+    std::replace(argv[i] + 2, end, '-', '_');
+  }
+  absl::SetProgramUsageMessage(usage);
+  absl::ParseCommandLine(argc, argv);
 }
 
 std::string FlagOrEnv(const std::string& flag, const char* variable) {

@@ -17,6 +17,10 @@ int WaitForTermination();
 // after saying so. For the way out only.
 void ExitAtLatestAfter(absl::Duration time);
 
+// Parses the command line into the program's flags. Names may be written with
+// hyphens (--metrics-address) as well as with the underscores that absl has.
+void ParseFlags(int argc, char** argv, const char* usage);
+
 // The value of a flag if it is not empty, else of the environment variable.
 std::string FlagOrEnv(const std::string& flag, const char* variable);
 

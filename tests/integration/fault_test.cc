@@ -108,7 +108,7 @@ TEST(Faults, AFailureOfItsOwnIsRetriedThreeTimesAndThenRecordedAsDead) {
 
 TEST(Faults, WhatAPurgedQueueHeldArrivesAllTheSame) {
   RunningStackOptions options;
-  options.flags["relay"] = {"--idle_bound=5s"};
+  options.flags["relay"] = {"--idle-bound=5s"};
   RunningStack stack(options);
   Client client = ClientOf(stack);
   ASSERT_EQ(stack.StopProcess("worker-social"), 0);
@@ -132,7 +132,7 @@ TEST(Faults, ItemsArriveWithoutRedis) {
   RunningStackOptions options;
   // A port where nothing listens.
   for (const char* process : {"server", "worker-social"}) {
-    options.flags[process] = {"--redis_url=redis://127.0.0.1:1"};
+    options.flags[process] = {"--redis-url=redis://127.0.0.1:1"};
   }
   RunningStack stack(options);
   Client client = ClientOf(stack);

@@ -6,8 +6,6 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/postgres/catalog_store.h"
 #include "carillon/postgres/outbox_reader.h"
@@ -152,7 +150,6 @@ int Main() {
 }  // namespace carillon
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage("publishes the outbox to the broker and keeps house: carillon-relay");
-  absl::ParseCommandLine(argc, argv);
+  carillon::ParseFlags(argc, argv, "publishes the outbox to the broker and keeps house: carillon-relay");
   return carillon::Main();
 }

@@ -1,0 +1,144 @@
+#include <gmock/gmock.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "carillon/postgres/feed_store.h"
+#include "carillon/postgres/notification_store.h"
+#include "carillon/postgres/upkeep_store.h"
+#include "tests/contract/postgres/postgres_fixture.h"
+#include "tests/kit/status_matchers.h"
+
+namespace carillon::testing {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class DeadLetterStoreTest : public PostgresTest {
+ protected:
+  DeadLetter LetterOf(const NewNotification& item) {
+    return {.app = item.notification.app,
+            .notification_id = item.notification.id,
+            .queue = "social.like",
+            .lane = "social",
+            .message_id = item.notification.id.ToString(),
+            .type = "like",
+            .exchange = "carillon.direct",
+            .routing_key = "social.like",
+            .reason = "rejected",
+            .error = "a 'quoted' \"error\" {x}, \\",
+            .traceparent = "00-1-2-01",
+            .retry_count = 3,
+            .payload = std::string("\0\xff", 2)};
+  }
+  NotificationRecord Read(const NewNotification& item) {
+    const auto record = PostgresNotificationStore(MakePool(1)).Get(app_, item.notification.id);
+    EXPECT_OK(record);
+    return record.ok() ? *record : NotificationRecord();
+  }
+  std::string StatesOf(const NewNotification& item) {
+    return Query(absl::StrCat("SELECT string_agg(state, ' ') FROM dead_letters WHERE notification_id = '",
+                              item.notification.id.ToString(), "'"));
+  }
+  std::vector<DeadLetter> List(DeadLetterStore::ListQuery query = {}) {
+    query.app = app_;
+    const absl::StatusOr<std::vector<DeadLetter>> letters = store_.List(query);
+    EXPECT_OK(letters);
+    return letters.ok() ? *letters : std::vector<DeadLetter>();
+  }
+
+  const AppId app_ = NewApp();
+  PostgresDeadLetterStore store_{MakePool(2)};
+};
+
+TEST_F(DeadLetterStoreTest, RecordsALetterAndEndsItsNotification) {
+  const NewNotification item = MakeNew(app_);
+  AcceptOne(item);
+  ASSERT_OK(store_.Record({LetterOf(item)}));
+  const NotificationRecord record = Read(item);
+  EXPECT_EQ(record.state, State::kDead);
+  EXPECT_EQ(record.detail, LetterOf(item).error);
+  EXPECT_NE(record.finish_time, std::nullopt);
+
+  const std::vector<DeadLetter> letters = List();
+  ASSERT_THAT(letters, SizeIs(1));
+  EXPECT_EQ(letters[0].app, app_);
+  EXPECT_EQ(letters[0].notification_id, item.notification.id);
+  EXPECT_EQ(letters[0].queue, "social.like");
+  EXPECT_EQ(letters[0].lane, "social");
+  EXPECT_EQ(letters[0].message_id, item.notification.id.ToString());
+  EXPECT_EQ(letters[0].type, "like");
+  EXPECT_EQ(letters[0].exchange, "carillon.direct");
+  EXPECT_EQ(letters[0].routing_key, "social.like");
+  EXPECT_EQ(letters[0].reason, "rejected");
+  EXPECT_EQ(letters[0].error, LetterOf(item).error);
+  EXPECT_EQ(letters[0].retry_count, 3);
+  EXPECT_EQ(letters[0].payload, "");
+  EXPECT_EQ(Query("SELECT encode(payload, 'hex') FROM dead_letters WHERE notification_id = '" +
+                  item.notification.id.ToString() + "'"),
+            "00ff");
+}
+
+TEST_F(DeadLetterStoreTest, RecordsARepeatedLetterOnce) {
+  const NewNotification item = MakeNew(app_);
+  AcceptOne(item);
+  ASSERT_OK(store_.Record({LetterOf(item)}));
+  ASSERT_OK(store_.Record({LetterOf(item), LetterOf(item)}));
+  EXPECT_EQ(StatesOf(item), "dead");
+}
+
+TEST_F(DeadLetterStoreTest, KeepsALetterAsMootIfItsNotificationEndedOtherwise) {
+  const NewNotification item = MakeNew(app_);
+  AcceptOne(item);
+  ASSERT_OK(PostgresFeedStore(MakePool(1)).Deliver({DeliveryOf(item)}));
+  ASSERT_OK(store_.Record({LetterOf(item)}));
+  EXPECT_EQ(Read(item).state, State::kDelivered);
+  EXPECT_EQ(StatesOf(item), "moot");
+  EXPECT_THAT(List(), IsEmpty());
+  ASSERT_OK(store_.Record({LetterOf(item)}));
+  EXPECT_EQ(StatesOf(item), "moot");
+}
+
+TEST_F(DeadLetterStoreTest, RecordsALetterWhoseNotificationIsUnknown) {
+  const NewNotification item = MakeNew(app_);
+  ASSERT_OK(store_.Record({LetterOf(item)}));
+  EXPECT_EQ(StatesOf(item), "dead");
+}
+
+TEST_F(DeadLetterStoreTest, ShowsLettersOfNoAppToEveryApp) {
+  const DeadLetter bare{.queue = absl::StrCat("queue-", app_.value()), .reason = "rejected"};
+  // Nothing tells two of these apart: both are kept.
+  ASSERT_OK(store_.Record({bare, bare}));
+  const std::vector<DeadLetter> letters = List({.queue = bare.queue});
+  ASSERT_THAT(letters, SizeIs(2));
+  EXPECT_EQ(letters[0].app, std::nullopt);
+  EXPECT_EQ(letters[0].notification_id, std::nullopt);
+  EXPECT_EQ(letters[0].message_id, "");
+}
+
+TEST_F(DeadLetterStoreTest, ListsNewestFirstInPagesAndByQueue) {
+  std::vector<DeadLetter> recorded;
+  for (int i = 0; i < 25; ++i) {
+    recorded.push_back(LetterOf(MakeNew(app_)));
+    recorded.back().queue = absl::StrCat("queue-", app_.value(), "-", i % 2);
+  }
+  ASSERT_OK(store_.Record(recorded));
+  std::vector<std::string> listed;
+  DeadLetterStore::ListQuery query{.app = app_, .queue = recorded[0].queue, .older_than = {}, .limit = 5};
+  for (auto page = List(query); !page.empty(); page = List(query)) {
+    EXPECT_LE(page.size(), 5);
+    for (const DeadLetter& letter : page) listed.push_back(letter.message_id);
+    query.older_than = page.back().id;
+  }
+  std::vector<std::string> expected;
+  for (int i = 24; i >= 0; i -= 2) expected.push_back(recorded[i].message_id);
+  EXPECT_EQ(listed, expected);
+}
+
+TEST_F(DeadLetterStoreTest, ShowsNoLettersOfOtherApps) {
+  ASSERT_OK(store_.Record({LetterOf(MakeNew(NewApp()))}));
+  for (const DeadLetter& letter : List()) EXPECT_EQ(letter.app, std::nullopt);
+}
+
+}  // namespace
+}  // namespace carillon::testing

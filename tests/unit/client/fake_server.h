@@ -1,0 +1,138 @@
+// A server in this process whose answers a test writes, for what the client does
+// when servers fail, fall silent or come back.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "carillon/v1/feed_service.grpc.pb.h"
+#include "carillon/v1/notification_service.grpc.pb.h"
+#include "client/carillon/client.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace carillon::testing {
+
+// A status with the details that the server sends.
+inline grpc::Status RichError(grpc::StatusCode code, const std::string& message, const std::string& reason,
+                              absl::Duration retry_delay = absl::ZeroDuration()) {
+  google::rpc::Status details;
+  google::rpc::ErrorInfo info;
+  info.set_reason(reason);
+  info.set_domain("carillon");
+  (*info.mutable_metadata())["request_id"] = "r1";
+  details.add_details()->PackFrom(info);
+  if (retry_delay > absl::ZeroDuration()) {
+    google::rpc::RetryInfo retry;
+    retry.mutable_retry_delay()->set_nanos(static_cast<int>(absl::ToInt64Nanoseconds(retry_delay)));
+    details.add_details()->PackFrom(retry);
+  }
+  return grpc::Status(code, message, details.SerializeAsString());
+}
+
+// Answers with what its script says for the n-th call (from 0) of a method.
+class FakeNotificationService final : public v1::NotificationService::Service {
+ public:
+  std::function<grpc::Status(int call, grpc::ServerContext& context)> script;
+
+  grpc::Status SendNotification(grpc::ServerContext* context, const v1::SendNotificationRequest* request,
+                                v1::SendNotificationResponse* response) override {
+    response->mutable_notification()->set_user_id(request->user_id());
+    return script(NextCall(), *context);
+  }
+  grpc::Status BatchSendNotifications(grpc::ServerContext* context, const v1::BatchSendNotificationsRequest*,
+                                      v1::BatchSendNotificationsResponse*) override {
+    return script(NextCall(), *context);
+  }
+
+  int calls() const {
+    absl::MutexLock lock(&mutex_);
+    return calls_;
+  }
+
+ private:
+  int NextCall() {
+    absl::MutexLock lock(&mutex_);
+    return calls_++;
+  }
+
+  mutable absl::Mutex mutex_;
+  int calls_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+class FakeFeedService final : public v1::FeedService::Service {
+ public:
+  using Writer = grpc::ServerWriter<v1::SubscribeResponse>;
+  // Serves the n-th stream (from 0).
+  std::function<grpc::Status(int stream, Writer& writer, grpc::ServerContext& context)> script;
+  v1::GetFeedSummaryResponse summary;
+
+  grpc::Status Subscribe(grpc::ServerContext* context, const v1::SubscribeRequest* request, Writer* writer) override {
+    int stream = 0;
+    {
+      absl::MutexLock lock(&mutex_);
+      stream = static_cast<int>(after_seqs_.size());
+      after_seqs_.push_back(request->after_seq());
+    }
+    return script(stream, *writer, *context);
+  }
+  grpc::Status GetFeedSummary(grpc::ServerContext*, const v1::GetFeedSummaryRequest*,
+                              v1::GetFeedSummaryResponse* response) override {
+    *response = summary;
+    return grpc::Status::OK;
+  }
+
+  // Where each stream began.
+  std::vector<int64_t> after_seqs() const {
+    absl::MutexLock lock(&mutex_);
+    return after_seqs_;
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::vector<int64_t> after_seqs_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Both services on a free port of 127.0.0.1.
+class FakeServer {
+ public:
+  FakeServer() {
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&notifications);
+    builder.RegisterService(&feed);
+    server_ = builder.BuildAndStart();
+    address_ = absl::StrCat("127.0.0.1:", port);
+  }
+  // Cancels what still runs.
+  ~FakeServer() { server_->Shutdown(std::chrono::system_clock::now()); }
+
+  // For this server, in a hurry: its waits are a few milliseconds.
+  ClientOptions Options() const {
+    ClientOptions options;
+    options.address = address_;
+    options.app_key = "key";
+    options.app_secret = "secret";
+    options.retry.initial_backoff = absl::Milliseconds(1);
+    options.retry.max_backoff = absl::Milliseconds(5);
+    return options;
+  }
+
+  FakeNotificationService notifications;
+  FakeFeedService feed;
+
+ private:
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+};
+
+}  // namespace carillon::testing
