@@ -1,5 +1,5 @@
 # One image with every program and the migrations; what runs is the command:
-#   docker run carillon carillon-server --listen=0.0.0.0:7070 --metrics_address=0.0.0.0:9090
+#   docker run carillon carillon-server --listen=0.0.0.0:7070 --metrics-address=0.0.0.0:9090
 #   docker run carillon carillon-worker --lane=payment
 #   docker run carillon carillonctl migrate
 # PostgreSQL, RabbitMQ and Redis are named by CARILLON_DATABASE_URL,

@@ -30,7 +30,7 @@ CREATE TABLE slices (
 -- Makes the slices that cover [from_time, until_time] and are missing. Returns
 -- how many it made. Takes SHARE UPDATE EXCLUSIVE on the class table only.
 CREATE FUNCTION ensure_slices(from_time timestamptz, until_time timestamptz) RETURNS int
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET timezone = 'UTC' AS $$
 DECLARE
   class record;
   slice_start timestamptz;

@@ -22,5 +22,5 @@ CREATE TABLE dead_letters (
 );
 
 -- The recorder may see a message twice (a crash before the acknowledgement).
-CREATE UNIQUE INDEX dead_letters_once ON dead_letters (queue, message_id) WHERE state = 'dead' AND message_id IS NOT NULL;
+CREATE UNIQUE INDEX dead_letters_once ON dead_letters (queue, message_id) WHERE state IN ('dead', 'moot') AND message_id IS NOT NULL;
 CREATE INDEX dead_letters_by_app ON dead_letters (app_id, dead_letter_id);

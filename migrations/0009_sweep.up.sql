@@ -13,6 +13,6 @@ CREATE TABLE stragglers (
   -- When it is looked at again.
   due_at          timestamptz NOT NULL
 );
-CREATE INDEX stragglers_by_due ON stragglers (due_at);
+CREATE INDEX stragglers_by_due ON stragglers (lane, due_at);
 
 INSERT INTO sweep_positions SELECT days, '00000000-0000-0000-0000-000000000000' FROM unnest(ARRAY[1, 7, 30, 365]) AS days;

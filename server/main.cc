@@ -30,11 +30,14 @@
 #include "server/api/notification_service.h"
 #include "server/feed/live_hub.h"
 #include "server/ingest/ingest_writer.h"
+#include "server/ingest/outbox_guard.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:50051", "host:port of the gRPC API; put TLS in front of it");
 ABSL_FLAG(bool, reflection, false, "serve gRPC reflection; off in production");
 ABSL_FLAG(int, writers, 2, "connections per lane that commit what comes in");
 ABSL_FLAG(int, readers, 8, "threads, and connections, for everything that is read");
+ABSL_FLAG(int64_t, outbox_bound, 2'000'000,
+          "rows per lane that may wait for the broker; past them the lane is refused");
 ABSL_FLAG(std::string, database_url, "", "PostgreSQL; empty: CARILLON_DATABASE_URL");
 ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ, for ListQueues only; empty: CARILLON_AMQP_URL");
 ABSL_FLAG(std::string, redis_url, "", "Redis; empty: CARILLON_REDIS_URL");
@@ -54,6 +57,7 @@ struct Config {
   bool reflection = false;
   int writers = 2;
   int readers = 8;
+  int64_t outbox_bound = 0;
   std::string database_url;
   RabbitOptions rabbit;
   RedisOptions redis;
@@ -64,6 +68,7 @@ absl::StatusOr<Config> ReadConfig() {
                 .reflection = absl::GetFlag(FLAGS_reflection),
                 .writers = absl::GetFlag(FLAGS_writers),
                 .readers = absl::GetFlag(FLAGS_readers),
+                .outbox_bound = absl::GetFlag(FLAGS_outbox_bound),
                 .database_url = FlagOrEnv(absl::GetFlag(FLAGS_database_url), "CARILLON_DATABASE_URL"),
                 .rabbit = {.url = FlagOrEnv(absl::GetFlag(FLAGS_amqp_url), "CARILLON_AMQP_URL"),
                            .client_name = "carillon-server"},
@@ -72,6 +77,7 @@ absl::StatusOr<Config> ReadConfig() {
     return absl::InvalidArgumentError("CARILLON_DATABASE_URL, CARILLON_AMQP_URL and CARILLON_REDIS_URL are required");
   }
   if (config.writers < 1 || config.writers > 32) return absl::InvalidArgumentError("--writers must be 1 to 32");
+  if (config.outbox_bound < 1) return absl::InvalidArgumentError("--outbox-bound must be at least 1");
   if (config.readers < 1 || config.readers > 64) return absl::InvalidArgumentError("--readers must be 1 to 64");
   return config;
 }
@@ -97,6 +103,7 @@ class Server {
         live_publisher_(config.redis),
         live_listener_(config.redis),
         hub_(stream_store_, metrics, {}),
+        outbox_guard_(config.outbox_bound, std::make_shared<PostgresUpkeepStore>(readers_), writers_),
         notifications_(calls_, writers_, std::make_shared<PostgresNotificationStore>(readers_), catalogue_),
         feeds_(calls_, std::make_shared<PostgresFeedStore>(readers_), hub_, live_publisher_),
         catalog_(calls_, catalog_store_, catalogue_),
@@ -124,7 +131,6 @@ class Server {
     Configure(builder);
     grpc_ = builder.BuildAndStart();
     if (grpc_ == nullptr) return absl::UnavailableError(absl::StrCat("can't listen on ", config_.listen));
-    log::Info("server.listening", {{"address", config_.listen}, {"port", port_}});
     health_thread_ = std::thread([this] { WatchHealth(); });
     return absl::OkStatus();
   }
@@ -170,7 +176,7 @@ class Server {
   void WatchHealth() {
     bool serving = true;
     do {
-      const bool answers = catalogue_.Refresh().ok();
+      const bool answers = catalogue_.Refresh().ok() && outbox_guard_.Check().ok();
       if (answers != serving) log::Warn("health.changed", {{"serving", answers}});
       serving = answers;
       grpc_->GetHealthCheckService()->SetServingStatus(serving);
@@ -193,6 +199,7 @@ class Server {
   RedisLiveListener live_listener_;
   LiveHub hub_;
   IngestWriters writers_;
+  OutboxGuard outbox_guard_;
   NotificationServiceImpl notifications_;
   FeedServiceImpl feeds_;
   CatalogServiceImpl catalog_;
@@ -221,6 +228,7 @@ int Main() {
     log::Flush();
     return 1;
   }
+  log::Info("server.started", {{"address", config->listen}, {"metrics", *metrics_address}});
   const int signal = WaitForTermination();
   log::Info("shutdown.started", {{"signal", signal}});
   ExitAtLatestAfter(kShutdownLimit);

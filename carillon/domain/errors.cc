@@ -150,11 +150,6 @@ absl::Status Draining() {
                    {.reason = "DRAINING", .metadata = {}, .violations = {}, .retry_delay = absl::Milliseconds(200)});
 }
 
-absl::Status CatalogueConflict(absl::string_view field, absl::string_view why) {
-  return MakeError(absl::StatusCode::kFailedPrecondition, absl::StrCat(field, ": ", why),
-                   {.reason = "CATALOGUE_CONFLICT", .metadata = {{"field", std::string(field)}}});
-}
-
 absl::Status Internal(absl::string_view what) {
   return MakeError(absl::StatusCode::kInternal, what, {.reason = "INTERNAL"});
 }

@@ -48,7 +48,6 @@ absl::Status TooManyStreams(absl::string_view what, absl::Duration retry_delay);
 absl::Status BackendUnavailable(absl::string_view backend, absl::string_view why);
 absl::Status DeadlineExceeded();
 absl::Status Draining();
-absl::Status CatalogueConflict(absl::string_view field, absl::string_view why);
 // A fault of ours. The text is for the log, never for callers.
 absl::Status Internal(absl::string_view what);
 

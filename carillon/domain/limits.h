@@ -1,5 +1,5 @@
 // Every limit on what callers may send, and every bound on what a process
-// holds, with its unit and reason. What a site may change is in runtime/config.h.
+// holds, with its unit and reason. What a site may change are flags (the mains).
 #pragma once
 
 #include <cstddef>

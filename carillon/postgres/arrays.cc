@@ -1,5 +1,6 @@
 #include "carillon/postgres/arrays.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "absl/strings/escaping.h"
@@ -8,6 +9,36 @@
 #include "absl/strings/strip.h"
 
 namespace carillon {
+namespace {
+
+// The bytes of the character that the text begins with, 0 if it begins with none
+// that is well-formed (Unicode 15, table 3-7) and not NUL.
+size_t CharacterLength(absl::string_view text) {
+  const auto byte = [text](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0}; };
+  const uint8_t first = byte(0);
+  if (first < 0x80) return first == 0 ? 0 : 1;
+  const size_t length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  const bool overlong = (first == 0xe0 && byte(1) < 0xa0) || (first == 0xf0 && byte(1) < 0x90);
+  const bool out_of_range = (first == 0xed && byte(1) >= 0xa0) || (first == 0xf4 && byte(1) >= 0x90);
+  return overlong || out_of_range ? 0 : length;
+}
+
+}  // namespace
+
+std::string StorableText(absl::string_view text, size_t max_bytes) {
+  std::string storable;
+  while (!text.empty()) {
+    const size_t length = CharacterLength(text);
+    const absl::string_view character = length == 0 ? "?" : text.substr(0, length);
+    if (storable.size() + character.size() > max_bytes) break;
+    absl::StrAppend(&storable, character);
+    text.remove_prefix(std::max<size_t>(length, 1));
+  }
+  return storable;
+}
 
 PgArray& PgArray::Add(absl::string_view text) {
   Separate();

@@ -14,6 +14,10 @@
 
 namespace carillon {
 
+// Text as it can be stored: cut to so many bytes, with a question mark for every
+// byte that is not UTF-8 and for NUL. For errors, which may quote anything.
+std::string StorableText(absl::string_view text, size_t max_bytes);
+
 // Builds '{...}'. Every text is quoted and escaped, so no value can end it early.
 class PgArray {
  public:

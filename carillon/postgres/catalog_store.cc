@@ -111,6 +111,8 @@ absl::StatusOr<std::vector<NotificationType>> PostgresCatalogStore::LoadTypes() 
 
 absl::Status PostgresCatalogStore::Apply(absl::Span<const NotificationType> types) {
   return pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
+    // First: it makes one change wait for another before either has locked a type.
+    transaction.exec("UPDATE catalogue_version SET version = version + 1");
     for (const NotificationType& type : types) {
       const std::string ttl =
           type.ttl.has_value() ? std::to_string(absl::ToInt64Microseconds(*type.ttl)) : std::string();
@@ -118,7 +120,6 @@ absl::Status PostgresCatalogStore::Apply(absl::Span<const NotificationType> type
                       type.exchange, type.routing_key, ChannelsLiteral(type.channels), type.retention_days,
                       type.critical, ttl.empty() ? nullptr : ttl.c_str(), TemplateToJson(type.in_app));
     }
-    transaction.exec("UPDATE catalogue_version SET version = version + 1");
     return absl::OkStatus();
   });
 }

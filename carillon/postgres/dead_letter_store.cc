@@ -10,13 +10,14 @@ namespace carillon {
 namespace {
 
 // A letter whose notification had ended otherwise is kept as moot; one that was
-// recorded before is left as it is.
+// recorded before is left as it is. Notifications are locked in the order of ids.
 constexpr PgStatement kRecordDeadLetters = {"record_dead_letters", R"sql(
   WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                          $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[])
       WITH ORDINALITY AS rows (app_id, notification_id, retry_count, queue, lane, message_id, type, exchange, routing_key,
                                reason, error, traceparent, payload, position)
+    ORDER BY notification_id
   ), ended AS (
     UPDATE notifications n SET state = 'dead', finished_at = clock_timestamp(), detail = coalesce(input.error, input.reason)
     FROM input WHERE n.notification_id = input.notification_id AND n.finished_at IS NULL
@@ -30,7 +31,7 @@ constexpr PgStatement kRecordDeadLetters = {"record_dead_letters", R"sql(
               THEN 'dead' ELSE 'moot' END,
          queue, lane, message_id, type, exchange, routing_key, reason, error, traceparent, payload
   FROM input ORDER BY position
-  ON CONFLICT (queue, message_id) WHERE state = 'dead' AND message_id IS NOT NULL DO NOTHING
+  ON CONFLICT (queue, message_id) WHERE state IN ('dead', 'moot') AND message_id IS NOT NULL DO NOTHING
 )sql"};
 
 constexpr PgStatement kListDeadLetters = {"list_dead_letters", R"sql(

@@ -22,12 +22,14 @@ absl::Status Unavailable(absl::string_view why) { return error::BackendUnavailab
 PgFault DescribeSqlError(const pqxx::sql_error& failure) {
   const std::string& state = failure.sqlstate();
   const std::string message = FirstLine(failure.what());
-  // 08: connection; 57P0x: shutdown, crash, cannot connect now; 25006: a server
-  // that became a standby. https://www.postgresql.org/docs/15/errcodes-appendix.html
-  if (absl::StartsWith(state, "08") || absl::StartsWith(state, "57P") || state == "25006") {
+  // 08: connection; 57P0x: shutdown, crash, cannot connect now; 25P03: idle in a
+  // transaction for too long; 25006: a server that became a standby.
+  // https://www.postgresql.org/docs/15/errcodes-appendix.html
+  if (absl::StartsWith(state, "08") || absl::StartsWith(state, "57P") || state == "25P03" || state == "25006") {
     return {Unavailable(message), /*connection_lost=*/true};
   }
-  if (state == "57014" || state == "55P03") return {Unavailable(message)};  // Statement or lock timeout.
+  // 57014, 55P03: statement or lock timeout; 58: the server's own system fails.
+  if (state == "57014" || state == "55P03" || absl::StartsWith(state, "58")) return {Unavailable(message)};
   if (absl::StartsWith(state, "40")) return {absl::AbortedError(message)};
   if (absl::StartsWith(state, "53")) {
     return {MakeError(absl::StatusCode::kResourceExhausted, absl::StrCat("postgresql: ", message),

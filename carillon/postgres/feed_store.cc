@@ -12,9 +12,9 @@ namespace carillon {
 namespace {
 
 // Ends the notifications that have not ended; only those get a number and an
-// item, so a repeated delivery changes nothing. The heads come last and in the
-// order of recipients: they are locked for as short as can be, and never in a
-// circle. $19 and $20 bound the ids, which prunes the slices that hold none.
+// item, so a repeated delivery changes nothing. Notifications are locked in the
+// order of their ids, then heads in the order of recipients: never in a circle,
+// and the heads for as short as can be.
 constexpr PgStatement kDeliver = {"deliver", R"sql(
   WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],
@@ -23,13 +23,13 @@ constexpr PgStatement kDeliver = {"deliver", R"sql(
       WITH ORDINALITY AS rows (notification_id, app_id, recipient_id, retention_days, state, detail, type, title,
                                body, actor_id, actor_name, actor_picture_url, image_url, action_link, badge, object_id,
                                data, created_us, position)
+    ORDER BY notification_id
   ), ended AS (
     UPDATE notifications n
     SET state = input.state, detail = input.detail, finished_at = clock_timestamp()
     FROM input
     WHERE n.notification_id = input.notification_id AND n.retention_days = input.retention_days
       AND n.app_id = input.app_id AND n.recipient_id = input.recipient_id
-      AND n.notification_id BETWEEN $19::uuid AND $20::uuid
       AND n.finished_at IS NULL
     RETURNING input.position
   ), shown AS MATERIALIZED (
@@ -66,12 +66,18 @@ constexpr PgStatement kReadHeads = {"read_heads", R"sql(
   JOIN feed_heads h USING (app_id, recipient_id)
 )sql"};
 
+// One more than a marker names, so that the first of them is always whole.
+constexpr size_t kMarkedPage = limits::kMaxMarkReadIds + 1;
+
 constexpr PgStatement kReadMarked = {"read_marked", R"sql(
-  SELECT asked.position, f.notification_id
-  FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS asked (app_id, recipient_id, after_seq, position),
-  LATERAL (SELECT notification_id FROM feed_items f
-           WHERE f.app_id = asked.app_id AND f.recipient_id = asked.recipient_id AND f.read_seq > asked.after_seq
-           ORDER BY f.read_seq DESC LIMIT 1000) AS f
+  SELECT asked.position, f.notification_id, f.read_seq
+  FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[])
+       WITH ORDINALITY AS asked (app_id, recipient_id, after_seq, up_to_seq, position),
+  LATERAL (SELECT notification_id, read_seq FROM feed_items f
+           WHERE f.app_id = asked.app_id AND f.recipient_id = asked.recipient_id
+             AND f.read_seq > asked.after_seq AND f.read_seq <= asked.up_to_seq
+           ORDER BY f.read_seq LIMIT $5) AS f
+  ORDER BY asked.position, f.read_seq
 )sql"};
 
 constexpr PgStatement kLockHead = {"lock_head", R"sql(
@@ -84,9 +90,10 @@ constexpr PgStatement kCountUnreadAbove = {"count_unread_above", R"sql(
 )sql"};
 
 constexpr PgStatement kMarkItems = {"mark_items", R"sql(
-  UPDATE feed_items SET read_seq = $4
-  WHERE notification_id = ANY ($3::uuid[]) AND app_id = $1 AND recipient_id = $2 AND seq > $5 AND read_seq IS NULL
-  RETURNING notification_id
+  UPDATE feed_items f SET read_seq = $4 FROM unnest($3::uuid[]) AS asked (notification_id)
+  WHERE f.notification_id = asked.notification_id AND f.app_id = $1 AND f.recipient_id = $2 AND f.seq > $5
+    AND f.read_seq IS NULL
+  RETURNING f.notification_id
 )sql"};
 
 constexpr PgStatement kUpdateHead = {"update_head", R"sql(
@@ -117,22 +124,18 @@ class DeliverColumns {
     objects_.AddOrNull(item.object_id);
     data_.AddOrNull(item.data_json);
     created_.Add(item.create_time);
-    lowest_ = std::min(lowest_, item.id);
-    highest_ = std::max(highest_, item.id);
   }
 
   pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
     return session.Execute(transaction, kDeliver, ids_.str(), apps_.str(), recipients_.str(), retentions_.str(),
                            states_.str(), details_.str(), types_.str(), titles_.str(), bodies_.str(), actors_.str(),
                            actor_names_.str(), actor_pictures_.str(), images_.str(), links_.str(), badges_.str(),
-                           objects_.str(), data_.str(), created_.str(), lowest_.ToString(), highest_.ToString());
+                           objects_.str(), data_.str(), created_.str());
   }
 
  private:
   PgArray ids_, apps_, recipients_, retentions_, states_, details_, types_, titles_, bodies_, actors_, actor_names_,
       actor_pictures_, images_, links_, badges_, objects_, data_, created_;
-  Uuid lowest_ = *Uuid::FromBytes(std::string(16, '\xff'));
-  Uuid highest_;
 };
 
 FeedItem ToItem(const pqxx::row& row) {
@@ -195,27 +198,51 @@ void ReadItems(PgSession& session, pqxx::transaction_base& transaction, absl::Sp
   }
 }
 
-// Adds the markers that lie within what was read, with the items they name.
+// An item that a marker named.
+struct Mark {
+  int64_t marker_seq = 0;
+  NotificationId id;
+};
+
+// Adds the newest marker within what was read, with the items that it and those
+// before it named. If there are more than one read may take, the backlog ends
+// before the first marker that was not read whole.
+void AddMarker(std::vector<Mark> marks, Backlog& backlog) {
+  if (marks.size() == kMarkedPage) {
+    const int64_t cut = marks.back().marker_seq;
+    std::erase_if(marks, [cut](const Mark& mark) { return mark.marker_seq == cut; });
+    backlog.complete_up_to = cut - 1;
+    std::erase_if(backlog.items, [cut](const FeedItem& item) { return item.seq > cut; });
+  }
+  const bool newest = backlog.head.marker_seq <= backlog.complete_up_to;
+  if (!newest && marks.empty()) return;
+  backlog.marker = ReadMarker{.seq = newest ? backlog.head.marker_seq : marks.back().marker_seq,
+                              .up_to_seq = backlog.head.last_read_seq,
+                              .ids = {},
+                              .unread = backlog.head.unread};
+  for (const Mark& mark : marks) backlog.marker->ids.push_back(mark.id);
+}
+
 void ReadMarkers(PgSession& session, pqxx::transaction_base& transaction, absl::Span<const BacklogRequest> requests,
                  std::vector<Backlog>& backlogs) {
-  PgArray apps, recipients, after;
+  PgArray apps, recipients, after, up_to;
   std::vector<size_t> marked;
   for (size_t i = 0; i < requests.size(); ++i) {
-    Backlog& backlog = backlogs[i];
-    if (backlog.head.marker_seq <= requests[i].after_seq || backlog.head.marker_seq > backlog.complete_up_to) continue;
-    backlog.marker = ReadMarker{.seq = backlog.head.marker_seq,
-                                .up_to_seq = backlog.head.last_read_seq,
-                                .ids = {},
-                                .unread = backlog.head.unread};
+    const FeedHead& head = backlogs[i].head;
+    if (head.marker_seq <= requests[i].after_seq) continue;
     apps.Add(requests[i].key.app.value());
     recipients.Add(requests[i].key.recipient.value());
     after.Add(requests[i].after_seq);
+    up_to.Add(std::min(head.marker_seq, backlogs[i].complete_up_to));
     marked.push_back(i);
   }
   if (marked.empty()) return;
-  for (const auto& row : session.Execute(transaction, kReadMarked, apps.str(), recipients.str(), after.str())) {
-    backlogs[marked[row["position"].as<size_t>() - 1]].marker->ids.push_back(UuidOf(row["notification_id"]));
+  std::vector<std::vector<Mark>> marks(marked.size());
+  for (const auto& row : session.Execute(transaction, kReadMarked, apps.str(), recipients.str(), after.str(),
+                                         up_to.str(), kMarkedPage)) {
+    marks[row["position"].as<size_t>() - 1].push_back({row["read_seq"].as<int64_t>(), UuidOf(row["notification_id"])});
   }
+  for (size_t i = 0; i < marked.size(); ++i) AddMarker(std::move(marks[i]), backlogs[marked[i]]);
 }
 
 // Sets the head to what `head` says, with a new number for the marker.

@@ -65,18 +65,26 @@ constexpr PgStatement kForgetExpiredKeys = {"forget_expired_keys", R"sql(
 
 constexpr const char* kRecordColumns = R"sql(
   n.notification_id, n.app_id, n.lane, n.type, n.recipient_id, n.actor_id, n.object_id, n.data, n.channels, n.retention_days,
-  n.idempotency_key, n.detail, n.history, n.state,
+  n.idempotency_key, n.detail, n.history,
   (extract(epoch FROM n.created_at) * 1e6)::bigint AS created_us,
   (extract(epoch FROM n.expires_at) * 1e6)::bigint AS expires_us,
   (extract(epoch FROM n.finished_at) * 1e6)::bigint AS finished_us,
-  n.state = 'accepted' AND NOT EXISTS (
-    SELECT FROM outbox o WHERE o.message_id = n.notification_id AND o.lane = n.lane) AS queued
+)sql";
+
+// The state that is shown: queued is accepted and gone from the outbox.
+constexpr const char* kShownState = R"sql(
+  CASE WHEN n.state = 'accepted' AND NOT EXISTS (
+         SELECT FROM outbox o WHERE o.message_id = n.notification_id AND o.lane = n.lane)
+       THEN 'queued' ELSE n.state END
 )sql";
 
 constexpr PgStatement kRecordAttempts = {"record_attempts", R"sql(
   UPDATE notifications n
-  SET attempts = greatest(n.attempts, i.attempt), history = coalesce(n.history, '[]'::jsonb) || i.entry
-  FROM unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::jsonb[]) AS i (notification_id, retention_days, attempt, entry)
+  SET attempts = greatest(n.attempts, i.attempt), history = coalesce(n.history, '[]'::jsonb) || i.entries
+  FROM (SELECT notification_id, retention_days, max(attempt) AS attempt, jsonb_agg(entry ORDER BY position) AS entries
+        FROM unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::jsonb[])
+             WITH ORDINALITY AS rows (notification_id, retention_days, attempt, entry, position)
+        GROUP BY notification_id, retention_days ORDER BY notification_id) AS i
   WHERE n.notification_id = i.notification_id AND n.retention_days = i.retention_days AND n.finished_at IS NULL
 )sql"};
 
@@ -143,8 +151,9 @@ std::vector<size_t> AnswerFromStored(PgSession& session, pqxx::transaction_base&
     const NewNotification& item = items[taken[index]];
     AcceptOutcome& outcome = outcomes[taken[index]];
     answered[index] = true;
-    outcome.duplicate = true;
     outcome.id = UuidOf(row["notification_id"]);
+    // The caller's own, if it repeats a call whose outcome it did not learn.
+    outcome.duplicate = outcome.id != item.notification.id;
     outcome.create_time = TimeOf(row["created_us"]);
     const bool same = BytesOf(row["payload_hash"]) == item.payload_hash;
     outcome.status = same ? absl::OkStatus() : error::IdempotencyKeyReused(item.idempotency_key);
@@ -197,7 +206,6 @@ NotificationRecord ToRecord(const pqxx::row& row) {
   record.detail = OwnedText(row["detail"]);
   record.idempotency_key = OwnedText(row["idempotency_key"]);
   record.state = ParseState(Text(row["state"])).value_or(State::kAccepted);
-  if (row["queued"].as<bool>()) record.state = State::kQueued;
   if (row["history"].is_null()) return record;
   for (const auto& entry : nlohmann::json::parse(Text(row["history"]))) {
     record.history.push_back({absl::FromUnixMicros(entry.at("time_us").get<int64_t>()), entry.value("attempt", 0),
@@ -227,7 +235,8 @@ absl::StatusOr<std::vector<AcceptOutcome>> PostgresNotificationStore::Accept(abs
 
 absl::StatusOr<NotificationRecord> PostgresNotificationStore::Get(AppId app, const NotificationId& id) {
   static const std::string sql =
-      absl::StrCat("SELECT ", kRecordColumns, " FROM notifications n WHERE n.notification_id = $1 AND n.app_id = $2");
+      absl::StrCat("SELECT ", kRecordColumns, kShownState,
+                   " AS state FROM notifications n WHERE n.notification_id = $1 AND n.app_id = $2");
   static const PgStatement kGet = {"get_notification", sql.c_str()};
   NotificationRecord record;
   bool found = false;
@@ -243,9 +252,10 @@ absl::StatusOr<NotificationRecord> PostgresNotificationStore::Get(AppId app, con
 absl::StatusOr<std::vector<NotificationRecord>> PostgresNotificationStore::List(const ListQuery& query) {
   // The largest id stands for "from the newest", so that one plan serves all pages.
   static constexpr absl::string_view kNewest = "ffffffff-ffff-ffff-ffff-ffffffffffff";
-  static const std::string base = absl::StrCat("SELECT ", kRecordColumns,
-                                               " FROM notifications n WHERE n.app_id = $1 AND n.notification_id < $2"
-                                               " AND ($3 = '' OR n.state = $3)");
+  static const std::string base = absl::StrCat("SELECT ", kRecordColumns, kShownState,
+                                               " AS state FROM notifications n"
+                                               " WHERE n.app_id = $1 AND n.notification_id < $2 AND ($3 = '' OR $3 = ",
+                                               kShownState, ")");
   static const std::string order = " ORDER BY n.notification_id DESC LIMIT $4";
   static const std::string all_sql = base + order;
   static const std::string one_sql = base + " AND n.recipient_id = $5" + order;
@@ -273,8 +283,8 @@ absl::Status PostgresNotificationStore::RecordAttempts(absl::Span<const FailedAt
     numbers.Add(attempt.entry.attempt);
     const nlohmann::json entry = {{"time_us", absl::ToUnixMicros(attempt.entry.time)},
                                   {"attempt", attempt.entry.attempt},
-                                  {"detail", attempt.entry.detail}};
-    entries.Add(entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+                                  {"detail", StorableText(attempt.entry.detail, limits::kMaxErrorBytes)}};
+    entries.Add(entry.dump());
   }
   return pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     session.Execute(transaction, kRecordAttempts, ids.str(), retentions.str(), numbers.str(), entries.str());

@@ -8,6 +8,21 @@
 
 namespace carillon {
 
+namespace {
+
+// Rows are moved between the parts by DELETE and INSERT: a reader that comes upon
+// one that an UPDATE moved away would fail, where one that is gone is passed over.
+constexpr absl::string_view kDefer =
+    "WITH gone AS ("
+    "  DELETE FROM outbox_$0_ready o USING unnest($$1::tid[], $$2::bigint[], $$3::text[]) AS f (location, delay, error)"
+    "  WHERE o.ctid = f.location RETURNING o.*, f.delay, f.error)"
+    "INSERT INTO outbox_$0_deferred (message_id, app_id, available_at, attempts, deferred, lane, exchange, routing_key, "
+    "                                type, traceparent, last_error, payload)"
+    "SELECT message_id, app_id, clock_timestamp() + delay * interval '1 millisecond', attempts + 1, true, lane, exchange, "
+    "       routing_key, type, traceparent, error, payload FROM gone";
+
+}  // namespace
+
 std::string WakeChannel(Lane lane) { return absl::StrCat("carillon_outbox_", ToString(lane)); }
 
 // Wakes whoever waits on the connection; the wake-up itself is all it says.
@@ -77,16 +92,9 @@ absl::Status PostgresOutboxReader::Settle(absl::Span<const size_t> published, ab
       for (const Failure& failure : failures) {
         rows.Add(row_locations_[failure.index]);
         delays.Add(absl::ToInt64Milliseconds(failure.delay));
-        errors.Add(absl::string_view(failure.error).substr(0, limits::kMaxErrorBytes));
+        errors.Add(StorableText(failure.error, limits::kMaxErrorBytes));
       }
-      // By the parent: the row moves to the deferred part.
-      transaction_->exec_params(
-          absl::Substitute("UPDATE outbox_$0 SET deferred = true, attempts = attempts + 1, last_error = f.error,"
-                           " available_at = clock_timestamp() + f.delay * interval '1 millisecond'"
-                           " FROM unnest($$1::tid[], $$2::bigint[], $$3::text[]) AS f (location, delay, error)"
-                           " WHERE outbox_$0.ctid = f.location AND NOT deferred",
-                           ToString(lane_)),
-          rows.str(), delays.str(), errors.str());
+      transaction_->exec_params(absl::Substitute(kDefer, ToString(lane_)), rows.str(), delays.str(), errors.str());
     }
     transaction_->commit();
     transaction_.reset();
@@ -94,10 +102,17 @@ absl::Status PostgresOutboxReader::Settle(absl::Span<const size_t> published, ab
 }
 
 absl::StatusOr<int> PostgresOutboxReader::ReleaseDue(int limit) {
+  // now() and not clock_timestamp(): an index can't be searched for what changes as it is read.
   static constexpr absl::string_view kRelease =
-      "WITH due AS (SELECT message_id FROM outbox_$0_deferred WHERE available_at <= clock_timestamp()"
-      "             ORDER BY available_at LIMIT $1 FOR UPDATE SKIP LOCKED)"
-      "UPDATE outbox_$0 SET deferred = false FROM due WHERE outbox_$0.message_id = due.message_id AND deferred";
+      "WITH due AS MATERIALIZED ("
+      "  SELECT message_id FROM outbox_$0_deferred WHERE available_at <= now()"
+      "  ORDER BY available_at LIMIT $1 FOR UPDATE SKIP LOCKED"
+      "), gone AS ("
+      "  DELETE FROM outbox_$0_deferred o USING due WHERE o.message_id = due.message_id RETURNING o.*)"
+      "INSERT INTO outbox_$0_ready (message_id, app_id, available_at, attempts, lane, exchange, routing_key, type, "
+      "                             traceparent, last_error, payload)"
+      "SELECT message_id, app_id, available_at, attempts, lane, exchange, routing_key, type, traceparent, last_error, "
+      "       payload FROM gone";
   int released = 0;
   RETURN_IF_ERROR(Guarded([&](pqxx::connection& connection) {
     pqxx::nontransaction transaction(connection);

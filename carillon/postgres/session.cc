@@ -1,5 +1,9 @@
 #include "carillon/postgres/session.h"
 
+#include <sys/socket.h>
+
+#include <cerrno>
+
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -42,10 +46,23 @@ std::string ConnectionString(const PgOptions& options) {
                       "&tcp_user_timeout=5000&keepalives_idle=10&options=", settings);
 }
 
+// True if the server has hung up on an idle connection, or said that it will:
+// then nothing is sent on it, and nobody has to wonder what became of that.
+// Notices and notifications may wait there as well.
+bool WasClosedByServer(int socket) {
+  char first = 0;
+  const ssize_t received = recv(socket, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (received < 0) return errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+  // ErrorResponse: https://www.postgresql.org/docs/15/protocol-message-formats.html
+  return received == 0 || first == 'E';
+}
+
 }  // namespace
 
 absl::StatusOr<pqxx::connection*> PgSession::Connect() {
-  if (connection_ != nullptr && connection_->is_open()) return connection_.get();
+  if (connection_ != nullptr && connection_->is_open() && !WasClosedByServer(connection_->sock())) {
+    return connection_.get();
+  }
   Disconnect();
   try {
     connection_ = std::make_unique<pqxx::connection>(ConnectionString(options_));

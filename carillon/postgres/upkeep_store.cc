@@ -1,5 +1,6 @@
 #include "carillon/postgres/upkeep_store.h"
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/substitute.h"
 #include "carillon/domain/status_macros.h"
@@ -10,15 +11,21 @@ namespace {
 
 constexpr int64_t kCountedOutboxRows = 100'000;
 
-// Slices past their retention, notifications with something unfinished in them
-// excepted: nothing accepted is dropped.
+// Slices past their retention. Those with a notification that is unfinished, or
+// that the sweep has not read, are kept: nothing accepted is dropped, nor the
+// place of its feed item.
 constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
   SELECT parent, slice_name FROM slices
   WHERE ends_at <= to_timestamp($1::bigint / 1e6::float8) - make_interval(days => retention_days)
-    AND NOT (parent = 'notifications' AND EXISTS (
+    AND NOT EXISTS (
       SELECT FROM stragglers s
       WHERE s.retention_days = slices.retention_days AND s.notification_id >= uuid_floor(starts_at)
-        AND s.notification_id < uuid_floor(ends_at)))
+        AND s.notification_id < uuid_floor(ends_at))
+    AND NOT EXISTS (
+      SELECT FROM notifications n
+      WHERE n.retention_days = slices.retention_days AND n.notification_id >= uuid_floor(starts_at)
+        AND n.notification_id < uuid_floor(ends_at)
+        AND n.notification_id > (SELECT position FROM sweep_positions p WHERE p.retention_days = slices.retention_days))
   ORDER BY ends_at, parent LIMIT 1
 )sql"};
 
@@ -70,17 +77,18 @@ constexpr PgStatement kReenqueue = {"reenqueue", R"sql(
   WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[])
       AS rows (message_id, retention_days, app_id, lane, exchange, routing_key, type, payload)
+    ORDER BY message_id
   ), noted AS (
     UPDATE notifications n
     SET history = coalesce(history, '[]'::jsonb) || jsonb_build_object(
           'time_us', (extract(epoch FROM clock_timestamp()) * 1e6)::bigint, 'detail', 'no queue held it any more: queued again')
     FROM input WHERE n.notification_id = input.message_id AND n.retention_days = input.retention_days AND n.finished_at IS NULL
+      AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = input.message_id AND o.lane = input.lane)
     RETURNING n.notification_id
   )
   INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload)
   SELECT message_id, app_id, lane, exchange, routing_key, type, payload FROM input
   WHERE message_id IN (SELECT notification_id FROM noted)
-    AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = input.message_id AND o.lane = input.lane)
   ON CONFLICT DO NOTHING
 )sql"};
 
@@ -101,41 +109,27 @@ Notification ToNotification(const pqxx::row& row) {
   return n;
 }
 
-}  // namespace
+// One retires at a time: a detaching takes several transactions.
+constexpr int64_t kRetirementLock = 7'205'410'634;
 
-absl::StatusOr<int> PostgresUpkeepStore::EnsureSlices(absl::Time from, absl::Time until) {
-  int made = 0;
-  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession&, pqxx::work& transaction) {
-    made =
-        transaction
-            .exec_params(
-                "SELECT ensure_slices(to_timestamp($1::bigint / 1e6::float8), to_timestamp($2::bigint / 1e6::float8))",
-                absl::ToUnixMicros(from), absl::ToUnixMicros(until))[0][0]
-            .as<int>();
-    return absl::OkStatus();
+absl::StatusOr<bool> LockRetirement(PgSession& session) {
+  bool locked = false;
+  RETURN_IF_ERROR(session.Run([&](pqxx::transaction_base& transaction) {
+    locked = transaction.exec_params("SELECT pg_try_advisory_lock($1)", kRetirementLock)[0][0].as<bool>();
   }));
-  return made;
+  return locked;
 }
 
-absl::StatusOr<bool> PostgresUpkeepStore::RetireStep(absl::Time now, int recipients) {
-  std::string parent, slice;
-  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    const pqxx::result rows = session.Execute(transaction, kExpiredSlice, absl::ToUnixMicros(now));
-    if (rows.empty()) return;
-    parent = OwnedText(rows[0]["parent"]);
-    slice = OwnedText(rows[0]["slice_name"]);
-  }));
-  if (slice.empty()) return false;
-  bool emptied = true;
-  if (parent == "feed_items") RETURN_IF_ERROR(RetireRecipients(slice, recipients, emptied));
-  if (emptied) RETURN_IF_ERROR(DropSlice(parent, slice));
-  return true;
+absl::Status UnlockRetirement(PgSession& session) {
+  return session.Run([&](pqxx::transaction_base& transaction) {
+    transaction.exec_params("SELECT pg_advisory_unlock($1)", kRetirementLock);
+  });
 }
 
 // Takes a slice's items away feed by feed, each together with what the feed's
 // head says of them, so that readers never see the one without the other.
-absl::Status PostgresUpkeepStore::RetireRecipients(const std::string& slice, int recipients, bool& emptied) {
-  return pool_->RunTransaction([&](PgSession&, pqxx::work& transaction) {
+absl::Status RetireRecipients(PgSession& session, const std::string& slice, int recipients, bool& emptied) {
+  return session.RunTransaction([&](pqxx::work& transaction) {
     const pqxx::result feeds = transaction.exec(absl::Substitute(
         "SELECT DISTINCT app_id, recipient_id FROM $0 ORDER BY app_id, recipient_id LIMIT $1", slice, recipients));
     emptied = feeds.empty();
@@ -169,8 +163,8 @@ absl::Status PostgresUpkeepStore::RetireRecipients(const std::string& slice, int
 
 // Detaching concurrently lets readers and writers of the other slices pass. A
 // crash in between leaves a step that the next call takes up.
-absl::Status PostgresUpkeepStore::DropSlice(const std::string& parent, const std::string& slice) {
-  return pool_->Run([&](PgSession&, pqxx::transaction_base& transaction) {
+absl::Status DropSlice(PgSession& session, const std::string& parent, const std::string& slice) {
+  RETURN_IF_ERROR(session.Run([&](pqxx::transaction_base& transaction) {
     const pqxx::result attached = transaction.exec_params(
         "SELECT p.relname, i.inhdetachpending FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent"
         " WHERE i.inhrelid = to_regclass('carillon.' || $1)",
@@ -180,9 +174,57 @@ absl::Status PostgresUpkeepStore::DropSlice(const std::string& parent, const std
       transaction.exec(
           absl::Substitute("ALTER TABLE $0 DETACH PARTITION $1 $2", OwnedText(attached[0][0]), slice, how));
     }
+  }));
+  return session.RunTransaction([&](pqxx::work& transaction) {
     transaction.exec(absl::Substitute("DROP TABLE IF EXISTS $0", slice));
     transaction.exec_params("DELETE FROM slices WHERE parent = $1 AND slice_name = $2", parent, slice);
+    return absl::OkStatus();
   });
+}
+
+// One step with the slice that expired first. False if there is none.
+absl::StatusOr<bool> RetireNext(PgSession& session, absl::Time now, int recipients) {
+  std::string parent, slice;
+  RETURN_IF_ERROR(session.Run([&](pqxx::transaction_base& transaction) {
+    const pqxx::result rows = session.Execute(transaction, kExpiredSlice, absl::ToUnixMicros(now));
+    if (rows.empty()) return;
+    parent = OwnedText(rows[0]["parent"]);
+    slice = OwnedText(rows[0]["slice_name"]);
+  }));
+  if (slice.empty()) return false;
+  bool emptied = true;
+  if (parent == "feed_items") RETURN_IF_ERROR(RetireRecipients(session, slice, recipients, emptied));
+  if (emptied) RETURN_IF_ERROR(DropSlice(session, parent, slice));
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<int> PostgresUpkeepStore::EnsureSlices(absl::Time from, absl::Time until) {
+  int made = 0;
+  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession&, pqxx::work& transaction) {
+    made =
+        transaction
+            .exec_params(
+                "SELECT ensure_slices(to_timestamp($1::bigint / 1e6::float8), to_timestamp($2::bigint / 1e6::float8))",
+                absl::ToUnixMicros(from), absl::ToUnixMicros(until))[0][0]
+            .as<int>();
+    return absl::OkStatus();
+  }));
+  return made;
+}
+
+absl::StatusOr<bool> PostgresUpkeepStore::RetireStep(absl::Time now, int recipients) {
+  bool worked = false;
+  RETURN_IF_ERROR(pool_->With([&](PgSession& session) -> absl::Status {
+    ASSIGN_OR_RETURN(const bool alone, LockRetirement(session));
+    if (!alone) return absl::OkStatus();
+    // Lost with the connection, if that is why it can't be given back.
+    const auto unlock = absl::MakeCleanup([&] { UnlockRetirement(session).IgnoreError(); });
+    ASSIGN_OR_RETURN(worked, RetireNext(session, now, recipients));
+    return absl::OkStatus();
+  }));
+  return worked;
 }
 
 absl::StatusOr<int> PostgresUpkeepStore::ExpireKeys(absl::Time now, int limit) {

@@ -31,9 +31,6 @@ class PostgresUpkeepStore final : public UpkeepStore {
   absl::StatusOr<std::vector<OutboxStats>> Outbox() override;
 
  private:
-  absl::Status RetireRecipients(const std::string& slice, int recipients, bool& emptied);
-  absl::Status DropSlice(const std::string& parent, const std::string& slice);
-
   const std::shared_ptr<PgPool> pool_;
 };
 

@@ -4,10 +4,10 @@
 
 #include <chrono>
 #include <string>
-#include "absl/strings/string_view.h"
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "carillon/redis/handles.h"
@@ -18,7 +18,9 @@ namespace carillon {
 // A moment on the monotonic clock. Immutable.
 class RedisDeadline {
  public:
-  static RedisDeadline After(absl::Duration time) { return RedisDeadline(Clock::now() + absl::ToChronoNanoseconds(time)); }
+  static RedisDeadline After(absl::Duration time) {
+    return RedisDeadline(Clock::now() + absl::ToChronoNanoseconds(time));
+  }
 
   // Not below zero.
   absl::Duration remaining() const;

@@ -1,9 +1,9 @@
 // Owners of what hiredis hands out.
 #pragma once
 
-#include <memory>
-
 #include <hiredis/hiredis.h>
+
+#include <memory>
 
 namespace carillon {
 

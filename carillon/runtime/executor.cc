@@ -32,8 +32,8 @@ void Executor::Run() {
     absl::AnyInvocable<void()> task;
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(
-          +[](Executor* self) { return self->stopped_ || !self->queue_.empty(); }, this));
+      const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || !queue_.empty(); };
+      mutex_.Await(absl::Condition(&ready));
       if (queue_.empty()) return;
       task = std::move(queue_.front());
       queue_.pop_front();

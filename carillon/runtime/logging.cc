@@ -36,7 +36,7 @@ nlohmann::ordered_json ToJson(const T& value) {
 std::string ToLine(spdlog::level::level_enum level, absl::string_view event, std::initializer_list<Field> fields) {
   nlohmann::ordered_json line;
   line["ts"] = absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
-  line["level"] = spdlog::level::to_string_view(level).data();
+  line["level"] = level == spdlog::level::warn ? "warn" : spdlog::level::to_string_view(level).data();
   line["process"] = Instance().process;
   line["event"] = std::string(event);
   for (const Field& field : fields) {

@@ -19,7 +19,7 @@ absl::StatusOr<std::string> Metrics::Serve(const std::string& address) {
     const std::string host = address.substr(0, address.rfind(':'));
     return absl::StrCat(host, ":", exposer_->GetListeningPorts().at(0));
   } catch (const std::exception& failure) {
-    return absl::InvalidArgumentError(absl::StrCat("--metrics_address ", address, ": ", failure.what()));
+    return absl::InvalidArgumentError(absl::StrCat("--metrics-address ", address, ": ", failure.what()));
   }
 }
 

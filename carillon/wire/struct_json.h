@@ -1,12 +1,12 @@
 // google.protobuf.Struct <-> JSON text. Free functions; thread-safe.
 #pragma once
 
-#include <string>
-#include "absl/strings/string_view.h"
-
 #include <google/protobuf/struct.pb.h>
 
+#include <string>
+
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace carillon {
 

@@ -28,8 +28,13 @@ absl::StatusOr<Fault> FaultOf(const std::string& name, const std::string& worker
   if (name == "redis") return Fault{FaultKind::kFlushRedis, name};
   if (name == "postgres") return Fault{FaultKind::kStop, name, 0, postgres_away};
   if (name == "purge") return Fault{FaultKind::kPurge, kSocialWorker, 0, kPurgeAway};
-  return absl::InvalidArgumentError(absl::StrCat(
-      "no fault '", name, "'; there are server, relay, worker, rabbitmq, redis, postgres and purge"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("no fault '", name, "'; there are server, relay, worker, rabbitmq, redis, postgres and purge"));
+}
+
+void Tell(absl::Duration moment, const std::string& what, const absl::Status& status) {
+  absl::FPrintF(stderr, "[%6.1f s] %s%s\n", absl::ToDoubleSeconds(moment), what,
+                status.ok() ? "" : absl::StrCat(": ", status.ToString()));
 }
 
 }  // namespace
@@ -91,10 +96,11 @@ void Chaos::Strike(StruckFault& struck) {
   struck.under_load = !ledger_.is_closed();
   struck.accepted = ledger_.size();
   struck.moment = MonotonicNow() - begun_;
-  absl::FPrintF(stderr, "[%6.1f s] %s, at %d accepted: %s\n", absl::ToDoubleSeconds(struck.moment),
-                Describe(struck.fault), struck.accepted, broken.ok() ? "done" : broken.ToString());
+  Tell(struck.moment, absl::StrCat(Describe(struck.fault), ", at ", struck.accepted, " accepted"), broken);
   absl::SleepFor(struck.fault.away);
   struck.status = Mend(struck.fault);
+  struck.outage = MonotonicNow() - begun_ - struck.moment;
+  Tell(struck.moment + struck.outage, absl::StrCat(struck.fault.part, " is back"), struck.status);
   struck.status.Update(broken);
 }
 

@@ -28,7 +28,7 @@ struct Fault {
   std::string part;
   // It strikes when so many sends have been accepted.
   int64_t at_accepted = 0;
-  // Until the part comes back.
+  // Until it is started again.
   absl::Duration away;
 };
 
@@ -38,6 +38,7 @@ struct StruckFault {
   bool under_load = false;
   int64_t accepted = 0;   // By then.
   absl::Duration moment;  // Since the load began.
+  absl::Duration outage;  // From then on, until the part served again.
   // Whether it struck and everything came back.
   absl::Status status;
 };

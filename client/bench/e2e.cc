@@ -59,8 +59,7 @@ class E2eRun {
   };
 
   ClientOptions ClientOptionsFor(ErrorCounts* errors) const {
-    ClientOptions options{
-        .address = options_.address, .app_key = options_.app_key, .app_secret = options_.app_secret};
+    ClientOptions options{.address = options_.address, .app_key = options_.app_key, .app_secret = options_.app_secret};
     if (errors != nullptr) {
       options.on_retry = [errors](const absl::Status& status, absl::Duration) { errors->CountRetried(status); };
     }
@@ -113,7 +112,8 @@ class E2eRun {
     MeasureLatencies(records);
     FindDeadLetters();
     for (const std::string& id : report_.feeds.lost_ids) {
-      if (report_.lost_notifications.size() < kMaxLostShown) report_.lost_notifications.push_back(Describe(reader_, id));
+      if (report_.lost_notifications.size() < kMaxLostShown)
+        report_.lost_notifications.push_back(Describe(reader_, id));
     }
   }
 
@@ -129,7 +129,8 @@ class E2eRun {
 
   void CompareStream(const std::string& user_id, const User& user, const StreamRecord& record) {
     std::vector<SeenItem> items;
-    for (const StreamRecord::Arrival& arrival : record.arrivals) items.push_back({arrival.notification_id, arrival.seq});
+    for (const StreamRecord::Arrival& arrival : record.arrivals)
+      items.push_back({arrival.notification_id, arrival.seq});
     const std::vector<std::string> expected = OutsideOf(record.skipped, user.accepted_ids, user.feed.items);
     CompareItems(absl::StrCat("stream of ", user_id), expected, items, record.skipped, report_.streams);
     report_.resumes_required += static_cast<int64_t>(record.skipped.size());

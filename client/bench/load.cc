@@ -79,7 +79,8 @@ void Load::Attempt(std::shared_ptr<Call> call) {
   }
   v1::BatchSendNotificationsRequest batch;
   for (const v1::SendNotificationRequest& request : call->requests) *batch.add_requests() = request;
-  client_.BatchSendNotificationsAsync(std::move(batch), [this, call](auto answer) { OnAnswer(call, std::move(answer)); });
+  client_.BatchSendNotificationsAsync(std::move(batch),
+                                      [this, call](auto answer) { OnAnswer(call, std::move(answer)); });
 }
 
 void Load::OnAnswer(std::shared_ptr<Call> call, absl::StatusOr<v1::BatchSendNotificationsResponse> answer) {

@@ -45,7 +45,8 @@ void DescribeE2e(CLI::App& command, Arguments& arguments) {
 void DescribeChaos(CLI::App& command, Arguments& arguments) {
   carillon::bench::E2eOptions& options = arguments.e2e;
   options.launcher = "deploy/local/stack.py";
-  CLI::Option* directory = command.add_option("--stack-dir", options.stack_directory, "directory of the local system");
+  CLI::Option* directory = command.add_option("--stack-dir", options.stack_directory, "directory of the local system")
+                               ->envname("CARILLON_STACK_DIR");
   command
       .add_option("--chaos", options.faults,
                   "faults at instants drawn from the seed: server, relay, worker, rabbitmq, redis, postgres, purge")
@@ -92,8 +93,9 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   Arguments arguments;
   CLI::App* e2e = app.add_subcommand(
-      "e2e", "Sends, follows the live streams, and compares what was accepted with feeds, streams and dead letters. "
-             "Status 1: something is lost, doubled, out of order, wrong or dead.");
+      "e2e",
+      "Sends, follows the live streams, and compares what was accepted with feeds, streams and dead letters. "
+      "Status 1: something is lost, doubled, out of order, wrong or dead.");
   DescribeE2e(*e2e, arguments);
   DescribeChaos(*e2e, arguments);
   CLI11_PARSE(app, argc, argv);

@@ -39,7 +39,7 @@ std::string Text(const StruckFault& fault) {
   if (!fault.under_load && fault.accepted == 0) return absl::StrCat(Describe(fault.fault), ": DID NOT STRIKE");
   return absl::StrFormat("%s after %.1f s at %d accepted%s, back after %.1f s%s", Describe(fault.fault),
                          absl::ToDoubleSeconds(fault.moment), fault.accepted,
-                         fault.under_load ? "" : ", NOT UNDER LOAD", absl::ToDoubleSeconds(fault.fault.away),
+                         fault.under_load ? "" : ", NOT UNDER LOAD", absl::ToDoubleSeconds(fault.outage),
                          fault.status.ok() ? "" : absl::StrCat(": ", fault.status.ToString()));
 }
 
@@ -67,7 +67,7 @@ Json JsonOf(const std::vector<StruckFault>& faults) {
                     {"planned_at_accepted", fault.fault.at_accepted},
                     {"at_accepted", fault.accepted},
                     {"after_seconds", absl::ToDoubleSeconds(fault.moment)},
-                    {"away_seconds", absl::ToDoubleSeconds(fault.fault.away)},
+                    {"outage_seconds", absl::ToDoubleSeconds(fault.outage)},
                     {"under_load", fault.under_load},
                     {"status", fault.status.ToString()}});
   }
@@ -97,13 +97,12 @@ std::string ToText(const Report& report) {
                                        report.accepted, report.asked, absl::ToDoubleSeconds(report.load_time),
                                        Rate(report.accepted, report.load_time), report.answered_as_duplicate)),
       Line("errors", absl::StrFormat("%s; %d attempts repeated", Text(report.errors), report.retried)),
-      Line("delivered", absl::StrFormat("%d in %.1f s, %.0f/s", report.delivered,
-                                        absl::ToDoubleSeconds(report.delivery_time),
-                                        Rate(report.delivered, report.delivery_time))),
+      Line("delivered",
+           absl::StrFormat("%d in %.1f s, %.0f/s", report.delivered, absl::ToDoubleSeconds(report.delivery_time),
+                           Rate(report.delivered, report.delivery_time))),
       Line("feeds", Text(report.feeds)),
-      Line("live streams",
-           absl::StrFormat("%s; broken %d times, %d told to resume", Text(report.streams), report.stream_disconnects,
-                           report.resumes_required)),
+      Line("live streams", absl::StrFormat("%s; broken %d times, %d told to resume", Text(report.streams),
+                                           report.stream_disconnects, report.resumes_required)),
       Line("counters", absl::StrFormat("%d wrong", report.wrong_counters)),
       Line("dead letters", absl::StrCat(report.dead_letters.size())), Line("send", Text(report.send)),
       Line("send to stream", Text(report.send_to_stream)));
@@ -113,7 +112,8 @@ std::string ToText(const Report& report) {
   for (const std::string& lost : report.lost_notifications) absl::StrAppend(&text, Line("lost", lost));
   for (const std::string& problem : report.problems) absl::StrAppend(&text, Line("problem", problem));
   if (!report.accepted_log.empty()) absl::StrAppend(&text, Line("accepted ids", report.accepted_log));
-  absl::StrAppend(&text, Line("seed", absl::StrCat(report.seed)), Line("result", report.passed() ? "PASSED" : "FAILED"));
+  absl::StrAppend(&text, Line("seed", absl::StrCat(report.seed)),
+                  Line("result", report.passed() ? "PASSED" : "FAILED"));
   return text;
 }
 

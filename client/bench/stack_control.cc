@@ -1,5 +1,6 @@
 #include "client/bench/stack_control.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -29,7 +30,7 @@ std::string ReadFile(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
-// Runs a program with its output on our standard error and waits for its end.
+// Runs a program and waits for its end. What it prints is dropped, but for errors.
 absl::Status Run(std::vector<std::string> command) {
   const std::string shown = absl::StrJoin(command, " ");
   command.insert(command.begin(), {"timeout", absl::StrCat(kCommandSeconds)});
@@ -39,7 +40,7 @@ absl::Status Run(std::vector<std::string> command) {
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   pid_t pid = 0;
   const int error = posix_spawnp(&pid, arguments[0], &actions, nullptr, arguments.data(), environ);
   posix_spawn_file_actions_destroy(&actions);

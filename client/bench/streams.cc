@@ -38,10 +38,9 @@ LiveStreams::~LiveStreams() = default;
 bool LiveStreams::WaitUntilPassed(const absl::flat_hash_map<std::string, int64_t>& last_seqs, absl::Duration timeout) {
   absl::MutexLock lock(&mutex_);
   const auto passed = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return std::all_of(last_seqs.begin(), last_seqs.end(),
-                       [&](const auto& last) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-                         return Position(records_.at(last.first)) >= last.second;
-                       });
+    return std::all_of(last_seqs.begin(), last_seqs.end(), [&](const auto& last) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return Position(records_.at(last.first)) >= last.second;
+    });
   };
   return mutex_.AwaitWithTimeout(absl::Condition(&passed), timeout);
 }

@@ -13,9 +13,14 @@ constexpr uint64_t kActors = 1'000;
 google::protobuf::Struct TemplateData() {
   google::protobuf::Struct data;
   const std::pair<const char*, const char*> values[] = {
-      {"actor_name", "Ada Lovelace"}, {"excerpt", "A walk by the sea"},       {"text", "See you at nine?"},
-      {"title", "20 % off"},          {"link", "https://example.org/offers"}, {"code", "428 193"},
-      {"amount", "12.50"},            {"currency", "EUR"},
+      {"actor_name", "Ada Lovelace"},
+      {"excerpt", "A walk by the sea"},
+      {"text", "See you at nine?"},
+      {"title", "20 % off"},
+      {"link", "https://example.org/offers"},
+      {"code", "428 193"},
+      {"amount", "12.50"},
+      {"currency", "EUR"},
   };
   for (const auto& [name, value] : values) (*data.mutable_fields())[name].set_string_value(value);
   return data;

@@ -82,7 +82,7 @@ class Layout:
         if self.exists():
             self.load()
             return
-        if self.root.exists() and any(path.name != "lock" for path in self.root.iterdir()):
+        if self.root.exists() and any(not path.name.startswith("lock") for path in self.root.iterdir()):
             raise StackError(f"{self.root} is not empty and holds no stack")
         self.logs.mkdir(parents=True, exist_ok=True)
         self.pids.mkdir(exist_ok=True)
@@ -122,20 +122,28 @@ class Layout:
             shutil.rmtree(data)
 
     @contextlib.contextmanager
-    def locked(self):
-        """One command at a time; waits its turn."""
+    def locked(self, part=None):
+        """One command at a time for the whole stack, or for one part of it; waits its turn."""
         self.root.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + LOCK_SECONDS
-        with open(self.root / "lock", "w", encoding="utf-8") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise StackError(f"another command has held {self.root}/lock for {LOCK_SECONDS} s") from None
-                    time.sleep(0.05)
+        with contextlib.ExitStack() as held:
+            if part is None:
+                self._lock(held, "lock", fcntl.LOCK_EX, deadline)
+            else:
+                self._lock(held, "lock", fcntl.LOCK_SH, deadline)
+                self._lock(held, f"lock.{part}", fcntl.LOCK_EX, deadline)
             yield
+
+    def _lock(self, held, name, kind, deadline):
+        file = held.enter_context(open(self.root / name, "w", encoding="utf-8"))
+        while True:
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StackError(f"another command has held {self.root}/{name} for {LOCK_SECONDS} s") from None
+                time.sleep(0.05)
 
     def _make_data_directory(self):
         """Root's backends run as another user, who must be able to reach their data."""

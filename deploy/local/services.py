@@ -33,7 +33,7 @@ class Service:
     def start(self):
         if not self.binary.exists():
             raise StackError(f"{self.binary} does not exist; run ./dev build")
-        command = [self.binary, *self.arguments, f"--metrics_address=127.0.0.1:{self.metrics_port}"]
+        command = [self.binary, *self.arguments, f"--metrics-address=127.0.0.1:{self.metrics_port}"]
         processes.start(self.layout, self.name, command, {**os.environ, **self.urls})
 
     def not_ready(self):
@@ -49,7 +49,7 @@ class Server(Service):
 
 
 def all_services(layout, binaries, urls, log_level):
-    level = f"--log_level={log_level}"
+    level = f"--log-level={log_level}"
     server = Server(layout, "server", binaries / "carillon-server",
                     [f"--listen={layout.address('server')}", "--reflection", level], urls)
     relay = Service(layout, "relay", binaries / "carillon-relay", [level], urls)

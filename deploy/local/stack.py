@@ -166,7 +166,7 @@ def command_down(layout, arguments):
 
 
 def command_start(layout, arguments):
-    with layout.locked():
+    with layout.locked(arguments.process):
         layout.load()
         stack = Stack(layout)
         stack.ensure(stack.parts[arguments.process])
@@ -174,14 +174,14 @@ def command_start(layout, arguments):
 
 
 def command_stop(layout, arguments):
-    with layout.locked():
+    with layout.locked(arguments.process):
         layout.load()
         stack = Stack(layout)
         return 0 if stack.stop(stack.parts[arguments.process]) else 1
 
 
 def command_kill(layout, arguments):
-    with layout.locked():
+    with layout.locked(arguments.process):
         layout.load()
         processes.kill(layout, arguments.process)
     return 0

@@ -27,7 +27,8 @@ absl::StatusOr<std::optional<int64_t>> PagePosition(const std::string& token, co
   ASSIGN_OR_RETURN(const std::string position, DecodePageToken(token, fingerprint));
   int64_t before_seq = 0;
   if (position.empty()) return std::nullopt;
-  if (!absl::SimpleAtoi(position, &before_seq)) return error::InvalidField("page_token", "must be from a page of feeds");
+  if (!absl::SimpleAtoi(position, &before_seq))
+    return error::InvalidField("page_token", "must be from a page of feeds");
   return before_seq;
 }
 

@@ -1,7 +1,6 @@
 // NotificationService: the door, and what became of what came in.
 #pragma once
 
-#include <map>
 #include <memory>
 
 #include "carillon/ports/notification_store.h"
@@ -11,9 +10,6 @@
 #include "server/ingest/ingest_writer.h"
 
 namespace carillon {
-
-// One writer a lane; a caller's load fills the queue of its own weight only.
-using IngestWriters = std::map<Lane, std::unique_ptr<IngestWriter>>;
 
 class NotificationServiceImpl final : public v1::NotificationService::CallbackService {
  public:

@@ -57,10 +57,18 @@ void AddDetails(const ErrorDetails& details, absl::StatusCode code, absl::string
   }
 }
 
-// What a caller may know: faults of ours are named, not described.
+// What a caller may know: faults of ours and the addresses of our backends are
+// named, not described.
 absl::Status ForCaller(const absl::Status& status, absl::string_view request_id) {
   const absl::StatusCode code = status.code();
   if (code == absl::StatusCode::kAborted) return error::BackendUnavailable("postgresql", "busy");
+  const ErrorDetails details = DetailsOf(status);
+  if (details.reason == "BACKEND_UNAVAILABLE") {
+    log::Debug("rpc.backend_unavailable", {{"request_id", request_id}, {"error", status}});
+    const auto backend = details.metadata.find("backend");
+    return error::BackendUnavailable(backend == details.metadata.end() ? "a backend" : backend->second,
+                                     "not available at the moment; try again");
+  }
   if (code != absl::StatusCode::kInternal && code != absl::StatusCode::kUnknown) return status;
   log::Error("rpc.internal_error", {{"request_id", request_id}, {"error", status}});
   return error::Internal(absl::StrCat("internal error; the log has it under request ", request_id));

@@ -11,6 +11,8 @@ namespace carillon {
 namespace {
 // A full queue of this writer empties in about this time.
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
+// The outbox of a lane empties when the broker is back.
+constexpr absl::Duration kOutboxRetryDelay = absl::Seconds(5);
 }  // namespace
 
 IngestWriter::IngestWriter(const Options& options, std::shared_ptr<NotificationStore> store, OutboxWaker& waker,
@@ -34,6 +36,8 @@ void IngestWriter::Submit(IngestRequest request) {
     absl::MutexLock lock(&mutex_);
     if (stopped_) {
       refusal = error::Draining();
+    } else if (!open_) {
+      refusal = error::Overloaded(absl::StrCat("the outbox of lane ", ToString(options_.lane)), kOutboxRetryDelay);
     } else if (queued_items_ + request.items.size() > options_.queue_items) {
       refusal = error::Overloaded(absl::StrCat("the queue of lane ", ToString(options_.lane)), kRetryDelay);
     } else {

@@ -4,7 +4,9 @@
 // the time of a commit is the only delay.
 #pragma once
 
+#include <atomic>
 #include <deque>
+#include <map>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -51,6 +53,9 @@ class IngestWriter {
   // Takes the request, or completes it at once with OVERLOADED or DRAINING.
   void Submit(IngestRequest request);
 
+  // While closed, every request is refused with OVERLOADED: the outbox is full.
+  void set_open(bool open) { open_ = open; }
+
   // Refuses what comes, commits what waits, returns when all are completed. Idempotent.
   void Stop();
 
@@ -72,6 +77,7 @@ class IngestWriter {
   prometheus::Histogram& commit_seconds_;
   prometheus::Counter& committed_;
   prometheus::Gauge& queued_;
+  std::atomic<bool> open_ = true;
 
   absl::Mutex mutex_;
   std::deque<IngestRequest> queue_ ABSL_GUARDED_BY(mutex_);
@@ -79,5 +85,8 @@ class IngestWriter {
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
 };
+
+// One writer a lane; a caller's load fills the queue of its own weight only.
+using IngestWriters = std::map<Lane, std::unique_ptr<IngestWriter>>;
 
 }  // namespace carillon

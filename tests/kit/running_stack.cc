@@ -110,7 +110,7 @@ std::vector<std::string> RunningStack::Command(const std::string& name) const {
   command.push_back(absl::StrCat(BinaryDirectory(), "/carillon-", is_worker ? "worker" : name));
   if (is_worker) command.push_back(absl::StrCat("--lane=", lane));
   if (name == "server") command.push_back(absl::StrCat("--listen=", address_));
-  command.push_back(absl::StrCat("--metrics_address=", metrics_addresses_.at(name)));
+  command.push_back(absl::StrCat("--metrics-address=", metrics_addresses_.at(name)));
   if (const auto found = options_.flags.find(name); found != options_.flags.end()) {
     command.insert(command.end(), found->second.begin(), found->second.end());
   }

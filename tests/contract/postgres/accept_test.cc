@@ -45,7 +45,7 @@ TEST_F(Accept, WritesNotificationOutboxRowAndKeyTogether) {
   EXPECT_EQ(Query("SELECT lane || ' ' || exchange || ' ' || routing_key || ' ' || type || ' ' || encode(payload, 'escape')"
                   " FROM outbox WHERE NOT deferred AND message_id = '" + id + "'"),
             "social carillon.direct social.like like envelope");
-  EXPECT_EQ(Query("SELECT expires_at - created_at FROM idempotency_keys WHERE notification_id = '" + id + "'"), "24:00:00");
+  EXPECT_EQ(Query("SELECT expires_at - created_at FROM idempotency_keys WHERE notification_id = '" + id + "'"), "1 day");
 }
 
 TEST_F(Accept, TakesAnEmptyBatch) { EXPECT_THAT(Send({}), IsOkAndHolds(IsEmpty())); }

@@ -5,18 +5,19 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "tests/kit/environment.h"
 #include "tests/kit/process.h"
 
 namespace carillon::testing {
 namespace {
 
-// The value of NAME in a file of lines "export NAME=value".
+// The value of NAME in a file of lines "export NAME='value'".
 std::string ReadVariable(const std::string& file, const std::string& name) {
   std::ifstream stream(file);
   const std::string prefix = absl::StrCat("export ", name, "=");
   for (std::string line; std::getline(stream, line);) {
-    if (line.rfind(prefix, 0) == 0) return line.substr(prefix.size());
+    if (line.rfind(prefix, 0) == 0) return absl::StrReplaceAll(line.substr(prefix.size()), {{"'", ""}});
   }
   std::cerr << "no " << name << " in " << file << std::endl;
   std::abort();

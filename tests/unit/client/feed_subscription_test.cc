@@ -30,7 +30,7 @@ v1::SubscribeResponse Item(int64_t seq) {
 
 v1::SubscribeResponse ResumeRequired() {
   v1::SubscribeResponse event;
-  event.mutable_resume_required()->set_cause(v1::ResumeRequired::CAUSE_TOO_FAR_BEHIND);
+  event.mutable_resume_required()->set_cause(v1::ResumeRequired::CAUSE_RETENTION);
   return event;
 }
 
