@@ -10,6 +10,7 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/limits.h"
+#include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
 #include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/notification_store.h"
@@ -47,7 +48,6 @@ ABSL_FLAG(std::string, log_level, "info", "debug, info, warn or error");
 namespace carillon {
 namespace {
 
-constexpr absl::Duration kShutdownLimit = absl::Seconds(20);
 constexpr absl::Duration kDrainTime = absl::Seconds(10);
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
 constexpr int kMaxConcurrentStreams = 20'000;  // Per connection.
@@ -87,7 +87,7 @@ PgOptions Postgres(const Config& config, absl::string_view part) {
 }
 
 // Everything the process owns, in the order in which it is made.
-class Server {
+class Server final : public ManagedProcess {
  public:
   Server(const Config& config, Metrics& metrics)
       : config_(config),
@@ -120,7 +120,7 @@ class Server {
     }
   }
 
-  absl::Status Start() {
+  absl::Status Start() override {
     catalogue_.Start();
     hub_.Start();
     live_listener_.Start({.on_message = [this](LiveMessage message) { hub_.OnLiveMessage(message); },
@@ -137,7 +137,7 @@ class Server {
 
   // Health first, so that balancers turn away; then streams and calls; then what
   // they stand on.
-  void Stop() {
+  void Stop() override {
     stop_.Set();
     health_thread_.join();
     grpc_->GetHealthCheckService()->SetServingStatus(false);
@@ -209,33 +209,9 @@ class Server {
   std::thread health_thread_;
 };
 
-int Main() {
-  BlockSignals();
-  log::Start("server", absl::GetFlag(FLAGS_log_level));
-  const absl::StatusOr<Config> config = ReadConfig();
-  Metrics metrics;
-  const absl::StatusOr<std::string> metrics_address =
-      config.ok() ? metrics.Serve(absl::GetFlag(FLAGS_metrics_address)) : config.status();
-  if (!metrics_address.ok()) {
-    log::Error("config.invalid", {{"error", metrics_address.status()}});
-    log::Flush();
-    return 2;
-  }
-  Server server(*config, metrics);
-  if (const absl::Status started = server.Start(); !started.ok()) {
-    log::Error("server.not_started", {{"error", started}});
-    ExitAtLatestAfter(absl::Seconds(1));
-    log::Flush();
-    return 1;
-  }
-  log::Info("server.started", {{"address", config->listen}, {"metrics", *metrics_address}});
-  const int signal = WaitForTermination();
-  log::Info("shutdown.started", {{"signal", signal}});
-  ExitAtLatestAfter(kShutdownLimit);
-  server.Stop();
-  log::Info("shutdown.finished");
-  log::Flush();
-  return 0;
+absl::StatusOr<std::unique_ptr<ManagedProcess>> MakeServer(Metrics& metrics) {
+  ASSIGN_OR_RETURN(const Config config, ReadConfig());
+  return std::make_unique<Server>(config, metrics);
 }
 
 }  // namespace
@@ -243,5 +219,8 @@ int Main() {
 
 int main(int argc, char** argv) {
   carillon::ParseFlags(argc, argv, "serves the gRPC API: carillon-server --listen=127.0.0.1:50051");
-  return carillon::Main();
+  return carillon::RunProcess({.name = "server",
+                               .log_level = absl::GetFlag(FLAGS_log_level),
+                               .metrics_address = absl::GetFlag(FLAGS_metrics_address)},
+                              carillon::MakeServer);
 }

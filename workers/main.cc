@@ -7,6 +7,7 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
 #include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/notification_store.h"
@@ -34,7 +35,6 @@ ABSL_FLAG(std::string, log_level, "info", "debug, info, warn or error");
 namespace carillon {
 namespace {
 
-constexpr absl::Duration kShutdownLimit = absl::Seconds(20);
 constexpr absl::Duration kHeartbeatInterval = absl::Seconds(5);
 // A prefetch-1 consumer waits a round trip per message: several share the queue.
 constexpr int kPaymentConsumers = 4;
@@ -84,13 +84,12 @@ absl::StatusOr<Config> ReadConfig() {
   config.rabbit.url = FlagOrEnv(absl::GetFlag(FLAGS_amqp_url), "CARILLON_AMQP_URL");
   config.rabbit.client_name = absl::StrCat("carillon-worker-", ToString(*lane));
   config.redis.url = FlagOrEnv(absl::GetFlag(FLAGS_redis_url), "CARILLON_REDIS_URL");
-  const absl::Status status = CheckCounts(config);
-  if (!status.ok()) return status;
+  RETURN_IF_ERROR(CheckCounts(config));
   return config;
 }
 
 // Everything the process owns, in the order in which it is made.
-class Worker {
+class Worker final : public ManagedProcess {
  public:
   Worker(const Config& config, Metrics& metrics)
       : pool_(std::make_shared<PgPool>(
@@ -121,16 +120,17 @@ class Worker {
     first_of_queue_step_ = config.consumers;
   }
 
-  void Start() {
+  absl::Status Start() override {
     catalogue_.Start();
     threads_.emplace_back([this] {
       while (!stop_.WaitFor(kHeartbeatInterval)) failures_.Service();
     });
     threads_.emplace_back([this] { StartConsumers(); });
+    return absl::OkStatus();
   }
 
   // Settles what the broker has delivered and gives nothing back.
-  void Stop() {
+  void Stop() override {
     stop_.Set();
     for (std::thread& thread : threads_) thread.join();
     for (std::thread& thread : consumer_threads_) thread.join();
@@ -161,35 +161,9 @@ class Worker {
   std::vector<std::thread> consumer_threads_;
 };
 
-int Main() {
-  BlockSignals();
-  const absl::StatusOr<Config> config = ReadConfig();
-  log::Start(config.ok() ? absl::StrCat("worker-", ToString(config->lane)) : "worker", absl::GetFlag(FLAGS_log_level));
-  if (!config.ok()) {
-    log::Error("config.invalid", {{"error", config.status()}});
-    log::Flush();
-    return 2;
-  }
-  Metrics metrics;
-  const absl::StatusOr<std::string> metrics_address = metrics.Serve(absl::GetFlag(FLAGS_metrics_address));
-  if (!metrics_address.ok()) {
-    log::Error("config.invalid", {{"error", metrics_address.status()}});
-    log::Flush();
-    return 2;
-  }
-  Worker worker(*config, metrics);
-  worker.Start();
-  log::Info("worker.started", {{"lane", ToString(config->lane)},
-                               {"consumers_per_queue", config->consumers},
-                               {"prefetch", config->prefetch},
-                               {"metrics", *metrics_address}});
-  const int signal = WaitForTermination();
-  log::Info("shutdown.started", {{"signal", signal}});
-  ExitAtLatestAfter(kShutdownLimit);
-  worker.Stop();
-  log::Info("shutdown.finished");
-  log::Flush();
-  return 0;
+absl::StatusOr<std::unique_ptr<ManagedProcess>> MakeWorker(Metrics& metrics) {
+  ASSIGN_OR_RETURN(const Config config, ReadConfig());
+  return std::make_unique<Worker>(config, metrics);
 }
 
 }  // namespace
@@ -197,5 +171,8 @@ int Main() {
 
 int main(int argc, char** argv) {
   carillon::ParseFlags(argc, argv, "consumes one lane's queues: carillon-worker --lane=payment|otp|social|marketing");
-  return carillon::Main();
+  return carillon::RunProcess({.name = absl::StrCat("worker-", absl::GetFlag(FLAGS_lane)),
+                               .log_level = absl::GetFlag(FLAGS_log_level),
+                               .metrics_address = absl::GetFlag(FLAGS_metrics_address)},
+                              carillon::MakeWorker);
 }

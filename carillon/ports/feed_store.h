@@ -60,7 +60,8 @@ class FeedStore {
   // is named twice is applied once.
   virtual absl::StatusOr<std::vector<DeliveryOutcome>> Deliver(absl::Span<const FeedDelivery> deliveries) = 0;
 
-  // Reads many streams' backlogs in one round trip, from one snapshot. In order.
+  // Reads many streams' backlogs together: the items and counters of all in one
+  // round trip and from one snapshot, the items that markers name in another. In order.
   virtual absl::StatusOr<std::vector<Backlog>> ReadBacklogs(absl::Span<const BacklogRequest> requests) = 0;
 
   // The heads of many feeds in one round trip. In order.

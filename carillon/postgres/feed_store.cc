@@ -89,11 +89,12 @@ constexpr PgStatement kCountUnreadAbove = {"count_unread_above", R"sql(
   SELECT count(*) FROM feed_items WHERE app_id = $1 AND recipient_id = $2 AND seq > $3 AND read_seq IS NULL
 )sql"};
 
+// $6 and $7 bound the ids, which prunes the slices that hold none.
 constexpr PgStatement kMarkItems = {"mark_items", R"sql(
-  UPDATE feed_items f SET read_seq = $4 FROM unnest($3::uuid[]) AS asked (notification_id)
-  WHERE f.notification_id = asked.notification_id AND f.app_id = $1 AND f.recipient_id = $2 AND f.seq > $5
-    AND f.read_seq IS NULL
-  RETURNING f.notification_id
+  UPDATE feed_items SET read_seq = $4
+  WHERE notification_id = ANY ($3::uuid[]) AND notification_id BETWEEN $6::uuid AND $7::uuid
+    AND app_id = $1 AND recipient_id = $2 AND seq > $5 AND read_seq IS NULL
+  RETURNING notification_id
 )sql"};
 
 constexpr PgStatement kUpdateHead = {"update_head", R"sql(
@@ -338,8 +339,13 @@ absl::StatusOr<MarkReadResult> PostgresFeedStore::MarkReadUpTo(const FeedKey& ke
 
 absl::StatusOr<MarkReadResult> PostgresFeedStore::MarkReadItems(const FeedKey& key,
                                                                 absl::Span<const NotificationId> ids) {
+  if (ids.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<FeedHead> heads, ReadHeads({key}));
+    return MarkReadResult{.head = heads.front(), .marker = {}};
+  }
   PgArray wanted;
   for (const NotificationId& id : ids) wanted.Add(id);
+  const auto [lowest, highest] = std::minmax_element(ids.begin(), ids.end());
   MarkReadResult result;
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
     result = {};
@@ -347,7 +353,8 @@ absl::StatusOr<MarkReadResult> PostgresFeedStore::MarkReadItems(const FeedKey& k
     if (locked.empty()) return absl::OkStatus();
     result.head = ToHead(locked[0]);
     const pqxx::result marked = session.Execute(transaction, kMarkItems, key.app.value(), key.recipient.value(),
-                                                wanted.str(), result.head.last_seq + 1, result.head.last_read_seq);
+                                                wanted.str(), result.head.last_seq + 1, result.head.last_read_seq,
+                                                lowest->ToString(), highest->ToString());
     if (marked.empty()) return absl::OkStatus();
     result.head.unread -= static_cast<int64_t>(marked.size());
     WriteMarker(session, transaction, key, result.head);

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/substitute.h"
+#include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
@@ -42,6 +43,12 @@ void PostgresOutboxReader::Drop() {
 }
 
 absl::Status PostgresOutboxReader::Guarded(const std::function<void(pqxx::connection&)>& body) {
+  if (!session_.IsConnected()) {
+    // Another connection has no hold on the rows that were taken with this one.
+    const bool lost_rows = transaction_ != nullptr;
+    Drop();
+    if (lost_rows) return error::BackendUnavailable("postgresql", "the connection with the taken rows was lost");
+  }
   ASSIGN_OR_RETURN(pqxx::connection * connection, session_.Connect());
   try {
     if (receiver_ == nullptr) receiver_ = std::make_unique<WakeReceiver>(*connection, WakeChannel(lane_));

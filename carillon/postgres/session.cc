@@ -14,7 +14,6 @@ namespace carillon {
 namespace {
 
 constexpr int kMaxAttempts = 3;
-constexpr absl::Duration kLendTimeout = absl::Seconds(5);
 
 // What every session relies on. Plans must not depend on statistics: a fresh
 // backlog has none, and with these off every hot statement has one plan, by index.
@@ -59,10 +58,12 @@ bool WasClosedByServer(int socket) {
 
 }  // namespace
 
+bool PgSession::IsConnected() const {
+  return connection_ != nullptr && connection_->is_open() && !WasClosedByServer(connection_->sock());
+}
+
 absl::StatusOr<pqxx::connection*> PgSession::Connect() {
-  if (connection_ != nullptr && connection_->is_open() && !WasClosedByServer(connection_->sock())) {
-    return connection_.get();
-  }
+  if (IsConnected()) return connection_.get();
   Disconnect();
   try {
     connection_ = std::make_unique<pqxx::connection>(ConnectionString(options_));
@@ -112,7 +113,7 @@ absl::Status PgSession::RunTransaction(const std::function<absl::Status(pqxx::wo
   });
 }
 
-PgPool::PgPool(const PgOptions& options, int size) {
+PgPool::PgPool(const PgOptions& options, int size) : lend_timeout_(options.lend_timeout) {
   for (int i = 0; i < size; ++i) idle_.push_back(std::make_unique<PgSession>(options));
 }
 
@@ -121,7 +122,7 @@ absl::Status PgPool::With(const std::function<absl::Status(PgSession&)>& body) {
   {
     absl::MutexLock lock(&mutex_);
     const auto available = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !idle_.empty(); };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&available), kLendTimeout)) {
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&available), lend_timeout_)) {
       return error::BackendUnavailable("postgresql", "all connections of this process are busy");
     }
     session = std::move(idle_.back());

@@ -25,6 +25,7 @@ struct PgOptions {
   std::string application_name = "carillon";
   absl::Duration connect_timeout = absl::Seconds(3);
   absl::Duration statement_timeout = absl::Seconds(5);
+  absl::Duration lend_timeout = absl::Seconds(5);  // How long a pool waits for a free session.
 };
 
 // A statement with a name: prepared on a connection when it is first used there.
@@ -54,7 +55,10 @@ class PgSession {
   }
 
   // The open connection, made if need be; for what needs more than the calls above.
+  // Nothing of an earlier one may be left when it is not connected any more.
   absl::StatusOr<pqxx::connection*> Connect();
+  // False before the first use and after a loss.
+  bool IsConnected() const;
   // Drops the connection; the next call makes another.
   void Disconnect();
 
@@ -72,8 +76,8 @@ class PgPool {
  public:
   PgPool(const PgOptions& options, int size);
 
-  // Waits up to 5 s for a free session (UNAVAILABLE if none comes), runs the
-  // body with it and gives it back.
+  // Waits up to lend_timeout for a free session (UNAVAILABLE if none comes), runs
+  // the body with it and gives it back.
   absl::Status With(const std::function<absl::Status(PgSession&)>& body);
 
   // PgSession::Run and RunTransaction on a borrowed session.
@@ -81,6 +85,7 @@ class PgPool {
   absl::Status RunTransaction(const std::function<absl::Status(PgSession&, pqxx::work&)>& body);
 
  private:
+  const absl::Duration lend_timeout_;
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<PgSession>> idle_ ABSL_GUARDED_BY(mutex_);
 };

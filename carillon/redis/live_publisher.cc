@@ -49,24 +49,19 @@ absl::Status RedisLivePublisher::Publish(absl::Span<const LiveMessage> messages)
 
 absl::Status RedisLivePublisher::Acquire(RedisDeadline deadline) {
   absl::MutexLock lock(&mutex_);
-  const auto free_or_connecting = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !in_use_ || connecting_; };
-  if (!mutex_.AwaitWithTimeout(absl::Condition(&free_or_connecting), deadline.remaining())) {
+  const auto free_or_suspect = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !in_use_ || suspect_; };
+  if (!mutex_.AwaitWithTimeout(absl::Condition(&free_or_suspect), deadline.remaining())) {
     return error::BackendUnavailable("redis", "the connection is busy");
   }
-  if (in_use_ || (!connected_ && !next_attempt_.passed())) {
-    return error::BackendUnavailable("redis", "not connected");
-  }
+  if (suspect_ && (in_use_ || !next_attempt_.passed())) return error::BackendUnavailable("redis", "not connected");
   in_use_ = true;
-  connecting_ = !connected_;
   return absl::OkStatus();
 }
 
 void RedisLivePublisher::Release(bool failed) {
-  if (failed) connection_.reset();
   absl::MutexLock lock(&mutex_);
   in_use_ = false;
-  connecting_ = false;
-  connected_ = connection_.has_value();
+  suspect_ = failed;
   if (failed) next_attempt_ = RedisDeadline::After(kPauseAfterFailure);
 }
 

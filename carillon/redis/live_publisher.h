@@ -21,7 +21,7 @@ class RedisLivePublisher final : public LivePublisher {
   absl::Status Publish(absl::Span<const LiveMessage> messages) override;
 
  private:
-  // Waits for the connection to be free and takes it, or the right to open one.
+  // Takes the connection, or the right to open one, when it is free.
   absl::Status Acquire(RedisDeadline deadline) ABSL_LOCKS_EXCLUDED(mutex_);
   void Release(bool failed) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status PublishOnce(absl::Span<const LiveMessage> messages, RedisDeadline deadline);
@@ -30,8 +30,8 @@ class RedisLivePublisher final : public LivePublisher {
 
   absl::Mutex mutex_;
   bool in_use_ ABSL_GUARDED_BY(mutex_) = false;
-  bool connecting_ ABSL_GUARDED_BY(mutex_) = false;
-  bool connected_ ABSL_GUARDED_BY(mutex_) = false;
+  // The last use failed: nobody waits for the one who tries again.
+  bool suspect_ ABSL_GUARDED_BY(mutex_) = false;
   RedisDeadline next_attempt_ ABSL_GUARDED_BY(mutex_) = RedisDeadline::After(absl::ZeroDuration());
 
   // Belongs to the caller that has set in_use_.

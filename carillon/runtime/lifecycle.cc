@@ -11,10 +11,16 @@
 #include "absl/flags/usage.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
+#include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 
 namespace carillon {
 namespace {
+
+constexpr absl::Duration kShutdownLimit = absl::Seconds(20);
+constexpr int kNotStarted = 1;
+constexpr int kBadConfiguration = 2;
+constexpr int kOverdue = 3;
 
 sigset_t TerminationSignals() {
   sigset_t signals;
@@ -25,8 +31,7 @@ sigset_t TerminationSignals() {
   return signals;
 }
 
-}  // namespace
-
+// For this and all later threads.
 void BlockSignals() {
   const sigset_t signals = TerminationSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -42,13 +47,55 @@ int WaitForTermination() {
   return signal_number;
 }
 
+// Whatever hangs on the way out does not keep the process.
 void ExitAtLatestAfter(absl::Duration time) {
   std::thread([time] {
     absl::SleepFor(time);
     log::Error("shutdown.overdue", {{"limit_seconds", absl::ToDoubleSeconds(time)}});
     log::Flush();
-    _exit(3);
+    _exit(kOverdue);
   }).detach();
+}
+
+absl::Status StartAndServe(ManagedProcess& process, Metrics& metrics, const ProcessOptions& options) {
+  RETURN_IF_ERROR(process.Start());
+  ASSIGN_OR_RETURN(const std::string address, metrics.Serve(options.metrics_address));
+  log::Info("process.started", {{"metrics", address}});
+  return absl::OkStatus();
+}
+
+int Run(const ProcessOptions& options,
+        const std::function<absl::StatusOr<std::unique_ptr<ManagedProcess>>(Metrics&)>& make) {
+  Metrics metrics;
+  const absl::StatusOr<std::unique_ptr<ManagedProcess>> process = make(metrics);
+  if (!process.ok()) {
+    log::Error("config.invalid", {{"error", process.status()}});
+    return kBadConfiguration;
+  }
+  const absl::Status started = StartAndServe(**process, metrics, options);
+  if (!started.ok()) {
+    log::Error("process.not_started", {{"error", started}});
+    log::Flush();
+    // Some of its threads may run: there is nothing to finish, and nothing to wait for.
+    _exit(kNotStarted);
+  }
+  const int signal_number = WaitForTermination();
+  log::Info("shutdown.started", {{"signal", signal_number}});
+  ExitAtLatestAfter(kShutdownLimit);
+  (*process)->Stop();
+  log::Info("shutdown.finished");
+  return 0;
+}
+
+}  // namespace
+
+int RunProcess(const ProcessOptions& options,
+               const std::function<absl::StatusOr<std::unique_ptr<ManagedProcess>>(Metrics&)>& make) {
+  BlockSignals();
+  log::Start(options.name, options.log_level);
+  const int status = Run(options, make);
+  log::Flush();
+  return status;
 }
 
 void ParseFlags(int argc, char** argv, const char* usage) {

@@ -1,21 +1,38 @@
-// What every main() does: block signals, wait for one, and never hang on the way out.
+// What every main() does: flags, signals, and a way out that never hangs.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
+#include "absl/status/statusor.h"
+#include "carillon/runtime/metrics.h"
 
 namespace carillon {
 
-// Blocks SIGTERM, SIGINT and SIGHUP in this and all later threads and ignores
-// SIGPIPE. Call first in main().
-void BlockSignals();
-// Returns the signal that asks the process to end.
-int WaitForTermination();
-// Ends the process with status 3 if it has not ended by itself within the time,
-// after saying so. For the way out only.
-void ExitAtLatestAfter(absl::Duration time);
+// A program's parts, as RunProcess starts and stops them.
+class ManagedProcess {
+ public:
+  virtual ~ManagedProcess() = default;
+  // Starts everything; returns without waiting for backends that are away.
+  virtual absl::Status Start() = 0;
+  // Finishes what is under way, within a few seconds. Called once, after Start.
+  virtual void Stop() = 0;
+};
+
+struct ProcessOptions {
+  std::string name;             // In every log line.
+  std::string log_level;        // debug, info, warn or error.
+  std::string metrics_address;  // host:port of /metrics; port 0: any free one.
+};
+
+// Runs a process until SIGTERM, SIGINT or SIGHUP and returns its exit status: 0
+// after a stop in good order, 1 if it could not start, 2 if `make` refused its
+// configuration. /metrics is served once it has started. A stop that takes more
+// than 20 s ends the process with status 3.
+int RunProcess(const ProcessOptions& options,
+               const std::function<absl::StatusOr<std::unique_ptr<ManagedProcess>>(Metrics&)>& make);
 
 // Parses the command line into the program's flags. Names may be written with
 // hyphens (--metrics-address) as well as with the underscores that absl has.

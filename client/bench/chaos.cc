@@ -18,6 +18,8 @@ constexpr double kShortestSeconds = 0.2;
 constexpr double kLongestSeconds = 2;
 // Long enough for messages to pile up.
 constexpr absl::Duration kPurgeAway = absl::Seconds(5);
+constexpr absl::Duration kPurgeTimeout = absl::Seconds(60);
+constexpr absl::Duration kPurgeInterval = absl::Seconds(1);
 constexpr const char* kLanes[] = {"payment", "otp", "social", "marketing"};
 constexpr const char* kSocialWorker = "worker-social";
 constexpr const char* kSocialQueues[] = {"social", "social.follow", "social.like", "social.chat"};
@@ -112,10 +114,21 @@ absl::Status Chaos::Break(const Fault& fault) const {
   return status;
 }
 
+// The broker may be away just now, by another fault.
+absl::Status Chaos::Purge(const std::string& queue) const {
+  const absl::Duration deadline = MonotonicNow() + kPurgeTimeout;
+  absl::Status status = stack_.PurgeQueue(queue);
+  while (!status.ok() && MonotonicNow() < deadline) {
+    absl::SleepFor(kPurgeInterval);
+    status = stack_.PurgeQueue(queue);
+  }
+  return status;
+}
+
 absl::Status Chaos::Mend(const Fault& fault) const {
   absl::Status status;
   if (fault.kind == FaultKind::kPurge) {
-    for (const char* queue : kSocialQueues) status.Update(stack_.PurgeQueue(queue));
+    for (const char* queue : kSocialQueues) status.Update(Purge(queue));
   }
   status.Update(stack_.Start(fault.part));
   return status;

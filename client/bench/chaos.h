@@ -68,6 +68,7 @@ class Chaos {
   void Strike(StruckFault& struck);
   absl::Status Break(const Fault& fault) const;
   absl::Status Mend(const Fault& fault) const;
+  absl::Status Purge(const std::string& queue) const;
 
   const StackControl& stack_;
   Ledger& ledger_;

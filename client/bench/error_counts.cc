@@ -2,6 +2,17 @@
 
 namespace carillon::bench {
 
+bool IsTransient(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kResourceExhausted:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void ErrorCounts::CountRetried(const absl::Status& status) {
   absl::MutexLock lock(&mutex_);
   ++by_code_[absl::StatusCodeToString(status.code())];

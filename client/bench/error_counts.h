@@ -1,4 +1,4 @@
-// How often the sends of a run were answered with an error.
+// Errors that calls were answered with: which of them pass, and how many there were.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,10 @@
 
 namespace carillon::bench {
 
-// Thread-safe.
+// The call may succeed later, as it is.
+bool IsTransient(const absl::Status& status);
+
+// Of the sends of a run. Thread-safe.
 class ErrorCounts {
  public:
   // An attempt that is made again.

@@ -11,17 +11,6 @@ namespace {
 constexpr absl::Duration kInitialBackoff = absl::Milliseconds(50);
 constexpr absl::Duration kMaxBackoff = absl::Seconds(1);
 
-bool Passes(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kResourceExhausted:
-      return true;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
 struct Load::Call {
@@ -85,7 +74,7 @@ void Load::Attempt(std::shared_ptr<Call> call) {
 
 void Load::OnAnswer(std::shared_ptr<Call> call, absl::StatusOr<v1::BatchSendNotificationsResponse> answer) {
   if (!answer.ok()) {
-    if (Passes(answer.status()) && MonotonicNow() - call->begun < options_.give_up_after) {
+    if (IsTransient(answer.status()) && MonotonicNow() - call->begun < options_.give_up_after) {
       return Retry(std::move(call), answer.status());
     }
     errors_.CountFinal(answer.status());

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/bench/error_counts.h"
 
 namespace carillon::bench {
 namespace {
@@ -31,26 +32,30 @@ absl::Time TimeOf(const google::protobuf::Timestamp& time) {
 
 }  // namespace
 
-bool WaitForFeeds(Client& client, absl::flat_hash_map<std::string, int64_t> wanted, absl::Time deadline) {
-  const auto complete = [&client](const auto& entry) {
-    v1::GetFeedSummaryRequest request;
-    request.set_user_id(entry.first);
-    const absl::StatusOr<v1::GetFeedSummaryResponse> summary = client.GetFeedSummary(request);
-    return summary.ok() && summary->last_seq() >= entry.second;
-  };
-  while (true) {
+absl::Status WaitForFeeds(Client& client, absl::flat_hash_map<std::string, int64_t> wanted, absl::Time deadline) {
+  while (!wanted.empty()) {
     // The first one that is not complete says enough.
-    while (!wanted.empty() && complete(*wanted.begin())) wanted.erase(wanted.begin());
-    if (wanted.empty()) return true;
-    if (absl::Now() >= deadline) return false;
+    v1::GetFeedSummaryRequest request;
+    request.set_user_id(wanted.begin()->first);
+    const absl::StatusOr<v1::GetFeedSummaryResponse> summary = client.GetFeedSummary(request);
+    if (!summary.ok() && !IsTransient(summary.status())) return summary.status();
+    if (summary.ok() && summary->last_seq() >= wanted.begin()->second) {
+      wanted.erase(wanted.begin());
+      continue;
+    }
+    if (absl::Now() >= deadline) {
+      return absl::DeadlineExceededError(absl::StrCat(wanted.size(), " feeds were not complete in time"));
+    }
     absl::SleepFor(kPollInterval);
   }
+  return absl::OkStatus();
 }
 
 bool WaitForQuiet(Client& client, absl::Time deadline) {
   while (true) {
     const absl::StatusOr<v1::ListQueuesResponse> queues = client.ListQueues({});
-    if (queues.ok() && IsQuiet(*queues)) return true;
+    if (!queues.ok()) return false;
+    if (IsQuiet(*queues)) return true;
     if (absl::Now() >= deadline) return false;
     absl::SleepFor(kPollInterval);
   }
@@ -104,8 +109,9 @@ std::string Describe(Client& client, const std::string& notification_id) {
   std::string line = absl::StrCat(notification_id, ": ", notification.type(), " for ", notification.user_id(), ", ",
                                   v1::State_Name(notification.state()));
   for (const v1::TimelineEntry& entry : notification.timeline()) {
-    absl::StrAppend(&line, "; ", v1::State_Name(entry.state()), " ", absl::FormatTime(TimeOf(entry.time())), " ",
-                    entry.detail());
+    absl::StrAppend(&line, "; ", v1::State_Name(entry.state()));
+    if (entry.has_time()) absl::StrAppend(&line, " at ", absl::FormatTime(TimeOf(entry.time()), absl::UTCTimeZone()));
+    if (!entry.detail().empty()) absl::StrAppend(&line, " (", entry.detail(), ")");
   }
   return line;
 }

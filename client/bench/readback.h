@@ -20,12 +20,13 @@ struct UserFeed {
   Counters counters;
 };
 
-// Waits until each user's last_seq is at least what is wanted. Server failures
-// are waited out. False: it took too long.
-bool WaitForFeeds(Client& client, absl::flat_hash_map<std::string, int64_t> wanted, absl::Time deadline);
+// Waits until each user's last_seq is at least what is wanted. Errors that pass
+// are waited out. DEADLINE_EXCEEDED: it took too long.
+absl::Status WaitForFeeds(Client& client, absl::flat_hash_map<std::string, int64_t> wanted, absl::Time deadline);
 
 // Waits until no queue and no outbox lane holds anything, so that nothing more can
-// come of what was sent. False: it took too long, as on a system that others use.
+// come of what was sent. False: it took too long, as on a system that others use,
+// or they can't be read.
 bool WaitForQuiet(Client& client, absl::Time deadline);
 
 absl::StatusOr<UserFeed> ReadFeed(Client& client, const std::string& user_id);

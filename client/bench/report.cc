@@ -12,6 +12,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr size_t kMaxDetails = 20;
+
 double Rate(int64_t count, absl::Duration time) {
   return time > absl::ZeroDuration() ? static_cast<double>(count) / absl::ToDoubleSeconds(time) : 0;
 }
@@ -48,6 +50,24 @@ std::string Text(const std::map<std::string, int64_t>& errors) {
   return absl::StrJoin(errors, ", ", absl::PairFormatter(" "));
 }
 
+void AddDetails(absl::string_view name, const std::vector<std::string>& found, std::vector<std::string>& details) {
+  for (size_t i = 0; i < std::min(found.size(), kMaxDetails); ++i) {
+    details.push_back(absl::StrFormat("%-16s %s", name, found[i]));
+  }
+}
+
+// What is wrong, in words; the first few of each kind.
+std::vector<std::string> DetailsOf(const Report& report) {
+  std::vector<std::string> details;
+  AddDetails("wrong", report.feeds.examples, details);
+  AddDetails("wrong", report.streams.examples, details);
+  AddDetails("wrong counters", report.wrong_counters, details);
+  AddDetails("dead", report.dead_letters, details);
+  AddDetails("lost", report.lost_notifications, details);
+  AddDetails("problem", report.problems, details);
+  return details;
+}
+
 Json JsonOf(const Percentiles& times) {
   return {{"p50", RoundedMilliseconds(times.p50)},
           {"p95", RoundedMilliseconds(times.p95)},
@@ -56,8 +76,11 @@ Json JsonOf(const Percentiles& times) {
 }
 
 Json JsonOf(const Findings& findings) {
-  return {{"lost", findings.lost}, {"duplicates", findings.duplicates}, {"unexpected", findings.unexpected},
-          {"gaps", findings.gaps}, {"disorder", findings.disorder},     {"examples", findings.examples}};
+  return {{"lost", findings.lost},
+          {"duplicates", findings.duplicates},
+          {"unexpected", findings.unexpected},
+          {"gaps", findings.gaps},
+          {"disorder", findings.disorder}};
 }
 
 Json JsonOf(const std::vector<StruckFault>& faults) {
@@ -84,7 +107,7 @@ Percentiles PercentilesOf(std::vector<absl::Duration> durations) {
 }
 
 bool Report::passed() const {
-  return accepted == asked && feeds.clean() && streams.clean() && wrong_counters == 0 && dead_letters.empty() &&
+  return accepted == asked && feeds.clean() && streams.clean() && wrong_counters.empty() && dead_letters.empty() &&
          problems.empty() && std::all_of(faults.begin(), faults.end(), Struck);
 }
 
@@ -103,14 +126,10 @@ std::string ToText(const Report& report) {
       Line("feeds", Text(report.feeds)),
       Line("live streams", absl::StrFormat("%s; broken %d times, %d told to resume", Text(report.streams),
                                            report.stream_disconnects, report.resumes_required)),
-      Line("counters", absl::StrFormat("%d wrong", report.wrong_counters)),
+      Line("counters", absl::StrCat(report.wrong_counters.size(), " wrong")),
       Line("dead letters", absl::StrCat(report.dead_letters.size())), Line("send", Text(report.send)),
       Line("send to stream", Text(report.send_to_stream)));
-  for (const std::string& example : report.feeds.examples) absl::StrAppend(&text, Line("wrong", example));
-  for (const std::string& example : report.streams.examples) absl::StrAppend(&text, Line("wrong", example));
-  for (const std::string& letter : report.dead_letters) absl::StrAppend(&text, Line("dead", letter));
-  for (const std::string& lost : report.lost_notifications) absl::StrAppend(&text, Line("lost", lost));
-  for (const std::string& problem : report.problems) absl::StrAppend(&text, Line("problem", problem));
+  for (const std::string& detail : DetailsOf(report)) absl::StrAppend(&text, detail, "\n");
   if (!report.accepted_log.empty()) absl::StrAppend(&text, Line("accepted ids", report.accepted_log));
   absl::StrAppend(&text, Line("seed", absl::StrCat(report.seed)),
                   Line("result", report.passed() ? "PASSED" : "FAILED"));
@@ -129,8 +148,8 @@ std::string ToJson(const Report& report) {
                          {"lost", report.feeds.lost},
                          {"duplicates", report.feeds.duplicates + report.feeds.unexpected},
                          {"gaps", report.feeds.gaps},
-                         {"wrong_counters", report.wrong_counters},
-                         {"dead_letters", report.dead_letters},
+                         {"wrong_counters", report.wrong_counters.size()},
+                         {"dead_letters", report.dead_letters.size()},
                          {"feeds", JsonOf(report.feeds)},
                          {"streams", JsonOf(report.streams)},
                          {"stream_disconnects", report.stream_disconnects},
@@ -140,8 +159,7 @@ std::string ToJson(const Report& report) {
                          {"send_milliseconds", JsonOf(report.send)},
                          {"send_to_stream_milliseconds", JsonOf(report.send_to_stream)},
                          {"faults", JsonOf(report.faults)},
-                         {"lost_notifications", report.lost_notifications},
-                         {"problems", report.problems},
+                         {"details", DetailsOf(report)},
                          {"accepted_log", report.accepted_log}};
   return document.dump(2) + "\n";
 }

@@ -35,7 +35,8 @@ struct Report {
   int64_t delivered = 0;         // Items in the feeds.
   Findings feeds;
   Findings streams;
-  int64_t wrong_counters = 0;
+  // One line for each.
+  std::vector<std::string> wrong_counters;
   std::vector<std::string> dead_letters;
   int64_t stream_disconnects = 0;
   int64_t resumes_required = 0;

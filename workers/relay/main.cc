@@ -7,6 +7,7 @@
 
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
+#include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
 #include "carillon/postgres/outbox_reader.h"
 #include "carillon/postgres/upkeep_store.h"
@@ -34,7 +35,6 @@ ABSL_FLAG(std::string, log_level, "info", "debug, info, warn or error");
 namespace carillon {
 namespace {
 
-constexpr absl::Duration kShutdownLimit = absl::Seconds(20);
 // Detaching a partition waits for transactions that use its table.
 constexpr absl::Duration kUpkeepStatementTimeout = absl::Seconds(30);
 
@@ -63,7 +63,7 @@ absl::StatusOr<Config> ReadConfig() {
 
 // Everything the process owns, in the order in which it is made. Each part runs
 // on a thread and connections of its own.
-class Relay {
+class Relay final : public ManagedProcess {
  public:
   Relay(const Config& config, Metrics& metrics)
       : pool_(std::make_shared<PgPool>(PgOptions{.url = config.database_url,
@@ -95,16 +95,17 @@ class Relay {
     }
   }
 
-  void Start() {
+  absl::Status Start() override {
     catalogue_.Start();
     threads_.emplace_back([this] { topology_owner_.Run(); });
     for (const auto& lane : lanes_) threads_.emplace_back([&lane] { lane->Run(); });
     threads_.emplace_back([this] { recorder_.Run(); });
     threads_.emplace_back([this] { housekeeper_.Run(); });
+    return absl::OkStatus();
   }
 
   // Each part finishes what it holds: rows that were taken are settled.
-  void Stop() {
+  void Stop() override {
     stop_.Set();
     for (std::thread& thread : threads_) thread.join();
     catalogue_.Stop();
@@ -122,28 +123,9 @@ class Relay {
   std::vector<std::thread> threads_;
 };
 
-int Main() {
-  BlockSignals();
-  log::Start("relay", absl::GetFlag(FLAGS_log_level));
-  const absl::StatusOr<Config> config = ReadConfig();
-  Metrics metrics;
-  const absl::StatusOr<std::string> metrics_address =
-      config.ok() ? metrics.Serve(absl::GetFlag(FLAGS_metrics_address)) : config.status();
-  if (!metrics_address.ok()) {
-    log::Error("config.invalid", {{"error", metrics_address.status()}});
-    log::Flush();
-    return 2;
-  }
-  Relay relay(*config, metrics);
-  relay.Start();
-  log::Info("relay.started", {{"metrics", *metrics_address}});
-  const int signal = WaitForTermination();
-  log::Info("shutdown.started", {{"signal", signal}});
-  ExitAtLatestAfter(kShutdownLimit);
-  relay.Stop();
-  log::Info("shutdown.finished");
-  log::Flush();
-  return 0;
+absl::StatusOr<std::unique_ptr<ManagedProcess>> MakeRelay(Metrics& metrics) {
+  ASSIGN_OR_RETURN(const Config config, ReadConfig());
+  return std::make_unique<Relay>(config, metrics);
 }
 
 }  // namespace
@@ -151,5 +133,8 @@ int Main() {
 
 int main(int argc, char** argv) {
   carillon::ParseFlags(argc, argv, "publishes the outbox to the broker and keeps house: carillon-relay");
-  return carillon::Main();
+  return carillon::RunProcess({.name = "relay",
+                               .log_level = absl::GetFlag(FLAGS_log_level),
+                               .metrics_address = absl::GetFlag(FLAGS_metrics_address)},
+                              carillon::MakeRelay);
 }

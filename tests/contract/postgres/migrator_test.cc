@@ -77,16 +77,6 @@ TEST_F(MigratorTest, GivesTheSameSchemaDownAndUpAgain) {
   EXPECT_EQ(database_.Query(kSchema), schema);
 }
 
-TEST_F(MigratorTest, GivesTheSameSchemaAfterEachStepBackAndForth) {
-  const std::string schema = database_.Query(kSchema);
-  const int count = CountFiles(Migrations());
-  for (int steps = 1; steps <= count; ++steps) {
-    ASSERT_OK(MigrateDown(database_.url(), Migrations(), steps));
-    ASSERT_THAT(Migrate(database_.url(), Migrations()), IsOkAndHolds(steps));
-    ASSERT_EQ(database_.Query(kSchema), schema) << steps << " steps";
-  }
-}
-
 TEST_F(MigratorTest, HasNothingToDoTwice) { EXPECT_THAT(Migrate(database_.url(), Migrations()), IsOkAndHolds(0)); }
 
 TEST_F(MigratorTest, RefusesAFileThatChangedSinceItWasApplied) {

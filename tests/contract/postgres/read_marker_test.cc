@@ -119,6 +119,13 @@ TEST_F(ReadMarkerTest, MarksSingleItems) {
   EXPECT_EQ(UnreadItems(), "1");
 }
 
+TEST_F(ReadMarkerTest, MarksNothingIfNoItemIsNamed) {
+  DeliverMany(2);
+  ASSERT_OK_AND_ASSIGN(const MarkReadResult result, store_.MarkReadItems(key_, {}));
+  EXPECT_EQ(result.marker, std::nullopt);
+  EXPECT_EQ(result.head.unread, 2);
+}
+
 TEST_F(ReadMarkerTest, MarksNoItemOfAnotherRecipient) {
   const std::vector<NotificationId> ids = DeliverMany(1);
   const NewNotification other = MakeNew(key_.app, "ben");

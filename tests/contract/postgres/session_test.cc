@@ -33,6 +33,12 @@ class SessionTest : public PostgresTest {
   static absl::Status Exec(PgSession& session, const std::string& sql) {
     return session.Run([&](pqxx::transaction_base& transaction) { transaction.exec(sql); });
   }
+  // Returns when the connections of this name are gone.
+  static void Terminate(const std::string& name) {
+    const std::string of_name = " FROM pg_stat_activity WHERE application_name = '" + name + "'";
+    Query("SELECT pg_terminate_backend(pid)" + of_name);
+    EXPECT_TRUE(WaitFor([&] { return Query("SELECT count(*)" + of_name) == "0"; }));
+  }
   static std::string Setting(PgSession& session, const std::string& name) {
     std::string value;
     EXPECT_OK(session.Run([&](pqxx::transaction_base& transaction) {
@@ -83,14 +89,41 @@ TEST_F(SessionTest, SaysUnavailableWhenALockIsNotGivenInTime) {
   EXPECT_THAT(AddOne(session, 1), IsOkAndHolds(2));
 }
 
-TEST_F(SessionTest, WorksAgainAfterItsConnectionWasTerminated) {
+TEST_F(SessionTest, ReplacesAConnectionThatWasTerminatedWhileIdle) {
   PgOptions options = Options();
   options.application_name = "terminated";
   PgSession session(options);
   ASSERT_THAT(AddOne(session, 1), IsOkAndHolds(2));
-  Query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'terminated'");
-  EXPECT_THAT(AddOne(session, 1), StatusIs(absl::StatusCode::kUnavailable));
+  Terminate("terminated");
   EXPECT_THAT(AddOne(session, 1), IsOkAndHolds(2));
+}
+
+TEST_F(SessionTest, SaysUnavailableWhenItsConnectionIsTerminatedInATransaction) {
+  Query("CREATE TABLE unwritten (a int)");
+  PgOptions options = Options();
+  options.application_name = "terminated";
+  PgSession session(options);
+  EXPECT_THAT(session.RunTransaction([&](pqxx::work& transaction) {
+    transaction.exec("INSERT INTO unwritten VALUES (1)");
+    Terminate("terminated");
+    transaction.exec("INSERT INTO unwritten VALUES (2)");
+    return absl::OkStatus();
+  }),
+              StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(Query("SELECT count(*) FROM unwritten"), "0");
+  EXPECT_THAT(AddOne(session, 1), IsOkAndHolds(2));
+}
+
+TEST_F(SessionTest, SaysUnavailableWhenItsConnectionIsTerminatedBeforeTheCommit) {
+  PgOptions options = Options();
+  options.application_name = "terminated";
+  PgSession session(options);
+  EXPECT_THAT(session.RunTransaction([&](pqxx::work& transaction) {
+    transaction.exec("SELECT 1");
+    Terminate("terminated");
+    return absl::OkStatus();
+  }),
+              StatusIs(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(SessionTest, CommitsWhatEndsWellAndNothingElse) {
@@ -167,7 +200,9 @@ TEST_F(SessionTest, PoolLendsEachSessionToOneAtATime) {
 }
 
 TEST_F(SessionTest, PoolSaysUnavailableIfNoSessionComesBack) {
-  const std::shared_ptr<PgPool> pool = MakePool(1);
+  PgOptions options = Options();
+  options.lend_timeout = absl::Milliseconds(50);
+  const auto pool = std::make_shared<PgPool>(options, 1);
   EXPECT_OK(pool->With([&](PgSession&) {
     EXPECT_THAT(pool->With([](PgSession&) { return absl::OkStatus(); }), StatusIs(absl::StatusCode::kUnavailable));
     return absl::OkStatus();

@@ -19,15 +19,18 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-// These look at whole tables, so each has a database of its own.
-class UpkeepStoreTest : public ::testing::Test {
+// These look at whole tables, so each begins with empty ones.
+class UpkeepStoreTest : public PostgresTest {
  protected:
   void SetUp() override {
-    Query("SELECT ensure_slices(now() - interval '2 days', now() + interval '1 day')");
+    Query(
+        "DELETE FROM notifications; DELETE FROM feed_items; DELETE FROM feed_heads; DELETE FROM outbox;"
+        "DELETE FROM idempotency_keys; DELETE FROM stragglers;"
+        "UPDATE sweep_positions SET position = '00000000-0000-0000-0000-000000000000';"
+        "SELECT ensure_slices(now() - interval '2 days', now() + interval '1 day')");
   }
 
-  std::string Query(const std::string& statements) { return database_.Query(statements); }
-  std::string Count(const std::string& table) { return Query("SELECT count(*) FROM " + table); }
+  static std::string Count(const std::string& table) { return Query("SELECT count(*) FROM " + table); }
 
   void Accept(absl::Span<const NewNotification> items) { ASSERT_OK(notifications_.Accept(items, true)); }
   // Accepts it and takes its outbox row away, as the relay does.
@@ -71,8 +74,7 @@ class UpkeepStoreTest : public ::testing::Test {
     return due.value_or(std::vector<Notification>());
   }
 
-  TestDatabase database_;
-  const std::shared_ptr<PgPool> pool_ = std::make_shared<PgPool>(PgOptions{.url = database_.url()}, 4);
+  const std::shared_ptr<PgPool> pool_ = MakePool(4);
   const AppId app_ = NewApp();
   PostgresNotificationStore notifications_{pool_};
   PostgresFeedStore feeds_{pool_};
@@ -104,7 +106,7 @@ TEST_F(Slices, AreMadeOnceAndHoldWhatIsAccepted) {
 }
 
 TEST_F(Slices, MayBeAskedForByManyAtOnce) {
-  const absl::Time later = absl::Now() + absl::Hours(24 * 40);
+  const absl::Time later = absl::Now() + absl::Hours(24 * 80);
   std::atomic<int> made = 0;
   RunThreads(4, [&](int) {
     const absl::StatusOr<int> own = store_.EnsureSlices(later, later + absl::Hours(24));
@@ -214,7 +216,7 @@ TEST_F(Retirement, TakesUpADetachThatWasInterrupted) {
   SweepAll();
   const std::string slice = Slice("feed_items", now - absl::Hours(24));
   // A reader with an open transaction holds the detaching up until its lock times out.
-  pqxx::connection reader(database_.url());
+  pqxx::connection reader(database().url());
   pqxx::work reading(reader);
   reading.exec("SELECT count(*) FROM feed_items_7");
   const absl::Time later = now + absl::Hours(24 * 7);
@@ -301,7 +303,7 @@ TEST_F(Sweep, FindsWhatIsIdleAndPutsItIntoTheOutboxAgainOnce) {
 
   EXPECT_THAT(store_.Reenqueue({item}), IsOkAndHolds(1));
   EXPECT_THAT(store_.Reenqueue({item}), IsOkAndHolds(0));
-  PostgresOutboxReader reader({.url = database_.url()}, Lane::kSocial);
+  PostgresOutboxReader reader(Options(), Lane::kSocial);
   ASSERT_OK_AND_ASSIGN(const std::vector<OutboxRow> rows, reader.Take(10));
   ASSERT_THAT(rows, SizeIs(1));
   EXPECT_EQ(rows[0].message_id, item.notification.id);

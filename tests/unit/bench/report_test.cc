@@ -39,7 +39,7 @@ TEST(Report, PassesOnlyIfNothingIsWrong) {
       [](Report& report) { report.feeds.unexpected = 1; },
       [](Report& report) { report.streams.gaps = 1; },
       [](Report& report) { report.streams.disorder = 1; },
-      [](Report& report) { report.wrong_counters = 1; },
+      [](Report& report) { report.wrong_counters = {"alice"}; },
       [](Report& report) { report.dead_letters = {"a died"}; },
       [](Report& report) { report.problems = {"reading the feed"}; },
       [](Report& report) { report.faults = {{.under_load = false}}; },
