@@ -103,6 +103,7 @@ class Worker final : public ManagedProcess {
                   .clock = clock_,
                   .metrics = metrics,
                   .lane = config.lane}),
+        ready_(metrics.Gauge("carillon_ready", "1 once this process does its work")),
         failures_(std::make_unique<RabbitPublisher>(config.rabbit), std::make_shared<PostgresNotificationStore>(pool_),
                   clock_, metrics) {
     for (const std::string& queue : config.queues) {
@@ -143,6 +144,7 @@ class Worker final : public ManagedProcess {
   void StartConsumers() {
     for (size_t i = 0; i < consumers_.size(); i += first_of_queue_step_) consumers_[i]->Probe();
     for (const auto& consumer : consumers_) consumer_threads_.emplace_back([&consumer] { consumer->Run(); });
+    ready_.Set(1);
     log::Info("worker.consuming", {{"consumers", consumers_.size()}});
   }
 
@@ -153,6 +155,7 @@ class Worker final : public ManagedProcess {
   Catalogue catalogue_;
   RedisLivePublisher live_;
   NotificationHandler handler_;
+  prometheus::Gauge& ready_;
   FailureRouter failures_;
   std::vector<std::unique_ptr<LaneConsumer>> consumers_;
   size_t first_of_queue_step_ = 1;

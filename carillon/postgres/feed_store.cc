@@ -31,27 +31,29 @@ constexpr PgStatement kDeliver = {"deliver", R"sql(
     WHERE n.notification_id = input.notification_id AND n.retention_days = input.retention_days
       AND n.app_id = input.app_id AND n.recipient_id = input.recipient_id
       AND n.finished_at IS NULL
-    RETURNING input.position
+    RETURNING input.*
   ), shown AS MATERIALIZED (
-    SELECT input.*, row_number() OVER (PARTITION BY app_id, recipient_id ORDER BY notification_id) AS rank,
+    SELECT *, row_number() OVER (PARTITION BY app_id, recipient_id ORDER BY notification_id) AS rank,
            count(*) OVER (PARTITION BY app_id, recipient_id) AS added
-    FROM input JOIN ended USING (position) WHERE input.state = 'delivered'
+    FROM ended WHERE state = 'delivered'
   ), heads AS (
     INSERT INTO feed_heads AS head (app_id, recipient_id, last_seq, unread)
     SELECT app_id, recipient_id, added, added FROM shown WHERE rank = 1 ORDER BY app_id, recipient_id
     ON CONFLICT (app_id, recipient_id) DO UPDATE
     SET last_seq = head.last_seq + EXCLUDED.last_seq, unread = head.unread + EXCLUDED.unread
     RETURNING app_id, recipient_id, last_seq
+  ), numbered AS MATERIALIZED (
+    SELECT shown.*, last_seq - added + rank AS seq FROM shown JOIN heads USING (app_id, recipient_id)
   ), items AS (
     INSERT INTO feed_items (notification_id, app_id, seq, created_at, retention_days, recipient_id, type, title, body, actor_id,
                             actor_name, actor_picture_url, image_url, action_link, badge, object_id, data)
-    SELECT notification_id, app_id, last_seq - added + rank, to_timestamp(created_us / 1e6::float8), retention_days, recipient_id,
-           type, title, body, actor_id, actor_name, actor_picture_url, image_url, action_link, badge, object_id, data
-    FROM shown JOIN heads USING (app_id, recipient_id)
-    RETURNING notification_id, seq
+    SELECT notification_id, app_id, seq, to_timestamp(created_us / 1e6::float8), retention_days, recipient_id, type,
+           title, body, actor_id, actor_name, actor_picture_url, image_url, action_link, badge, object_id, data
+    FROM numbered
   )
-  SELECT ended.position, coalesce(items.seq, 0) AS seq
-  FROM ended JOIN input USING (position) LEFT JOIN items USING (notification_id)
+  SELECT position, seq FROM numbered
+  UNION ALL
+  SELECT position, 0 FROM ended WHERE state <> 'delivered'
 )sql"};
 
 constexpr const char* kItemColumns = R"sql(
@@ -239,8 +241,8 @@ void ReadMarkers(PgSession& session, pqxx::transaction_base& transaction, absl::
   }
   if (marked.empty()) return;
   std::vector<std::vector<Mark>> marks(marked.size());
-  for (const auto& row : session.Execute(transaction, kReadMarked, apps.str(), recipients.str(), after.str(),
-                                         up_to.str(), kMarkedPage)) {
+  for (const auto& row :
+       session.Execute(transaction, kReadMarked, apps.str(), recipients.str(), after.str(), up_to.str(), kMarkedPage)) {
     marks[row["position"].as<size_t>() - 1].push_back({row["read_seq"].as<int64_t>(), UuidOf(row["notification_id"])});
   }
   for (size_t i = 0; i < marked.size(); ++i) AddMarker(std::move(marks[i]), backlogs[marked[i]]);
@@ -352,9 +354,9 @@ absl::StatusOr<MarkReadResult> PostgresFeedStore::MarkReadItems(const FeedKey& k
     const pqxx::result locked = session.Execute(transaction, kLockHead, key.app.value(), key.recipient.value());
     if (locked.empty()) return absl::OkStatus();
     result.head = ToHead(locked[0]);
-    const pqxx::result marked = session.Execute(transaction, kMarkItems, key.app.value(), key.recipient.value(),
-                                                wanted.str(), result.head.last_seq + 1, result.head.last_read_seq,
-                                                lowest->ToString(), highest->ToString());
+    const pqxx::result marked =
+        session.Execute(transaction, kMarkItems, key.app.value(), key.recipient.value(), wanted.str(),
+                        result.head.last_seq + 1, result.head.last_read_seq, lowest->ToString(), highest->ToString());
     if (marked.empty()) return absl::OkStatus();
     result.head.unread -= static_cast<int64_t>(marked.size());
     WriteMarker(session, transaction, key, result.head);

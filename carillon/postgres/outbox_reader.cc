@@ -17,9 +17,11 @@ constexpr absl::string_view kDefer =
     "WITH gone AS ("
     "  DELETE FROM outbox_$0_ready o USING unnest($$1::tid[], $$2::bigint[], $$3::text[]) AS f (location, delay, error)"
     "  WHERE o.ctid = f.location RETURNING o.*, f.delay, f.error)"
-    "INSERT INTO outbox_$0_deferred (message_id, app_id, available_at, attempts, deferred, lane, exchange, routing_key, "
+    "INSERT INTO outbox_$0_deferred (message_id, app_id, available_at, attempts, deferred, lane, exchange, "
+    "routing_key, "
     "                                type, traceparent, last_error, payload)"
-    "SELECT message_id, app_id, clock_timestamp() + delay * interval '1 millisecond', attempts + 1, true, lane, exchange, "
+    "SELECT message_id, app_id, clock_timestamp() + delay * interval '1 millisecond', attempts + 1, true, lane, "
+    "exchange, "
     "       routing_key, type, traceparent, error, payload FROM gone";
 
 }  // namespace

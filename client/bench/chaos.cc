@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/bench/error_counts.h"
 #include "client/bench/random.h"
 #include "client/carillon/timer.h"
 
@@ -14,6 +15,7 @@ namespace {
 // Not before the load has begun, and early enough that it still runs.
 constexpr double kEarliestShare = 0.05;
 constexpr double kLatestShare = 0.8;
+constexpr double kLatestShareOfAStop = 0.5;  // It takes a second.
 constexpr double kShortestSeconds = 0.2;
 constexpr double kLongestSeconds = 2;
 // Long enough for messages to pile up.
@@ -36,7 +38,7 @@ absl::StatusOr<Fault> FaultOf(const std::string& name, const std::string& worker
 
 void Tell(absl::Duration moment, const std::string& what, const absl::Status& status) {
   absl::FPrintF(stderr, "[%6.1f s] %s%s\n", absl::ToDoubleSeconds(moment), what,
-                status.ok() ? "" : absl::StrCat(": ", status.ToString()));
+                status.ok() ? "" : absl::StrCat(": ", Brief(status)));
 }
 
 }  // namespace
@@ -48,9 +50,9 @@ std::string Describe(const Fault& fault) {
     case FaultKind::kStop:
       return absl::StrCat("stop ", fault.part);
     case FaultKind::kFlushRedis:
-      return "flush and stop redis";
+      return "flush and kill -9 redis";
     case FaultKind::kPurge:
-      return "purge the social queues";
+      return "kill -9 worker-social and purge its queues";
   }
   return "";
 }
@@ -63,7 +65,8 @@ absl::StatusOr<std::vector<Fault>> PlanFaults(const std::vector<std::string>& na
   for (const std::string& name : names) {
     absl::StatusOr<Fault> fault = FaultOf(name, worker, postgres_away);
     if (!fault.ok()) return fault.status();
-    const double share = random.Between(kEarliestShare, kLatestShare);
+    const double share =
+        random.Between(kEarliestShare, fault->kind == FaultKind::kStop ? kLatestShareOfAStop : kLatestShare);
     const absl::Duration away = absl::Seconds(random.Between(kShortestSeconds, kLongestSeconds));
     fault->at_accepted = std::max<int64_t>(1, static_cast<int64_t>(share * static_cast<double>(count)));
     if (fault->away == absl::ZeroDuration()) fault->away = away;
@@ -107,10 +110,10 @@ void Chaos::Strike(StruckFault& struck) {
 }
 
 absl::Status Chaos::Break(const Fault& fault) const {
-  if (fault.kind == FaultKind::kKill) return stack_.Kill(fault.part);
+  if (fault.kind == FaultKind::kStop) return stack_.Stop(fault.part);
   absl::Status status;
   if (fault.kind == FaultKind::kFlushRedis) status = stack_.FlushRedis();
-  status.Update(stack_.Stop(fault.part));
+  status.Update(stack_.Kill(fault.part));
   return status;
 }
 

@@ -19,8 +19,8 @@ namespace carillon::bench {
 enum class FaultKind {
   kKill,        // SIGKILL, then a restart.
   kStop,        // A gentle stop, then a start.
-  kFlushRedis,  // Redis forgets everything and stops, then starts.
-  kPurge,       // The social worker stops, its queues are purged, it starts.
+  kFlushRedis,  // Redis forgets everything and is killed, then starts.
+  kPurge,       // The social worker is killed, its queues fill and are purged, it starts.
 };
 
 struct Fault {

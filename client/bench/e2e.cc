@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/bench/chaos.h"
+#include "client/bench/error_counts.h"
 #include "client/bench/ledger.h"
 #include "client/bench/load.h"
 #include "client/bench/readback.h"
@@ -96,7 +97,7 @@ class E2eRun {
     NoteProblem("waiting for the feeds", WaitForFeeds(reader_, wanted, absl::Now() + options_.settle_timeout));
     report_.delivery_time = MonotonicNow() - begun_;
     if (!WaitForQuiet(reader_, absl::Now() + kQuietTimeout)) {
-      absl::FPrintF(stderr, "queues or the outbox are still in use; going on\n");
+      absl::FPrintF(stderr, "the queues and the outbox were not seen empty; going on\n");
     }
     streams_.WaitUntilPassed(wanted, kStreamTimeout);
   }
@@ -167,7 +168,7 @@ class E2eRun {
   }
 
   void NoteProblem(absl::string_view what, const absl::Status& status) {
-    if (!status.ok()) report_.problems.push_back(absl::StrCat(what, ": ", status.ToString()));
+    if (!status.ok()) report_.problems.push_back(absl::StrCat(what, ": ", Brief(status)));
   }
 
   const E2eOptions options_;

@@ -1,5 +1,7 @@
 #include "client/bench/error_counts.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace carillon::bench {
 
 bool IsTransient(const absl::Status& status) {
@@ -11,6 +13,11 @@ bool IsTransient(const absl::Status& status) {
     default:
       return false;
   }
+}
+
+std::string Brief(const absl::Status& status) {
+  if (status.ok()) return "OK";
+  return absl::StrCat(absl::StatusCodeToString(status.code()), ": ", status.message());
 }
 
 void ErrorCounts::CountRetried(const absl::Status& status) {

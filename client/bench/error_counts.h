@@ -14,6 +14,9 @@ namespace carillon::bench {
 // The call may succeed later, as it is.
 bool IsTransient(const absl::Status& status);
 
+// The code and the message, without the details that ride along.
+std::string Brief(const absl::Status& status);
+
 // Of the sends of a run. Thread-safe.
 class ErrorCounts {
  public:

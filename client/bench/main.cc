@@ -98,7 +98,11 @@ int main(int argc, char** argv) {
       "Status 1: something is lost, doubled, out of order, wrong or dead.");
   DescribeE2e(*e2e, arguments);
   DescribeChaos(*e2e, arguments);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kCannotRun;
+  }
   if (e2e->count("--seed") == 0) arguments.e2e.seed = std::random_device()();
   return RunE2e(std::move(arguments));
 }

@@ -104,7 +104,7 @@ std::string Describe(Client& client, const std::string& notification_id) {
   v1::GetNotificationRequest request;
   request.set_notification_id(notification_id);
   const absl::StatusOr<v1::GetNotificationResponse> response = client.GetNotification(request);
-  if (!response.ok()) return absl::StrCat(notification_id, ": ", response.status().ToString());
+  if (!response.ok()) return absl::StrCat(notification_id, ": ", Brief(response.status()));
   const v1::Notification& notification = response->notification();
   std::string line = absl::StrCat(notification_id, ": ", notification.type(), " for ", notification.user_id(), ", ",
                                   v1::State_Name(notification.state()));

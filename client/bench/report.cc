@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "client/bench/error_counts.h"
 
 namespace carillon::bench {
 namespace {
@@ -42,7 +43,7 @@ std::string Text(const StruckFault& fault) {
   return absl::StrFormat("%s after %.1f s at %d accepted%s, back after %.1f s%s", Describe(fault.fault),
                          absl::ToDoubleSeconds(fault.moment), fault.accepted,
                          fault.under_load ? "" : ", NOT UNDER LOAD", absl::ToDoubleSeconds(fault.outage),
-                         fault.status.ok() ? "" : absl::StrCat(": ", fault.status.ToString()));
+                         fault.status.ok() ? "" : absl::StrCat(": ", Brief(fault.status)));
 }
 
 std::string Text(const std::map<std::string, int64_t>& errors) {
@@ -92,7 +93,7 @@ Json JsonOf(const std::vector<StruckFault>& faults) {
                     {"after_seconds", absl::ToDoubleSeconds(fault.moment)},
                     {"outage_seconds", absl::ToDoubleSeconds(fault.outage)},
                     {"under_load", fault.under_load},
-                    {"status", fault.status.ToString()}});
+                    {"status", Brief(fault.status)}});
   }
   return list;
 }
@@ -130,7 +131,7 @@ std::string ToText(const Report& report) {
       Line("dead letters", absl::StrCat(report.dead_letters.size())), Line("send", Text(report.send)),
       Line("send to stream", Text(report.send_to_stream)));
   for (const std::string& detail : DetailsOf(report)) absl::StrAppend(&text, detail, "\n");
-  if (!report.accepted_log.empty()) absl::StrAppend(&text, Line("accepted ids", report.accepted_log));
+  if (!report.passed()) absl::StrAppend(&text, Line("accepted ids", report.accepted_log));
   absl::StrAppend(&text, Line("seed", absl::StrCat(report.seed)),
                   Line("result", report.passed() ? "PASSED" : "FAILED"));
   return text;

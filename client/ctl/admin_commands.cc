@@ -1,6 +1,7 @@
 // migrate, app create, app rotate, queues, dlq list.
 #include <cstdio>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "carillon/domain/status_macros.h"
@@ -110,14 +111,16 @@ absl::Status ListQueues(Context& context) {
   }
   Table queues({"QUEUE", "LANE", "MESSAGES", "CONSUMERS"});
   for (const v1::Queue& queue : response.queues()) {
+    // The recorder consumes every dead-letter queue: an empty one says nothing.
+    const bool dead_letters = absl::EndsWith(queue.name(), ".dlq");
     if (!queue.declared()) {
       queues.Add({queue.name(), queue.lane(), "missing", "-"});
-    } else if (queue.messages() > 0 || queue.consumers() > 0) {
+    } else if (queue.messages() > 0 || (queue.consumers() > 0 && !dead_letters)) {
       queues.Add({queue.name(), queue.lane(), absl::StrCat(queue.messages()), absl::StrCat(queue.consumers())});
     }
   }
   queues.Print();
-  std::printf("(%d queues in all; those without messages and consumers are left out)\n\n", response.queues_size());
+  std::printf("(%d queues in all; idle ones are left out)\n\n", response.queues_size());
   Table outbox({"OUTBOX", "ROWS", "DEFERRED", "OLDEST"});
   for (const v1::OutboxLane& lane : response.outbox()) {
     outbox.Add({lane.lane(), absl::StrCat(lane.rows()), absl::StrCat(lane.deferred()),

@@ -4,6 +4,7 @@ import http.client
 import socket
 import struct
 import subprocess
+import urllib.request
 
 TIMEOUT_SECONDS = 2
 
@@ -34,6 +35,15 @@ def http_ok(port, path):
     finally:
         connection.close()
     return None if status == 200 else f"HTTP {status}"
+
+
+def works(port):
+    """True if a process says by its metrics that it does its work, not only that it runs."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT_SECONDS) as page:
+            return b"\ncarillon_ready 1" in page.read()
+    except OSError:
+        return False
 
 
 def tcp(port):

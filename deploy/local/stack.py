@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 import processes
+import readiness
 import services
 from backends import Postgres, RabbitMq, Redis
 from layout import REPOSITORY, Layout, StackError
@@ -73,6 +74,16 @@ class Stack:
             self.layout.save()
             for future in [pool.submit(self.ensure, part) for part in wanted_services]:
                 future.result()
+        self._wait_until_working([part for part in wanted_services if part.name != "server"])
+
+    def _wait_until_working(self, services_):
+        """After a start everything does its work; with a part down that is only said."""
+        deadline = time.monotonic() + SLOW_SECONDS
+        while idle := [part.name for part in services_ if not readiness.works(part.metrics_port)]:
+            if time.monotonic() > deadline:
+                self.say(f"  not at work yet: {', '.join(idle)}; see the logs")
+                return
+            time.sleep(0.05)
 
     def ensure(self, part):
         """Starts a part unless it runs, and waits until it serves."""

@@ -57,6 +57,9 @@ LaneRelay::LaneRelay(const Options& options, Deps deps)
                                            {{"lane", std::string(ToString(options.lane))}})) {}
 
 void LaneRelay::Run() {
+  while (!deps_.declared.WaitForNotificationWithTimeout(kLongestPoll)) {
+    if (deps_.stop.is_set()) return;
+  }
   absl::Duration idle_wait = kShortestPoll;
   while (!deps_.stop.is_set()) {
     const absl::StatusOr<size_t> taken = Step();

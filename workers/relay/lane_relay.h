@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "carillon/domain/backoff.h"
 #include "carillon/ports/broker.h"
 #include "carillon/ports/outbox_store.h"
@@ -28,6 +29,8 @@ class LaneRelay {
     std::unique_ptr<Publisher> publisher;
     Metrics& metrics;
     const StopSignal& stop;
+    // Nothing is published before the topology has been declared.
+    const absl::Notification& declared;
   };
 
   LaneRelay(const Options& options, Deps deps);

@@ -71,7 +71,10 @@ class Relay final : public ManagedProcess {
                                                  .statement_timeout = kUpkeepStatementTimeout},
                                        3)),
         catalogue_(std::make_shared<PostgresCatalogStore>(pool_)),
-        topology_owner_(std::make_unique<RabbitTopologyAdmin>(config.rabbit), metrics, stop_),
+        topology_owner_({.broker = std::make_unique<RabbitTopologyAdmin>(config.rabbit),
+                         .metrics = metrics,
+                         .stop = stop_,
+                         .declared = declared_}),
         recorder_({.broker = std::make_unique<RabbitConsumer>(config.rabbit),
                    .store = std::make_shared<PostgresDeadLetterStore>(pool_),
                    .metrics = metrics,
@@ -91,7 +94,8 @@ class Relay final : public ManagedProcess {
                                       LaneRelay::Deps{.outbox = std::make_unique<PostgresOutboxReader>(options, lane),
                                                       .publisher = std::make_unique<RabbitPublisher>(config.rabbit),
                                                       .metrics = metrics,
-                                                      .stop = stop_}));
+                                                      .stop = stop_,
+                                                      .declared = declared_}));
     }
   }
 
@@ -114,6 +118,7 @@ class Relay final : public ManagedProcess {
  private:
   const SystemClock clock_;
   StopSignal stop_;
+  absl::Notification declared_;
   const std::shared_ptr<PgPool> pool_;
   Catalogue catalogue_;
   TopologyOwner topology_owner_;

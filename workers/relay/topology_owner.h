@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "absl/synchronization/notification.h"
 #include "carillon/ports/broker.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/runtime/metrics.h"
@@ -15,15 +16,26 @@ namespace carillon {
 // Owner thread only.
 class TopologyOwner {
  public:
-  TopologyOwner(std::unique_ptr<TopologyAdmin> broker, Metrics& metrics, const StopSignal& stop);
+  struct Deps {
+    std::unique_ptr<TopologyAdmin> broker;
+    Metrics& metrics;
+    const StopSignal& stop;
+    // Set when the broker has answered to the first declaration.
+    absl::Notification& declared;
+  };
+
+  explicit TopologyOwner(Deps deps);
 
   // Until stop.
   void Run();
 
  private:
-  const std::unique_ptr<TopologyAdmin> broker_;
-  const StopSignal& stop_;
+  void Report(const absl::Status& status);
+
+  const Deps deps_;
+  absl::Status last_ = absl::UnknownError("not declared yet");
   prometheus::Gauge& mismatch_;
+  prometheus::Gauge& ready_;
 };
 
 }  // namespace carillon

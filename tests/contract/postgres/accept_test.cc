@@ -41,11 +41,15 @@ TEST_F(Accept, WritesNotificationOutboxRowAndKeyTogether) {
   EXPECT_EQ(outcomes[0].id, item.notification.id);
   EXPECT_EQ(outcomes[0].create_time, item.notification.create_time);
   const std::string id = item.notification.id.ToString();
-  EXPECT_EQ(Query("SELECT count(*) FROM notifications WHERE state = 'accepted' AND notification_id = '" + id + "'"), "1");
-  EXPECT_EQ(Query("SELECT lane || ' ' || exchange || ' ' || routing_key || ' ' || type || ' ' || encode(payload, 'escape')"
-                  " FROM outbox WHERE NOT deferred AND message_id = '" + id + "'"),
-            "social carillon.direct social.like like envelope");
-  EXPECT_EQ(Query("SELECT expires_at - created_at FROM idempotency_keys WHERE notification_id = '" + id + "'"), "1 day");
+  EXPECT_EQ(Query("SELECT count(*) FROM notifications WHERE state = 'accepted' AND notification_id = '" + id + "'"),
+            "1");
+  EXPECT_EQ(
+      Query("SELECT lane || ' ' || exchange || ' ' || routing_key || ' ' || type || ' ' || encode(payload, 'escape')"
+            " FROM outbox WHERE NOT deferred AND message_id = '" +
+            id + "'"),
+      "social carillon.direct social.like like envelope");
+  EXPECT_EQ(Query("SELECT expires_at - created_at FROM idempotency_keys WHERE notification_id = '" + id + "'"),
+            "1 day");
 }
 
 TEST_F(Accept, TakesAnEmptyBatch) { EXPECT_THAT(Send({}), IsOkAndHolds(IsEmpty())); }

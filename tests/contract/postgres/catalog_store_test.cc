@@ -110,8 +110,9 @@ class AppStoreTest : public PostgresTest {
 };
 
 TEST_F(AppStoreTest, CreatesAndFindsAnApp) {
-  ASSERT_OK_AND_ASSIGN(const App created,
-                       store_.Create({.name = "O'Neill {\"a\"}", .key = "key-1", .scopes = {"send", "feed"}}, Hash('\xff')));
+  ASSERT_OK_AND_ASSIGN(
+      const App created,
+      store_.Create({.name = "O'Neill {\"a\"}", .key = "key-1", .scopes = {"send", "feed"}}, Hash('\xff')));
   EXPECT_GT(created.id, kShippedApp);
   ASSERT_OK_AND_ASSIGN(const AppCredentials found, store_.Find("key-1"));
   EXPECT_EQ(found.app.id, created.id);

@@ -93,7 +93,8 @@ TEST(PgErrorMapping, NamesTheReasonAndWhenToTryAgain) {
 
 TEST(PgErrorMapping, LeavesOutLinesThatQuoteData) {
   const absl::Status status =
-      Describe(pqxx::check_violation("ERROR:  violates check\nDETAIL:  Failing row contains (secret).", "q", "23514")).status;
+      Describe(pqxx::check_violation("ERROR:  violates check\nDETAIL:  Failing row contains (secret).", "q", "23514"))
+          .status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("violates check"));
   EXPECT_THAT(std::string(status.message()), Not(HasSubstr("secret")));
 }

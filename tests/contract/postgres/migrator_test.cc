@@ -33,8 +33,10 @@ constexpr char kSchema[] = R"sql(
     SELECT concat_ws(' ', relkind, relname, options, bound) AS line FROM relations
     UNION ALL SELECT concat_ws(' ', relname, attname, format_type(atttypid, atttypmod), attnotnull, attidentity)
       FROM relations JOIN pg_attribute ON attrelid = relations.oid WHERE attnum > 0 AND relkind IN ('r', 'p')
-    UNION ALL SELECT concat_ws(' ', relname, pg_get_expr(adbin, adrelid)) FROM relations JOIN pg_attrdef ON adrelid = relations.oid
-    UNION ALL SELECT concat_ws(' ', relname, conname, pg_get_constraintdef(c.oid)) FROM relations JOIN pg_constraint c ON conrelid = relations.oid
+    UNION ALL SELECT concat_ws(' ', relname, pg_get_expr(adbin, adrelid)) 
+      FROM relations JOIN pg_attrdef ON adrelid = relations.oid
+    UNION ALL SELECT concat_ws(' ', relname, conname, pg_get_constraintdef(c.oid))
+      FROM relations JOIN pg_constraint c ON conrelid = relations.oid
     UNION ALL SELECT concat_ws(' ', pg_get_indexdef(oid)) FROM relations WHERE relkind IN ('i', 'I')
     UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'carillon'::regnamespace
   ) AS lines
@@ -58,7 +60,8 @@ class MigratorTest : public ::testing::Test {
   }
   void Append(const std::string& file, const std::string& text) { std::ofstream(file, std::ios::app) << text; }
   std::string CountTables() {
-    return database_.Query("SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('carillon') AND relkind IN ('r', 'p')");
+    return database_.Query(
+        "SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('carillon') AND relkind IN ('r', 'p')");
   }
 
   ScratchDirectory scratch_;
@@ -91,7 +94,8 @@ TEST_F(MigratorTest, RefusesADatabaseThatIsNewer) {
   Append(copy + "/9999_later.up.sql", "CREATE TABLE later (a int);");
   Append(copy + "/9999_later.down.sql", "DROP TABLE later;");
   ASSERT_THAT(Migrate(database_.url(), copy), IsOkAndHolds(1));
-  EXPECT_THAT(Migrate(database_.url(), Migrations()), StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("9999_later")));
+  EXPECT_THAT(Migrate(database_.url(), Migrations()),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("9999_later")));
   ASSERT_OK(MigrateDown(database_.url(), copy, 1));
   EXPECT_THAT(Migrate(database_.url(), Migrations()), IsOkAndHolds(0));
 }
@@ -107,7 +111,8 @@ TEST_F(MigratorTest, LeavesNothingOfAFileThatFails) {
 }
 
 TEST_F(MigratorTest, SaysWhereItFoundNoFiles) {
-  EXPECT_THAT(Migrate(database_.url(), scratch_.Path("none")), StatusIs(absl::StatusCode::kNotFound, HasSubstr("none")));
+  EXPECT_THAT(Migrate(database_.url(), scratch_.Path("none")),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("none")));
 }
 
 TEST_F(MigratorTest, MayBeStartedManyTimesAtOnce) {

@@ -21,9 +21,41 @@ using ::testing::SizeIs;
 
 // Texts that end a carelessly built literal early, or change on the way.
 const char* const kAwkwardTexts[] = {
-    "'",    "\"",    "\\", "\\\\", "\"\\\"", "{",    "}",       "{}",     ",",         "a,b",         "NULL",  "null",
-    " ",    " a ",   "()", "$1",   "%s",     "\n\t", "\r\n",    "ä€😀",   "\u202e",    "'; DROP--",   "{\"a\"}", "\\x41",
-    "\\n",  "''",    "E'", "--",   "/*",     "\x7f", "\u0085",  "\ufeff", "\xed\x9f\xbf", "a\"b,c{d}e\\", "\\",
+    "'",
+    "\"",
+    "\\",
+    "\\\\",
+    "\"\\\"",
+    "{",
+    "}",
+    "{}",
+    ",",
+    "a,b",
+    "NULL",
+    "null",
+    " ",
+    " a ",
+    "()",
+    "$1",
+    "%s",
+    "\n\t",
+    "\r\n",
+    "ä€😀",
+    "\u202e",
+    "'; DROP--",
+    "{\"a\"}",
+    "\\x41",
+    "\\n",
+    "''",
+    "E'",
+    "--",
+    "/*",
+    "\x7f",
+    "\u0085",
+    "\ufeff",
+    "\xed\x9f\xbf",
+    "a\"b,c{d}e\\",
+    "\\",
 };
 
 class NotificationStoreTest : public PostgresTest {
@@ -108,8 +140,8 @@ TEST_F(NotificationStoreTest, KeepsAwkwardTextsAsTheyAre) {
     EXPECT_EQ(record.notification.object_id, item.notification.object_id);
     EXPECT_EQ(record.notification.data_json, item.notification.data_json);
     EXPECT_EQ(record.idempotency_key, item.idempotency_key);
-    const std::string hex = Query(
-        absl::StrCat("SELECT encode(payload, 'hex') FROM outbox WHERE message_id = '", item.notification.id.ToString(), "'"));
+    const std::string hex = Query(absl::StrCat("SELECT encode(payload, 'hex') FROM outbox WHERE message_id = '",
+                                               item.notification.id.ToString(), "'"));
     EXPECT_EQ(absl::HexStringToBytes(hex), item.envelope);
     EXPECT_THAT(ListIds({.app = app_, .recipient = item.notification.recipient.value()}),
                 Contains(item.notification.id));
@@ -174,7 +206,8 @@ TEST_F(NotificationStoreTest, ListsNewestFirstWithoutGapsOrRepeats) {
   for (const std::string recipient : {"", "ann"}) {
     std::vector<NotificationId> expected;
     for (const NewNotification& item : items) {
-      if (recipient.empty() || item.notification.recipient.value() == recipient) expected.push_back(item.notification.id);
+      if (recipient.empty() || item.notification.recipient.value() == recipient)
+        expected.push_back(item.notification.id);
     }
     std::sort(expected.rbegin(), expected.rend());
     std::vector<NotificationId> listed;
@@ -225,7 +258,8 @@ TEST_F(NotificationStoreTest, AddsAllAttemptsOfOneNotificationInABatch) {
   const NewNotification item = MakeNew(app_);
   AcceptOne(item);
   const absl::Time now = absl::Now();
-  ASSERT_OK(store_.RecordAttempts({{item.notification.id, 7, {now, 1, "first"}}, {item.notification.id, 7, {now, 2, "second"}}}));
+  ASSERT_OK(store_.RecordAttempts(
+      {{item.notification.id, 7, {now, 1, "first"}}, {item.notification.id, 7, {now, 2, "second"}}}));
   EXPECT_THAT(Read(item).history, SizeIs(2));
 }
 

@@ -56,7 +56,8 @@ class PlanTest : public PostgresTest {
       return session.Run([](pqxx::transaction_base& transaction) {
         transaction.exec(
             "LOAD 'auto_explain'; SET auto_explain.log_analyze = on; SET auto_explain.log_timing = off;"
-            "SET auto_explain.log_level = notice; SET client_min_messages = notice; SET auto_explain.log_min_duration = 0");
+            "SET auto_explain.log_level = notice; SET client_min_messages = notice; SET auto_explain.log_min_duration "
+            "= 0");
       });
     }));
     for (int i = 0; i < 20; ++i) items_.push_back(MakeKeyed(app_, absl::StrCat("key-", i)));
@@ -71,7 +72,8 @@ class PlanTest : public PostgresTest {
 
   // The tables and slices that were read, of all whose name begins so.
   std::set<std::string> Read(const std::string& prefix) const {
-    static const std::regex kScan("(?:Index|Index Only|Seq|Bitmap Heap|Tid) Scan (?:Backward )?(?:using \\S+ )?on (\\S+)");
+    static const std::regex kScan(
+        "(?:Index|Index Only|Seq|Bitmap Heap|Tid) Scan (?:Backward )?(?:using \\S+ )?on (\\S+)");
     std::set<std::string> tables;
     for (const std::string& line : std::vector<std::string>(absl::StrSplit(recorder_->plans, '\n'))) {
       std::smatch match;
@@ -83,9 +85,9 @@ class PlanTest : public PostgresTest {
   std::set<std::string> Slices(const std::string& parent, std::vector<int> classes, absl::Time time) const {
     std::set<std::string> names;
     for (const int days : classes) {
-      names.insert(Query(absl::StrCat("SELECT slice_name FROM slices WHERE parent = '", parent, "' AND retention_days = ", days,
-                                      " AND to_timestamp(", absl::ToUnixSeconds(time), ") >= starts_at AND to_timestamp(",
-                                      absl::ToUnixSeconds(time), ") < ends_at")));
+      names.insert(Query(absl::StrCat("SELECT slice_name FROM slices WHERE parent = '", parent,
+                                      "' AND retention_days = ", days, " AND to_timestamp(", absl::ToUnixSeconds(time),
+                                      ") >= starts_at AND to_timestamp(", absl::ToUnixSeconds(time), ") < ends_at")));
     }
     return names;
   }
@@ -96,7 +98,8 @@ class PlanTest : public PostgresTest {
     std::string node;
     for (const std::string& line : std::vector<std::string>(absl::StrSplit(recorder_->plans, '\n'))) {
       if (absl::StrContains(line, "(cost=")) node = line;
-      EXPECT_FALSE(absl::StrContains(line, "Rows Removed by Filter") && absl::StrContains(node, "Index")) << node << line;
+      EXPECT_FALSE(absl::StrContains(line, "Rows Removed by Filter") && absl::StrContains(node, "Index"))
+          << node << line;
     }
   }
 
@@ -129,14 +132,15 @@ TEST_F(PlanTest, DeliverReadsTheSliceOfItsNotifications) {
   Record();
   ASSERT_OK(feeds_.Deliver(DeliveriesOf(items_)));
   EXPECT_THAT(recorder_->plans, Not(HasSubstr("Seq Scan")));
-  EXPECT_EQ(Read(""), Slices("notifications", {7}, absl::Now()));
+  EXPECT_EQ(Read(""), Slices("notifications", {7}, items_[0].notification.create_time));
 }
 
 TEST_F(PlanTest, BacklogsAreReadByRecipientInOrder) {
   AcceptAll(items_);
   ASSERT_OK(feeds_.Deliver(DeliveriesOf(items_)));
   Record();
-  ASSERT_OK(feeds_.ReadBacklogs({BacklogRequest{{app_, RecipientId("ann")}, 5}, BacklogRequest{{app_, RecipientId("ben")}, 0}}));
+  ASSERT_OK(feeds_.ReadBacklogs(
+      {BacklogRequest{{app_, RecipientId("ann")}, 5}, BacklogRequest{{app_, RecipientId("ben")}, 0}}));
   ExpectIndexesOnly();
   EXPECT_THAT(recorder_->plans, AllOf(HasSubstr("feed_heads_pkey"), HasSubstr("app_id_recipient_id_seq_idx")));
 }
@@ -154,7 +158,7 @@ TEST_F(PlanTest, MarkedItemsAreReadFromTheSlicesOfTheirIds) {
   Record();
   ASSERT_OK(feeds_.MarkReadItems({app_, RecipientId("ann")}, {items_[0].notification.id, items_[1].notification.id}));
   EXPECT_THAT(recorder_->plans, Not(HasSubstr("Seq Scan")));
-  EXPECT_EQ(Read("feed_items"), Slices("feed_items", {1, 7, 30, 365}, absl::Now()));
+  EXPECT_EQ(Read("feed_items"), Slices("feed_items", {1, 7, 30, 365}, items_[0].notification.create_time));
 }
 
 TEST_F(PlanTest, FeedsAreListedByRecipient) {
@@ -171,7 +175,7 @@ TEST_F(PlanTest, ANotificationIsReadFromOneSliceOfEachClass) {
   Record();
   ASSERT_OK(notifications_.Get(app_, items_[0].notification.id));
   ExpectIndexesOnly();
-  EXPECT_EQ(Read("notifications"), Slices("notifications", {1, 7, 30, 365}, absl::Now()));
+  EXPECT_EQ(Read("notifications"), Slices("notifications", {1, 7, 30, 365}, items_[0].notification.create_time));
   EXPECT_THAT(Read("outbox"), IsSubsetOf({"outbox_social_ready", "outbox_social_deferred"}));
 }
 
@@ -188,7 +192,7 @@ TEST_F(PlanTest, AttemptsAreWrittenToOneSlice) {
   Record();
   ASSERT_OK(notifications_.RecordAttempts({{items_[0].notification.id, 7, {absl::Now(), 1, "x"}}}));
   EXPECT_THAT(recorder_->plans, Not(HasSubstr("Seq Scan")));
-  EXPECT_EQ(Read(""), Slices("notifications", {7}, absl::Now()));
+  EXPECT_EQ(Read(""), Slices("notifications", {7}, items_[0].notification.create_time));
 }
 
 TEST_F(PlanTest, TheSweepReadsOnFromItsPosition) {
@@ -199,18 +203,21 @@ TEST_F(PlanTest, TheSweepReadsOnFromItsPosition) {
   Record();
   ASSERT_THAT(upkeep_.SweepStep(absl::Now() + absl::Seconds(1), 1000), IsOkAndHolds(1));
   EXPECT_THAT(recorder_->plans, AllOf(Not(HasSubstr("Seq Scan")), Not(HasSubstr("Sort Key: n."))));
-  EXPECT_EQ(Read("notifications_7"), Slices("notifications", {7}, absl::Now()));
+  EXPECT_EQ(Read("notifications_7"), Slices("notifications", {7}, items_[0].notification.create_time));
 }
 
 TEST_F(PlanTest, DueStragglersAreReadByLaneAndTime) {
   AcceptAll(items_);
   EmptyOutbox();
   ASSERT_OK(upkeep_.SweepStep(absl::Now() + absl::Seconds(1), 1000));
-  Query("INSERT INTO stragglers SELECT gen_random_uuid(), 7, 'marketing', now() - interval '1 hour' FROM generate_series(1, 1000)");
+  Query(
+      "INSERT INTO stragglers SELECT gen_random_uuid(), 7, 'marketing', now() - interval '1 hour' FROM "
+      "generate_series(1, 1000)");
   Record();
-  ASSERT_THAT(upkeep_.DueStragglers(Lane::kSocial, absl::Now() + absl::Seconds(1), absl::Hours(1), 10), IsOkAndHolds(SizeIs(10)));
+  ASSERT_THAT(upkeep_.DueStragglers(Lane::kSocial, absl::Now() + absl::Seconds(1), absl::Hours(1), 10),
+              IsOkAndHolds(SizeIs(10)));
   ExpectIndexesOnly();
-  EXPECT_EQ(Read("notifications"), Slices("notifications", {7}, absl::Now()));
+  EXPECT_EQ(Read("notifications"), Slices("notifications", {7}, items_[0].notification.create_time));
   EXPECT_THAT(Read("outbox"), IsSubsetOf({"outbox_social_ready", "outbox_social_deferred"}));
   Query("TRUNCATE stragglers");
 }
@@ -221,7 +228,7 @@ TEST_F(PlanTest, ReenqueuingReadsTheSliceOfItsNotifications) {
   Record();
   ASSERT_THAT(upkeep_.Reenqueue(items_), IsOkAndHolds(20));
   EXPECT_THAT(recorder_->plans, Not(HasSubstr("Seq Scan")));
-  EXPECT_EQ(Read("notifications"), Slices("notifications", {7}, absl::Now()));
+  EXPECT_EQ(Read("notifications"), Slices("notifications", {7}, items_[0].notification.create_time));
   EXPECT_THAT(Read("outbox"), IsSubsetOf({"outbox_social_ready", "outbox_social_deferred"}));
 }
 
@@ -245,10 +252,13 @@ class BacklogTest : public PostgresTest {
 
   static TableActivity Activity(const std::string& table) {
     const std::vector<std::string> columns = absl::StrSplit(
-        Query("SELECT concat_ws(' ', seq_scan, idx_tup_fetch, n_tup_del) FROM pg_stat_user_tables WHERE relname = '" + table + "'"), ' ');
+        Query("SELECT concat_ws(' ', seq_scan, idx_tup_fetch, n_tup_del) FROM pg_stat_user_tables WHERE relname = '" +
+              table + "'"),
+        ' ');
     TableActivity activity;
     EXPECT_TRUE(columns.size() == 3 && absl::SimpleAtoi(columns[0], &activity.sequential_scans) &&
-                absl::SimpleAtoi(columns[1], &activity.rows_by_index) && absl::SimpleAtoi(columns[2], &activity.rows_deleted));
+                absl::SimpleAtoi(columns[1], &activity.rows_by_index) &&
+                absl::SimpleAtoi(columns[2], &activity.rows_deleted));
     return activity;
   }
   // Waits until the server has counted that so many rows were deleted since.
@@ -264,12 +274,16 @@ class BacklogTest : public PostgresTest {
 };
 
 TEST_F(BacklogTest, ALongOneCostsTakeAndSettleNoMoreThanTheirRows) {
-  Query(absl::StrCat("INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload) "
-                     "SELECT gen_random_uuid(), 1, 'social', 'carillon.direct', 'social.like', 'like', '\\x00' "
-                     "FROM generate_series(1, ", kRows, ")"));
-  Query(absl::StrCat("INSERT INTO outbox (message_id, app_id, lane, deferred, available_at, exchange, routing_key, type, payload) "
-                     "SELECT gen_random_uuid(), 1, 'social', true, now() + i * interval '1 minute', 'carillon.direct', 'social.like', "
-                     "'like', '\\x00' FROM generate_series(-9, ", kRows / 4, ") AS i"));
+  Query(
+      absl::StrCat("INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload) "
+                   "SELECT gen_random_uuid(), 1, 'social', 'carillon.direct', 'social.like', 'like', '\\x00' "
+                   "FROM generate_series(1, ",
+                   kRows, ")"));
+  Query(absl::StrCat(
+      "INSERT INTO outbox (message_id, app_id, lane, deferred, available_at, exchange, routing_key, type, payload) "
+      "SELECT gen_random_uuid(), 1, 'social', true, now() + i * interval '1 minute', 'carillon.direct', 'social.like', "
+      "'like', '\\x00' FROM generate_series(-9, ",
+      kRows / 4, ") AS i"));
   const TableActivity ready_before = Activity("outbox_social_ready");
   const TableActivity deferred_before = Activity("outbox_social_deferred");
   {

@@ -24,7 +24,8 @@ class ReadMarkerTest : public PostgresTest {
   std::vector<NotificationId> DeliverMany(int count) {
     std::vector<NewNotification> items;
     for (int i = 0; i < count; ++i) items.push_back(MakeNew(key_.app, key_.recipient.value()));
-    std::sort(items.begin(), items.end(), [](const auto& a, const auto& b) { return a.notification.id < b.notification.id; });
+    std::sort(items.begin(), items.end(),
+              [](const auto& a, const auto& b) { return a.notification.id < b.notification.id; });
     AcceptAll(items);
     EXPECT_OK(store_.Deliver(DeliveriesOf(items)));
     std::vector<NotificationId> ids;
@@ -43,8 +44,9 @@ class ReadMarkerTest : public PostgresTest {
   }
   // What unread must be, counted from the items.
   std::string UnreadItems() {
-    return Query(absl::StrCat("SELECT count(*) FROM feed_items f JOIN feed_heads h USING (app_id, recipient_id) WHERE f.app_id = ",
-                              key_.app.value(), " AND f.read_seq IS NULL AND f.seq > h.last_read_seq"));
+    return Query(absl::StrCat(
+        "SELECT count(*) FROM feed_items f JOIN feed_heads h USING (app_id, recipient_id) WHERE f.app_id = ",
+        key_.app.value(), " AND f.read_seq IS NULL AND f.seq > h.last_read_seq"));
   }
 
   const FeedKey key_{NewApp(), RecipientId("ann")};
@@ -207,7 +209,8 @@ TEST_F(ReadMarkerTest, KeepsCountersTrueWhileItemsArrive) {
         const auto batch = DeliveriesOf(absl::MakeSpan(items).subspan((2 * round + thread) * 2, 2));
         ASSERT_OK(store.Deliver(batch));
       } else if (thread == 2) {
-        ASSERT_OK(store.MarkReadItems(key_, {items[round].notification.id, items[4 * kRounds - 1 - round].notification.id}));
+        ASSERT_OK(
+            store.MarkReadItems(key_, {items[round].notification.id, items[4 * kRounds - 1 - round].notification.id}));
       } else {
         const absl::StatusOr<std::vector<FeedHead>> heads = store.ReadHeads({key_});
         ASSERT_OK(heads);
@@ -218,7 +221,8 @@ TEST_F(ReadMarkerTest, KeepsCountersTrueWhileItemsArrive) {
   EXPECT_EQ(absl::StrCat(Head().unread), UnreadItems());
   ASSERT_OK(store.MarkReadUpTo(key_, Head().last_seq));
   EXPECT_EQ(Head().unread, 0);
-  EXPECT_EQ(Query(absl::StrCat("SELECT count(DISTINCT seq) || ' ' || count(*) FROM feed_items WHERE app_id = ", key_.app.value())),
+  EXPECT_EQ(Query(absl::StrCat("SELECT count(DISTINCT seq) || ' ' || count(*) FROM feed_items WHERE app_id = ",
+                               key_.app.value())),
             absl::StrCat(4 * kRounds, " ", 4 * kRounds));
 }
 
