@@ -50,6 +50,7 @@ namespace {
 
 constexpr absl::Duration kDrainTime = absl::Seconds(10);
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
+constexpr int kControlThreads = 2;
 constexpr int kMaxConcurrentStreams = 20'000;  // Per connection.
 
 struct Config {
@@ -92,21 +93,22 @@ class Server final : public ManagedProcess {
   Server(const Config& config, Metrics& metrics)
       : config_(config),
         executor_(config.readers, limits::kExecutorQueue),
+        control_executor_(kControlThreads, limits::kExecutorQueue),
+        control_(std::make_shared<PgPool>(Postgres(config, "control"), kControlThreads + 1)),
         readers_(std::make_shared<PgPool>(Postgres(config, "read"), config.readers)),
         streams_(std::make_shared<PgPool>(Postgres(config, "streams"), 3)),
-        catalog_store_(std::make_shared<PostgresCatalogStore>(readers_)),
-        catalogue_(catalog_store_),
+        catalogue_(std::make_shared<PostgresCatalogStore>(control_)),
         stream_store_(streams_),
-        authenticator_(std::make_shared<PostgresAppStore>(readers_), executor_, clock_),
+        authenticator_(std::make_shared<PostgresAppStore>(control_), control_executor_, clock_),
         calls_{authenticator_, executor_, metrics, clock_},
         waker_(Postgres(config, "wake")),
         live_publisher_(config.redis),
         live_listener_(config.redis),
         hub_(stream_store_, metrics, {}),
-        outbox_guard_(config.outbox_bound, std::make_shared<PostgresUpkeepStore>(readers_), writers_),
+        outbox_guard_(config.outbox_bound, std::make_shared<PostgresUpkeepStore>(control_), writers_),
         notifications_(calls_, writers_, std::make_shared<PostgresNotificationStore>(readers_), catalogue_),
         feeds_(calls_, std::make_shared<PostgresFeedStore>(readers_), hub_, live_publisher_),
-        catalog_(calls_, catalog_store_, catalogue_),
+        catalog_(calls_, std::make_shared<PostgresCatalogStore>(readers_), catalogue_),
         admin_(calls_, {.apps = std::make_shared<PostgresAppStore>(readers_),
                         .dead_letters = std::make_shared<PostgresDeadLetterStore>(readers_),
                         .upkeep = std::make_shared<PostgresUpkeepStore>(readers_),
@@ -139,14 +141,16 @@ class Server final : public ManagedProcess {
   // they stand on.
   void Stop() override {
     stop_.Set();
-    health_thread_.join();
-    grpc_->GetHealthCheckService()->SetServingStatus(false);
+    // At once, and for good: the thread that watches may be waiting for PostgreSQL.
+    grpc_->GetHealthCheckService()->Shutdown();
     live_listener_.Stop();
     hub_.Stop();
     for (auto& [lane, writer] : writers_) writer->Stop();
     grpc_->Shutdown(absl::ToChronoTime(clock_.Now() + kDrainTime));
     executor_.Stop();
+    control_executor_.Stop();
     catalogue_.Stop();
+    health_thread_.join();
   }
 
  private:
@@ -187,9 +191,11 @@ class Server final : public ManagedProcess {
   const SystemClock clock_;
   StopSignal stop_;
   Executor executor_;
+  // What sends depend on (credentials, the catalogue, health) waits for no read.
+  Executor control_executor_;
+  const std::shared_ptr<PgPool> control_;
   const std::shared_ptr<PgPool> readers_;
   const std::shared_ptr<PgPool> streams_;
-  const std::shared_ptr<CatalogStore> catalog_store_;
   Catalogue catalogue_;
   PostgresFeedStore stream_store_;
   Authenticator authenticator_;

@@ -113,7 +113,7 @@ class Worker final : public ManagedProcess {
                                            LaneConsumer::Deps{.broker = std::make_unique<RabbitConsumer>(config.rabbit),
                                                               .handler = handler_,
                                                               .failures = failures_,
-                                                              .one_careful = one_careful_,
+                                                              .careful = careful_,
                                                               .metrics = metrics,
                                                               .stop = stop_}));
       }
@@ -140,7 +140,8 @@ class Worker final : public ManagedProcess {
 
  private:
   // Before anything is consumed in batches, each queue's left-overs are settled
-  // one at a time: one of them may be what killed the process before this one.
+  // one at a time: one of them may be what killed the process before this one. A
+  // queue that can't be consumed holds up no other.
   void StartConsumers() {
     for (size_t i = 0; i < consumers_.size(); i += first_of_queue_step_) consumers_[i]->Probe();
     for (const auto& consumer : consumers_) consumer_threads_.emplace_back([&consumer] { consumer->Run(); });
@@ -150,7 +151,7 @@ class Worker final : public ManagedProcess {
 
   const SystemClock clock_;
   StopSignal stop_;
-  absl::Mutex one_careful_;
+  OneAtATime careful_;
   const std::shared_ptr<PgPool> pool_;
   Catalogue catalogue_;
   RedisLivePublisher live_;

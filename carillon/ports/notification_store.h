@@ -26,7 +26,7 @@ struct NewNotification {
 
 // What became of it.
 struct AcceptOutcome {
-  // OK, or IDEMPOTENCY_KEY_REUSED.
+  // OK, IDEMPOTENCY_KEY_REUSED, or UNAVAILABLE where only this one could not be settled.
   absl::Status status;
   // The key had been used for the same payload: id and create_time are those of
   // the first answer.

@@ -44,9 +44,11 @@ class UpkeepStore {
   // Deletes up to `limit` idempotency keys past their time. Returns how many.
   virtual absl::StatusOr<int> ExpireKeys(absl::Time now, int limit) = 0;
 
-  // Reads the notifications that became older than their lane's bound since the
-  // last call and remembers those that have not ended. Returns how many it read.
-  virtual absl::StatusOr<int> SweepStep(absl::Time accepted_before, int limit) = 0;
+  // Reads on, up to `limit` notifications per retention class that were accepted
+  // before a moment, and remembers those that have not ended. Returns how many it
+  // read. Each pass has a position of its own and reads every notification once.
+  enum class Pass { kEarly, kLate };
+  virtual absl::StatusOr<int> SweepStep(Pass pass, absl::Time accepted_before, int limit) = 0;
   // Remembered ones of a lane that are due, have not ended, are not in the outbox
   // and were not touched since `idle_since`. Forgets those that have ended and
   // looks at the others again after `again`.

@@ -347,16 +347,16 @@ absl::StatusOr<MarkReadResult> PostgresFeedStore::MarkReadItems(const FeedKey& k
   }
   PgArray wanted;
   for (const NotificationId& id : ids) wanted.Add(id);
-  const auto [lowest, highest] = std::minmax_element(ids.begin(), ids.end());
+  const auto bounds = std::minmax_element(ids.begin(), ids.end());
   MarkReadResult result;
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
     result = {};
     const pqxx::result locked = session.Execute(transaction, kLockHead, key.app.value(), key.recipient.value());
     if (locked.empty()) return absl::OkStatus();
     result.head = ToHead(locked[0]);
-    const pqxx::result marked =
-        session.Execute(transaction, kMarkItems, key.app.value(), key.recipient.value(), wanted.str(),
-                        result.head.last_seq + 1, result.head.last_read_seq, lowest->ToString(), highest->ToString());
+    const pqxx::result marked = session.Execute(transaction, kMarkItems, key.app.value(), key.recipient.value(),
+                                                wanted.str(), result.head.last_seq + 1, result.head.last_read_seq,
+                                                bounds.first->ToString(), bounds.second->ToString());
     if (marked.empty()) return absl::OkStatus();
     result.head.unread -= static_cast<int64_t>(marked.size());
     WriteMarker(session, transaction, key, result.head);

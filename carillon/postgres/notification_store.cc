@@ -1,12 +1,14 @@
 #include "carillon/postgres/notification_store.h"
 
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/rows.h"
 
 namespace carillon {
 namespace {
@@ -166,42 +168,56 @@ std::vector<size_t> AnswerFromStored(PgSession& session, pqxx::transaction_base&
   return expired;
 }
 
-// The whole of Accept, in whatever transaction the caller has. An expired key
-// is met at most once per item; the rounds bound a race with other writers.
+// How far an Accept has come. Where each statement commits by itself, what is done
+// stays done when a later one fails.
+struct AcceptProgress {
+  explicit AcceptProgress(size_t items) : open(items) { std::iota(open.begin(), open.end(), 0); }
+
+  std::vector<size_t> open;   // To be inserted.
+  std::vector<size_t> taken;  // Their keys were there: to be answered from what is stored.
+  bool inserted_any = false;
+};
+
+std::vector<AcceptOutcome> FirstAnswers(absl::Span<const NewNotification> items) {
+  std::vector<AcceptOutcome> outcomes;
+  for (const NewNotification& item : items) {
+    outcomes.push_back({absl::OkStatus(), false, item.notification.id, item.notification.create_time});
+  }
+  return outcomes;
+}
+
+// Goes on from where `progress` stands, in whatever transaction the caller has. An
+// expired key is met at most once per item; the rounds bound a race with other writers.
 void AcceptAll(PgSession& session, pqxx::transaction_base& transaction, absl::Span<const NewNotification> items,
-               std::vector<AcceptOutcome>& outcomes) {
+               AcceptProgress& progress, std::vector<AcceptOutcome>& outcomes) {
   constexpr int kRounds = 3;
-  std::vector<size_t> open(items.size());
-  for (size_t i = 0; i < items.size(); ++i) {
-    open[i] = i;
-    outcomes[i] = {absl::OkStatus(), false, items[i].notification.id, items[i].notification.create_time};
-  }
   for (int round = 0; round < kRounds; ++round) {
-    const std::vector<size_t> taken = Insert(session, transaction, items, open);
-    if (taken.empty()) return;
-    open = AnswerFromStored(session, transaction, items, taken, outcomes);
-    if (open.empty()) return;
+    if (!progress.open.empty()) {
+      progress.taken = Insert(session, transaction, items, progress.open);
+      progress.open.clear();
+      progress.inserted_any = true;
+    }
+    if (progress.taken.empty()) return;
+    progress.open = AnswerFromStored(session, transaction, items, progress.taken, outcomes);
+    progress.taken.clear();
+    if (progress.open.empty()) return;
   }
-  for (const size_t position : open) {
-    outcomes[position].status = error::BackendUnavailable("postgresql", "an idempotency key is being replaced");
+}
+
+// What is left over fails alone; the rest has its answers.
+void FailTheRest(const AcceptProgress& progress, const absl::Status& status, std::vector<AcceptOutcome>& outcomes) {
+  for (const std::vector<size_t>* positions : {&progress.open, &progress.taken}) {
+    for (const size_t position : *positions) outcomes[position].status = status;
   }
+}
+
+absl::Status KeyIsBeingReplaced() {
+  return error::BackendUnavailable("postgresql", "an idempotency key is being replaced");
 }
 
 NotificationRecord ToRecord(const pqxx::row& row) {
   NotificationRecord record;
-  Notification& n = record.notification;
-  n.id = UuidOf(row["notification_id"]);
-  n.app = AppId(row["app_id"].as<int64_t>());
-  n.lane = ParseLane(Text(row["lane"])).value_or(Lane::kSocial);
-  n.type = OwnedText(row["type"]);
-  n.recipient = RecipientId(OwnedText(row["recipient_id"]));
-  n.actor_id = OwnedText(row["actor_id"]);
-  n.object_id = OwnedText(row["object_id"]);
-  n.data_json = OwnedText(row["data"]);
-  n.channels = ParseChannels(row["channels"]);
-  n.retention_days = row["retention_days"].as<int>();
-  n.create_time = TimeOf(row["created_us"]);
-  if (!row["expires_us"].is_null()) n.expire_time = TimeOf(row["expires_us"]);
+  record.notification = NotificationOf(row);
   if (!row["finished_us"].is_null()) record.finish_time = TimeOf(row["finished_us"]);
   record.detail = OwnedText(row["detail"]);
   record.idempotency_key = OwnedText(row["idempotency_key"]);
@@ -218,15 +234,21 @@ NotificationRecord ToRecord(const pqxx::row& row) {
 
 absl::StatusOr<std::vector<AcceptOutcome>> PostgresNotificationStore::Accept(absl::Span<const NewNotification> items,
                                                                              bool all_or_nothing) {
-  std::vector<AcceptOutcome> outcomes(items.size());
+  std::vector<AcceptOutcome> outcomes = FirstAnswers(items);
   if (!all_or_nothing) {
-    RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-      AcceptAll(session, transaction, items, outcomes);
-    }));
+    AcceptProgress progress(items.size());
+    const absl::Status status = pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+      AcceptAll(session, transaction, items, progress, outcomes);
+    });
+    if (!status.ok() && !progress.inserted_any) return status;
+    FailTheRest(progress, status.ok() ? KeyIsBeingReplaced() : status, outcomes);
     return outcomes;
   }
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
-    AcceptAll(session, transaction, items, outcomes);
+    AcceptProgress progress(items.size());
+    outcomes = FirstAnswers(items);
+    AcceptAll(session, transaction, items, progress, outcomes);
+    FailTheRest(progress, KeyIsBeingReplaced(), outcomes);
     for (const AcceptOutcome& outcome : outcomes) RETURN_IF_ERROR(outcome.status);
     return absl::OkStatus();
   }));

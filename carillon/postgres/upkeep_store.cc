@@ -5,6 +5,7 @@
 #include "absl/strings/substitute.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/rows.h"
 
 namespace carillon {
 namespace {
@@ -25,7 +26,8 @@ constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
       SELECT FROM notifications n
       WHERE n.retention_days = slices.retention_days AND n.notification_id >= uuid_floor(starts_at)
         AND n.notification_id < uuid_floor(ends_at)
-        AND n.notification_id > (SELECT position FROM sweep_positions p WHERE p.retention_days = slices.retention_days))
+        AND n.notification_id > (
+          SELECT position FROM sweep_positions p WHERE p.retention_days = slices.retention_days AND p.pass = 'late'))
   ORDER BY ends_at, parent LIMIT 1
 )sql"};
 
@@ -33,7 +35,7 @@ constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
 // SKIP LOCKED: another relay that sweeps this class does it for all.
 constexpr PgStatement kSweep = {"sweep", R"sql(
   WITH place AS (
-    SELECT position FROM sweep_positions WHERE retention_days = $1 FOR UPDATE SKIP LOCKED
+    SELECT position FROM sweep_positions WHERE retention_days = $1 AND pass = $4 FOR UPDATE SKIP LOCKED
   ), slice AS MATERIALIZED (
     SELECT n.notification_id, n.lane, n.finished_at FROM place, LATERAL (
       SELECT notification_id, lane, finished_at FROM notifications n
@@ -45,7 +47,7 @@ constexpr PgStatement kSweep = {"sweep", R"sql(
     SELECT notification_id, $1, lane, now() FROM slice WHERE finished_at IS NULL ON CONFLICT DO NOTHING
   ), moved AS (
     UPDATE sweep_positions SET position = (SELECT notification_id FROM slice ORDER BY notification_id DESC LIMIT 1)
-    WHERE retention_days = $1 AND EXISTS (SELECT FROM slice)
+    WHERE retention_days = $1 AND pass = $4 AND EXISTS (SELECT FROM slice)
   )
   SELECT count(*) FROM slice
 )sql"};
@@ -91,23 +93,6 @@ constexpr PgStatement kReenqueue = {"reenqueue", R"sql(
   WHERE message_id IN (SELECT notification_id FROM noted)
   ON CONFLICT DO NOTHING
 )sql"};
-
-Notification ToNotification(const pqxx::row& row) {
-  Notification n;
-  n.id = UuidOf(row["notification_id"]);
-  n.app = AppId(row["app_id"].as<int64_t>());
-  n.lane = ParseLane(Text(row["lane"])).value_or(Lane::kSocial);
-  n.type = OwnedText(row["type"]);
-  n.recipient = RecipientId(OwnedText(row["recipient_id"]));
-  n.actor_id = OwnedText(row["actor_id"]);
-  n.object_id = OwnedText(row["object_id"]);
-  n.data_json = OwnedText(row["data"]);
-  n.channels = ParseChannels(row["channels"]);
-  n.retention_days = row["retention_days"].as<int>();
-  n.create_time = TimeOf(row["created_us"]);
-  if (!row["expires_us"].is_null()) n.expire_time = TimeOf(row["expires_us"]);
-  return n;
-}
 
 // One retires at a time: a detaching takes several transactions.
 constexpr int64_t kRetirementLock = 7'205'410'634;
@@ -230,23 +215,25 @@ absl::StatusOr<bool> PostgresUpkeepStore::RetireStep(absl::Time now, int recipie
 absl::StatusOr<int> PostgresUpkeepStore::ExpireKeys(absl::Time now, int limit) {
   int expired = 0;
   RETURN_IF_ERROR(pool_->Run([&](PgSession&, pqxx::transaction_base& transaction) {
-    expired = static_cast<int>(
-        transaction
-            .exec_params("DELETE FROM idempotency_keys WHERE (app_id, idempotency_key) IN ("
-                         " SELECT app_id, idempotency_key FROM idempotency_keys"
-                         " WHERE expires_at <= to_timestamp($1::bigint / 1e6::float8) ORDER BY expires_at LIMIT $2)",
-                         absl::ToUnixMicros(now), limit)
-            .affected_rows());
+    expired = static_cast<int>(transaction
+                                   .exec_params("DELETE FROM idempotency_keys WHERE (app_id, idempotency_key) IN ("
+                                                " SELECT app_id, idempotency_key FROM idempotency_keys"
+                                                " WHERE expires_at <= to_timestamp($1::bigint / 1e6::float8)"
+                                                " ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+                                                absl::ToUnixMicros(now), limit)
+                                   .affected_rows());
   }));
   return expired;
 }
 
-absl::StatusOr<int> PostgresUpkeepStore::SweepStep(absl::Time accepted_before, int limit) {
+absl::StatusOr<int> PostgresUpkeepStore::SweepStep(Pass pass, absl::Time accepted_before, int limit) {
   int read = 0;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     read = 0;
     for (const int retention_days : {1, 7, 30, 365}) {
-      read += session.Execute(transaction, kSweep, retention_days, absl::ToUnixMicros(accepted_before), limit)[0][0]
+      read += session
+                  .Execute(transaction, kSweep, retention_days, absl::ToUnixMicros(accepted_before), limit,
+                           pass == Pass::kEarly ? "early" : "late")[0][0]
                   .as<int>();
     }
   }));
@@ -260,7 +247,7 @@ absl::StatusOr<std::vector<Notification>> PostgresUpkeepStore::DueStragglers(Lan
     idle.clear();
     for (const auto& row : session.Execute(transaction, kDueStragglers, std::string(ToString(lane)),
                                            absl::ToUnixMicros(idle_since), absl::ToInt64Microseconds(again), limit)) {
-      idle.push_back(ToNotification(row));
+      idle.push_back(NotificationOf(row));
     }
   }));
   return idle;
@@ -294,6 +281,7 @@ absl::StatusOr<std::vector<OutboxStats>> PostgresUpkeepStore::Outbox() {
       "SELECT (SELECT count(*) FROM (SELECT FROM outbox_$0_ready LIMIT $1) AS counted),"
       " (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_$0_ready'::regclass),"
       " (SELECT count(*) FROM (SELECT FROM outbox_$0_deferred LIMIT $1) AS counted),"
+      " (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_$0_deferred'::regclass),"
       " (SELECT message_id FROM outbox_$0_ready ORDER BY message_id LIMIT 1), (extract(epoch FROM now()) * "
       "1e6)::bigint";
   std::vector<OutboxStats> stats;
@@ -303,8 +291,9 @@ absl::StatusOr<std::vector<OutboxStats>> PostgresUpkeepStore::Outbox() {
       const pqxx::row row = transaction.exec(absl::Substitute(kStats, ToString(lane), kCountedOutboxRows))[0];
       OutboxStats one{.lane = lane, .rows = row[0].as<int64_t>(), .deferred = row[2].as<int64_t>(), .oldest_age = {}};
       if (one.rows >= kCountedOutboxRows) one.rows = std::max(one.rows, row[1].as<int64_t>());
-      if (!row[3].is_null()) {
-        one.oldest_age = std::max(absl::ZeroDuration(), TimeOf(row[4]) - UuidOf(row[3]).time());
+      if (one.deferred >= kCountedOutboxRows) one.deferred = std::max(one.deferred, row[3].as<int64_t>());
+      if (!row[4].is_null()) {
+        one.oldest_age = std::max(absl::ZeroDuration(), TimeOf(row[5]) - UuidOf(row[4]).time());
       }
       stats.push_back(one);
     }

@@ -47,7 +47,7 @@ struct StruckFault {
 std::string Describe(const Fault& fault);
 
 // One fault for each name of server, relay, worker (of a lane that the seed
-// picks), rabbitmq, redis, postgres and purge, in the order in which they strike.
+// picks, but not purge's), rabbitmq, redis, postgres and purge, in the order in which they strike.
 // The same seed makes the same plan.
 absl::StatusOr<std::vector<Fault>> PlanFaults(const std::vector<std::string>& names, uint64_t seed, int64_t count,
                                               absl::Duration postgres_away);

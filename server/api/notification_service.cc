@@ -103,6 +103,10 @@ void NotificationServiceImpl::SendBatch(const CallPtr& call, AppId app,
   }
   CheckKeysDiffer(*request, violations);
   if (!violations.empty()) return call->Finish(violations.ToStatus());
+  for (const NewNotification& item : *prepared) {
+    const Lane lane = item.notification.lane;
+    if (!writers_.at(lane)->is_open()) return call->Finish(OutboxFull(lane));
+  }
   const Lane lane = LaneOfBatch(*prepared);
   IngestRequest ingest{.items = *prepared, .all_or_nothing = true, .deadline = call->deadline(), .done = nullptr};
   ingest.done = [=](absl::StatusOr<std::vector<AcceptOutcome>> outcomes) {

@@ -11,9 +11,12 @@ namespace carillon {
 namespace {
 // A full queue of this writer empties in about this time.
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
-// The outbox of a lane empties when the broker is back.
-constexpr absl::Duration kOutboxRetryDelay = absl::Seconds(5);
 }  // namespace
+
+absl::Status OutboxFull(Lane lane) {
+  // It empties when the broker is back.
+  return error::Overloaded(absl::StrCat("the outbox of lane ", ToString(lane)), absl::Seconds(5));
+}
 
 IngestWriter::IngestWriter(const Options& options, std::shared_ptr<NotificationStore> store, OutboxWaker& waker,
                            const Clock& clock, Metrics& metrics)
@@ -37,7 +40,7 @@ void IngestWriter::Submit(IngestRequest request) {
     if (stopped_) {
       refusal = error::Draining();
     } else if (!open_) {
-      refusal = error::Overloaded(absl::StrCat("the outbox of lane ", ToString(options_.lane)), kOutboxRetryDelay);
+      refusal = OutboxFull(options_.lane);
     } else if (queued_items_ + request.items.size() > options_.queue_items) {
       refusal = error::Overloaded(absl::StrCat("the queue of lane ", ToString(options_.lane)), kRetryDelay);
     } else {

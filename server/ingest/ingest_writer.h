@@ -24,6 +24,9 @@
 
 namespace carillon {
 
+// OVERLOADED: the answer of a lane whose writer is closed.
+absl::Status OutboxFull(Lane lane);
+
 // One caller's notifications.
 struct IngestRequest {
   std::vector<NewNotification> items;
@@ -55,6 +58,7 @@ class IngestWriter {
 
   // While closed, every request is refused with OVERLOADED: the outbox is full.
   void set_open(bool open) { open_ = open; }
+  bool is_open() const { return open_; }
 
   // Refuses what comes, commits what waits, returns when all are completed. Idempotent.
   void Stop();

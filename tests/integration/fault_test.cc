@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "tests/integration/system_fixture.h"
+#include "tests/kit/environment.h"
 #include "tests/kit/test_vhost.h"
 
 namespace carillon::testing {
@@ -68,6 +69,42 @@ TEST(Faults, AMessageThatKillsItsWorkerDiesAloneAndItsNeighboursAreDelivered) {
   EXPECT_EQ(CountDeadLetters(stack), 1);
   EXPECT_EQ(StateOf(client, poison.notification().notification_id()), v1::STATE_DEAD);
   EXPECT_EQ(stack.database().Query("SELECT reason FROM dead_letters"), "delivery_limit");
+}
+
+TEST(Faults, WhatADeadWorkerHeldIsDeliveredByItsNeighboursAndNothingDies) {
+  RunningStack stack;
+  Client client = ClientOf(stack);
+  stack.database().Query(
+      "CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+      " IF NEW.recipient_id LIKE 'slow-%' THEN PERFORM pg_sleep(1); END IF; RETURN NEW; END $$;"
+      "CREATE TRIGGER be_slow BEFORE INSERT ON feed_items FOR EACH ROW EXECUTE FUNCTION be_slow()");
+  const auto start_second_worker = [&] {
+    auto started = Process::Start({.command = {BinaryDirectory() + "/carillon-worker", "--lane=payment"},
+                                   .environment = stack.Environment(),
+                                   .output_file = "/dev/null"});
+    EXPECT_OK(started);
+    return *std::move(started);
+  };
+  std::vector<std::string> ids;
+  for (int round = 0; round < 3; ++round) {
+    const std::unique_ptr<Process> second = start_second_worker();
+    for (int i = 0; i < 12; ++i) {
+      ASSERT_OK_AND_ASSIGN(const auto sent,
+                           client.SendNotification(Request("payment.receipt", absl::StrCat("slow-", round, "-", i))));
+      ids.push_back(sent.notification().notification_id());
+    }
+    // More at once than the first worker's four consumers: the second holds some.
+    ASSERT_TRUE(WaitFor([&] {
+      return stack.database().Query(
+                 "SELECT count(*) > 4 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+                 " AND datname = current_database()") == "t";
+    }));
+    second->Kill();
+  }
+  for (const std::string& id : ids) {
+    EXPECT_TRUE(WaitFor([&] { return StateOf(client, id) == v1::STATE_DELIVERED; }, absl::Seconds(60))) << id;
+  }
+  EXPECT_EQ(CountDeadLetters(stack), 0);
 }
 
 TEST(Faults, AFailureOfItsOwnIsRetriedThreeTimesAndThenRecordedAsDead) {

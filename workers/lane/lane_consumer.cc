@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
@@ -15,6 +16,8 @@ namespace {
 constexpr absl::Duration kReceiveWait = absl::Milliseconds(500);
 // A queue with nothing to give for so long has nothing left from before.
 constexpr absl::Duration kProbeWait = absl::Milliseconds(100);
+// Between looks at whether another consumer still handles what came twice.
+constexpr absl::Duration kGateWait = absl::Milliseconds(50);
 // Well under the broker's consumer_timeout of 30 minutes.
 constexpr absl::Duration kMaxHold = absl::Minutes(10);
 constexpr absl::Duration kDrainHold = absl::Seconds(8);
@@ -36,33 +39,31 @@ LaneConsumer::LaneConsumer(Options options, Deps deps)
                                            {{"queue", options_.queue}})) {}
 
 void LaneConsumer::Probe() {
-  while (!deps_.stop.is_set()) {
-    const absl::Status status = ConsumeCarefully();
-    if (status.ok()) return;
-    if (backoff_.failures() == 0) log::Warn("consumer.waiting", {{"queue", options_.queue}, {"error", status}});
-    if (!WaitForBackends()) return;
-  }
+  const absl::Status status = ConsumeCarefully();
+  begin_carefully_ = !status.ok();
+  if (!status.ok()) log::Warn("consumer.waiting", {{"queue", options_.queue}, {"error", status}});
 }
 
 void LaneConsumer::Run() {
-  bool careful = false;
   while (!deps_.stop.is_set()) {
-    const absl::Status status = careful ? ConsumeCarefully() : ConsumeInBatches();
+    const absl::Status status = begin_carefully_ ? ConsumeCarefully() : ConsumeInBatches();
+    // What a lost channel held comes again.
+    begin_carefully_ = !status.ok();
     if (status.ok()) {
       backoff_.Reset();
-      careful = !careful;
       continue;
     }
     if (backoff_.failures() == 0) log::Warn("consumer.reconnecting", {{"queue", options_.queue}, {"error", status}});
     if (!WaitForBackends()) break;
-    // What the lost channel held comes again.
-    careful = true;
   }
   deps_.broker->Close();
 }
 
 absl::Status LaneConsumer::ConsumeCarefully() {
-  absl::MutexLock one_at_a_time(&deps_.one_careful);
+  while (!deps_.careful.TryEnter()) {
+    if (deps_.stop.WaitFor(kGateWait)) return absl::OkStatus();
+  }
+  const auto leave = absl::MakeCleanup([this] { deps_.careful.Leave(); });
   RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, /*prefetch=*/1));
   while (!deps_.stop.is_set()) {
     ASSIGN_OR_RETURN(const Messages messages, deps_.broker->Receive(/*max=*/1, kProbeWait));
@@ -80,7 +81,7 @@ absl::Status LaneConsumer::ConsumeInBatches() {
     ASSIGN_OR_RETURN(const Messages messages, deps_.broker->Receive(options_.prefetch, kReceiveWait));
     if (messages.empty()) continue;
     if (std::any_of(messages.begin(), messages.end(), [](const InboundMessage& m) { return m.redelivered; })) {
-      return SettleFreshOnly(messages);
+      return SettleApart(messages);
     }
     RETURN_IF_ERROR(Settle(messages));
     backoff_.Reset();
@@ -102,15 +103,22 @@ absl::Status LaneConsumer::Drain(Messages messages) {
   return absl::OkStatus();
 }
 
-absl::Status LaneConsumer::SettleFreshOnly(const Messages& first) {
+absl::Status LaneConsumer::SettleApart(Messages messages) {
   RETURN_IF_ERROR(deps_.broker->Cancel());
-  Messages messages = first;
+  Messages fresh, repeated;
   while (!messages.empty()) {
-    for (InboundMessage& message : messages) {
-      if (!message.redelivered) RETURN_IF_ERROR(Settle({message}));
-    }
+    for (InboundMessage& message : messages) (message.redelivered ? repeated : fresh).push_back(std::move(message));
     ASSIGN_OR_RETURN(messages, deps_.broker->Receive(options_.prefetch, absl::ZeroDuration()));
   }
+  RETURN_IF_ERROR(SettleOneByOne(fresh));
+  redelivered_.Increment(static_cast<double>(repeated.size()));
+  while (!deps_.careful.TryEnter()) RETURN_IF_ERROR(WaitWhileServicing(kGateWait));
+  const auto leave = absl::MakeCleanup([this] { deps_.careful.Leave(); });
+  return SettleOneByOne(repeated);
+}
+
+absl::Status LaneConsumer::SettleOneByOne(const Messages& messages) {
+  for (const InboundMessage& message : messages) RETURN_IF_ERROR(Settle({message}));
   return absl::OkStatus();
 }
 

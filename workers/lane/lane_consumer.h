@@ -5,22 +5,24 @@
 //   is confirmed on its way to a retry or dead-letter queue.
 // - Failures of PostgreSQL or the broker never count against a message: the
 //   consumer keeps what it holds, takes no more and waits.
-// - After a start and whenever something comes a second time, it consumes one
-//   message at a time on a fresh channel until those are settled: a message that
-//   kills the process takes no others with it past the delivery limit.
+// - What comes a second time may be what killed a process. After a start, or a
+//   lost channel, the consumer takes one message at a time until those are
+//   settled; met in a batch, they are set aside and settled one by one. So a
+//   message that kills takes no others with it past the delivery limit, and
+//   nothing is ever given back for having come twice.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "carillon/domain/backoff.h"
 #include "carillon/ports/broker.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/runtime/metrics.h"
 #include "workers/handlers/notification_handler.h"
 #include "workers/lane/failure_router.h"
+#include "workers/lane/one_at_a_time.h"
 
 namespace carillon {
 
@@ -36,7 +38,7 @@ class LaneConsumer {
     NotificationHandler& handler;
     FailureRouter& failures;
     // One consumer of the process at a time handles what came a second time.
-    absl::Mutex& one_careful;
+    OneAtATime& careful;
     Metrics& metrics;
     const StopSignal& stop;
   };
@@ -44,7 +46,7 @@ class LaneConsumer {
   LaneConsumer(Options options, Deps deps);
 
   // Settles what was delivered before, one at a time; returns when the rest is
-  // fresh, or on stop. Blocks while the broker or the store is away.
+  // fresh, on stop, or when the broker or the store is away: Run goes on with it.
   void Probe();
   // Consumes until stop, then settles what was delivered and gives nothing back.
   void Run();
@@ -56,8 +58,9 @@ class LaneConsumer {
   absl::Status ConsumeCarefully();
   absl::Status ConsumeInBatches();
   absl::Status Drain(Messages messages);
-  // Separates what came a second time; the rest is settled and that goes back.
-  absl::Status SettleFreshOnly(const Messages& messages);
+  // Settles the fresh ones of these and of what is under way, then the others one by one.
+  absl::Status SettleApart(Messages messages);
+  absl::Status SettleOneByOne(const Messages& messages);
 
   // Handles and acknowledges all of them, however long the backends are away.
   // An error: the channel is gone, or the wait was too long; the broker has them back.
@@ -69,6 +72,8 @@ class LaneConsumer {
 
   const Options options_;
   const Deps deps_;
+  // Something may be there that was delivered before.
+  bool begin_carefully_ = false;
   Backoff backoff_;
   prometheus::Counter& consumed_;
   prometheus::Counter& redelivered_;

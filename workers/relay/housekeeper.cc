@@ -10,6 +10,8 @@
 namespace carillon {
 namespace {
 
+// Far more than a call's deadline, a commit's and any sane clock's difference.
+constexpr absl::Duration kLatestCommit = absl::Minutes(5);
 constexpr int kSweepRows = 20'000;
 constexpr int kMaxSweepsPerRun = 50;
 constexpr int kRetireFeeds = 200;  // Heads locked at a time: others wait for little.
@@ -44,21 +46,27 @@ void Housekeeper::Run() {
   } while (!deps_.stop.WaitFor(options_.interval));
 }
 
+// A step that fails keeps none of the others from being taken.
 absl::Status Housekeeper::RunOnce() {
-  RETURN_IF_ERROR(MeasureOutbox());
-  RETURN_IF_ERROR(KeepSlices());
-  RETURN_IF_ERROR(ExpireKeys());
-  RETURN_IF_ERROR(Sweep());
-  for (const Lane lane : kNotificationLanes) RETURN_IF_ERROR(RequeueIdle(lane));
-  return absl::OkStatus();
+  absl::Status status = MakeSlices();
+  for (const Lane lane : kNotificationLanes) status.Update(RequeueIdle(lane));
+  status.Update(Sweep());
+  status.Update(MeasureOutbox());
+  status.Update(ExpireKeys());
+  status.Update(RetireSlices());
+  return status;
 }
 
-absl::Status Housekeeper::KeepSlices() {
+absl::Status Housekeeper::MakeSlices() {
   const absl::Time now = deps_.clock.Now();
   ASSIGN_OR_RETURN(const int made, deps_.store->EnsureSlices(now - absl::Hours(1), now + options_.slices_ahead));
   if (made > 0) log::Info("slices.made", {{"slices", made}});
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeper::RetireSlices() {
   for (int step = 0; step < kMaxRetireStepsPerRun && !deps_.stop.is_set(); ++step) {
-    ASSIGN_OR_RETURN(const bool more, deps_.store->RetireStep(now, kRetireFeeds));
+    ASSIGN_OR_RETURN(const bool more, deps_.store->RetireStep(deps_.clock.Now(), kRetireFeeds));
     if (!more) break;
   }
   return absl::OkStatus();
@@ -72,13 +80,20 @@ absl::Status Housekeeper::ExpireKeys() {
   return absl::OkStatus();
 }
 
-// Reads everything once when the shortest bound has passed; what is unfinished
-// then is remembered, and judged by its own lane's bound.
+// Reads everything when the shortest bound has passed; what is unfinished then is
+// remembered, and judged by its own lane's bound. A second pass behind it finds
+// what was committed late: a slow commit, a server whose clock is behind.
 absl::Status Housekeeper::Sweep() {
   absl::Duration shortest = absl::InfiniteDuration();
   for (const Lane lane : kNotificationLanes) shortest = std::min(shortest, IdleBound(lane));
+  absl::Status status = SweepPass(UpkeepStore::Pass::kEarly, shortest);
+  status.Update(SweepPass(UpkeepStore::Pass::kLate, shortest + kLatestCommit));
+  return status;
+}
+
+absl::Status Housekeeper::SweepPass(UpkeepStore::Pass pass, absl::Duration age) {
   for (int step = 0; step < kMaxSweepsPerRun && !deps_.stop.is_set(); ++step) {
-    ASSIGN_OR_RETURN(const int read, deps_.store->SweepStep(deps_.clock.Now() - shortest, kSweepRows));
+    ASSIGN_OR_RETURN(const int read, deps_.store->SweepStep(pass, deps_.clock.Now() - age, kSweepRows));
     if (read < kSweepRows) break;
   }
   return absl::OkStatus();
@@ -116,6 +131,8 @@ absl::StatusOr<std::vector<NewNotification>> Housekeeper::ChooseLost(const std::
                           .payload_hash = {},
                           .traceparent = {},
                           .envelope = EncodeEnvelope(notification)};
+    // Where its type belongs today, which may be another lane than when it was accepted.
+    again.notification.lane = type->lane;
     lost.push_back(std::move(again));
   }
   return lost;

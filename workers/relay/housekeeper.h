@@ -41,9 +41,11 @@ class Housekeeper {
   absl::Status RunOnce();
 
  private:
-  absl::Status KeepSlices();
+  absl::Status MakeSlices();
+  absl::Status RetireSlices();
   absl::Status ExpireKeys();
   absl::Status Sweep();
+  absl::Status SweepPass(UpkeepStore::Pass pass, absl::Duration age);
   absl::Status RequeueIdle(Lane lane);
   // Those of `idle` that no queue can still hold, ready for the outbox.
   absl::StatusOr<std::vector<NewNotification>> ChooseLost(const std::vector<Notification>& idle);

@@ -81,6 +81,11 @@ void LaneRelay::Run() {
 }
 
 absl::StatusOr<size_t> LaneRelay::Step() {
+  // By time, not when idle: deferred rows must not wait for a backlog to end.
+  if (Monotonic() >= next_release_) {
+    next_release_ = Monotonic() + kReleaseInterval;
+    RETURN_IF_ERROR(deps_.outbox->ReleaseDue(kReleaseRows).status());
+  }
   ASSIGN_OR_RETURN(const std::vector<OutboxRow> rows, deps_.outbox->Take(options_.batch));
   if (rows.empty()) return 0;
   const absl::Duration started = Monotonic();
@@ -140,8 +145,10 @@ absl::Status LaneRelay::EnsureBindings(const std::vector<OutboxRow>& rows) {
   std::set<absl::string_view> keys;
   for (const OutboxRow& row : rows) {
     if (row.exchange != kDirectExchange || !keys.insert(row.routing_key).second) continue;
-    const absl::Status bound = deps_.publisher->EnsureBinding(
-        {row.exchange, row.routing_key, QueueForRoutingKey(options_.lane, row.routing_key)});
+    // The key names its lane; a row may be of the lane that its type had before.
+    const Lane lane = ParseLane(row.routing_key.substr(0, row.routing_key.find('.'))).value_or(options_.lane);
+    const absl::Status bound =
+        deps_.publisher->EnsureBinding({row.exchange, row.routing_key, QueueForRoutingKey(lane, row.routing_key)});
     // A queue that does not exist yet: the message comes back and its row waits;
     // the lane's other keys go on.
     if (!bound.ok() && !absl::IsNotFound(bound)) return bound;
@@ -150,11 +157,6 @@ absl::Status LaneRelay::EnsureBindings(const std::vector<OutboxRow>& rows) {
 }
 
 absl::Status LaneRelay::WaitForWork(absl::Duration& idle_wait) {
-  if (Monotonic() >= next_release_) {
-    next_release_ = Monotonic() + kReleaseInterval;
-    ASSIGN_OR_RETURN(const int released, deps_.outbox->ReleaseDue(kReleaseRows));
-    if (released > 0) return absl::OkStatus();
-  }
   RETURN_IF_ERROR(deps_.outbox->WaitForRows(idle_wait));
   idle_wait = std::min(kLongestPoll, idle_wait * 2);
   // Its loss is met, and mended, by the next publish.

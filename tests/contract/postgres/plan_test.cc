@@ -197,11 +197,11 @@ TEST_F(PlanTest, AttemptsAreWrittenToOneSlice) {
 
 TEST_F(PlanTest, TheSweepReadsOnFromItsPosition) {
   AcceptAll(items_);
-  ASSERT_OK(upkeep_.SweepStep(absl::Now() + absl::Seconds(1), 1000));
+  ASSERT_OK(upkeep_.SweepStep(UpkeepStore::Pass::kEarly, absl::Now() + absl::Seconds(1), 1000));
   const NewNotification later = MakeNew(app_);
   AcceptOne(later);
   Record();
-  ASSERT_THAT(upkeep_.SweepStep(absl::Now() + absl::Seconds(1), 1000), IsOkAndHolds(1));
+  ASSERT_THAT(upkeep_.SweepStep(UpkeepStore::Pass::kEarly, absl::Now() + absl::Seconds(1), 1000), IsOkAndHolds(1));
   EXPECT_THAT(recorder_->plans, AllOf(Not(HasSubstr("Seq Scan")), Not(HasSubstr("Sort Key: n."))));
   EXPECT_EQ(Read("notifications_7"), Slices("notifications", {7}, items_[0].notification.create_time));
 }
@@ -209,7 +209,7 @@ TEST_F(PlanTest, TheSweepReadsOnFromItsPosition) {
 TEST_F(PlanTest, DueStragglersAreReadByLaneAndTime) {
   AcceptAll(items_);
   EmptyOutbox();
-  ASSERT_OK(upkeep_.SweepStep(absl::Now() + absl::Seconds(1), 1000));
+  ASSERT_OK(upkeep_.SweepStep(UpkeepStore::Pass::kEarly, absl::Now() + absl::Seconds(1), 1000));
   Query(
       "INSERT INTO stragglers SELECT gen_random_uuid(), 7, 'marketing', now() - interval '1 hour' FROM "
       "generate_series(1, 1000)");

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "tests/kit/scratch_directory.h"
 #include "tests/kit/status_matchers.h"
 
@@ -45,6 +47,15 @@ TEST(PlanFaults, LetsEveryFaultStrikeWhileTheLoadRunsInTheOrderOfThePlan) {
 TEST(PlanFaults, KeepsPostgresAwayAsLongAsAsked) {
   ASSERT_OK_AND_ASSIGN(const auto plan, PlanFaults({"postgres"}, 1, 1'000, absl::Seconds(42)));
   EXPECT_EQ(plan[0].away, absl::Seconds(42));
+}
+
+TEST(PlanFaults, StrikesEachPartOnce) {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    ASSERT_OK_AND_ASSIGN(const auto plan, PlanFaults(kAll, seed, 1'000, absl::Seconds(60)));
+    std::set<std::string> parts;
+    for (const Fault& fault : plan) parts.insert(fault.part);
+    EXPECT_THAT(parts, SizeIs(plan.size())) << "seed " << seed;
+  }
 }
 
 TEST(PlanFaults, RefusesANameThatItDoesNotKnow) {
