@@ -5,7 +5,10 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "client/ctl/context.h"
@@ -44,8 +47,30 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
+// In a file enums may be written short: "social" for "WEIGHT_SOCIAL".
+void Lengthen(nlohmann::json& value, const std::string& prefix) {
+  if (!value.is_string()) return;
+  const std::string upper = absl::AsciiStrToUpper(value.get<std::string>());
+  value = absl::StartsWith(upper, prefix) ? upper : absl::StrCat(prefix, upper);
+}
+
+// What is not an array of types stays as it is: the parser names the fault.
+std::string LengthenEnums(const std::string& text) {
+  nlohmann::json types = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!types.is_array()) return text;
+  for (nlohmann::json& type : types) {
+    if (!type.is_object()) continue;
+    if (type.contains("weight")) Lengthen(type["weight"], "WEIGHT_");
+    if (type.contains("exchange")) Lengthen(type["exchange"], "EXCHANGE_");
+    if (!type.contains("channels")) continue;
+    for (nlohmann::json& channel : type["channels"]) Lengthen(channel, "CHANNEL_");
+  }
+  return types.dump();
+}
+
 absl::Status Apply(Context& context, const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  ASSIGN_OR_RETURN(const std::string file, ReadFile(path));
+  const std::string text = LengthenEnums(file);
   v1::ApplyTypesRequest request;
   // The file is an array of types; the request holds it in a field.
   const auto parsed = google::protobuf::util::JsonStringToMessage(absl::StrCat("{\"types\":", text, "}"), &request);
