@@ -34,7 +34,6 @@ inline constexpr size_t kMaxStatusMessageBytes = 1024;
 inline constexpr size_t kMaxReportedViolations = 20;
 // Work that no caller put a deadline on.
 inline constexpr absl::Duration kDefaultDeadline = absl::Seconds(15);
-inline constexpr absl::Duration kIdempotencyWindow = absl::Hours(24);
 
 // --- The door.
 inline constexpr size_t kWriterQueueItems = 16 * 1024;  // Notifications that wait for a commit, per lane.
@@ -49,7 +48,6 @@ inline constexpr size_t kMaxStreams = 50'000;          // Per server.
 inline constexpr size_t kMaxStreamsPerRecipient = 20;  // A client in a reconnect loop.
 
 // --- Messages.
-inline constexpr int kMaxRetries = 3;                  // 5 s, 10 s, 20 s, then the dead-letter queue.
 inline constexpr int kDeliveryLimit = 10;              // Deliveries that end in a dead consumer.
 inline constexpr int64_t kQueueMaxLength = 2'000'000;  // Then the broker refuses and the outbox keeps.
 inline constexpr size_t kMaxErrorBytes = 1000;         // Of an error that is stored or sent on.

@@ -63,12 +63,4 @@ class UnaryCall {
 grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
                                    absl::string_view scope, absl::AnyInvocable<absl::Status(const Caller&)> work);
 
-// As above, for callers that name request and response.
-template <class Request, class Response>
-grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
-                                   absl::string_view scope, const Request*, Response*,
-                                   absl::AnyInvocable<absl::Status(const Caller&)> work) {
-  return RunUnary(calls, context, method, scope, std::move(work));
-}
-
 }  // namespace carillon

@@ -33,7 +33,6 @@ class Violations {
   // OK if there are none.
   absl::Status ToStatus() const;
   void Append(const Violations& other);
-  const std::string& prefix() const { return prefix_; }
 
  private:
   const std::string prefix_;
