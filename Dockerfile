@@ -17,7 +17,7 @@ RUN cmake --preset release -DCARILLON_BUILD_TESTS=OFF \
 FROM debian:12-slim
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      libabsl20220623 libgrpc++1.51 libhiredis0.14 libpqxx-6.4 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 \
+      libabsl20220623 libgrpc++1.51 libhiredis0.14 libjemalloc2 libpqxx-6.4 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 \
       libprotobuf32 librabbitmq4 libspdlog1.10 libssl3 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --no-create-home --shell /usr/sbin/nologin carillon

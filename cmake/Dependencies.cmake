@@ -11,6 +11,7 @@ find_package(CLI11 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PQXX REQUIRED IMPORTED_TARGET libpqxx)
 pkg_check_modules(RABBITMQ REQUIRED IMPORTED_TARGET librabbitmq)
+pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
 pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
 # -D_FILE_OFFSET_BITS=64 says nothing on 64-bit machines, and would keep its users
 # from the precompiled headers.

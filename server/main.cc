@@ -100,7 +100,8 @@ class Server final : public ManagedProcess {
         catalogue_(std::make_shared<PostgresCatalogStore>(control_)),
         stream_store_(streams_),
         authenticator_(std::make_shared<PostgresAppStore>(control_), control_executor_, clock_),
-        calls_{authenticator_, executor_, metrics, clock_},
+        rpc_metrics_(metrics),
+        calls_{authenticator_, executor_, rpc_metrics_, clock_},
         waker_(Postgres(config, "wake")),
         live_publisher_(config.redis),
         live_listener_(config.redis),
@@ -199,6 +200,7 @@ class Server final : public ManagedProcess {
   Catalogue catalogue_;
   PostgresFeedStore stream_store_;
   Authenticator authenticator_;
+  RpcMetrics rpc_metrics_;
   ServerCalls calls_;
   PostgresOutboxWaker waker_;
   RedisLivePublisher live_publisher_;

@@ -1,4 +1,5 @@
 // carillon-worker: consumes the queues of one lane.
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <thread>
@@ -24,7 +25,8 @@
 
 ABSL_FLAG(std::string, lane, "", "payment, otp, social or marketing");
 ABSL_FLAG(std::string, queues, "", "comma-separated queues of the lane; empty: all that it serves");
-ABSL_FLAG(int, consumers, 0, "consumers per queue, each with a thread of its own; 0: 4 for payment, else 1");
+ABSL_FLAG(int, consumers, 0, "consumers per queue; 0: 64 for payment, else 1");
+ABSL_FLAG(int, threads, 0, "threads per queue, which share its consumers; 0: 2 for payment, else 1");
 ABSL_FLAG(int, prefetch, 0, "messages a consumer holds; 0: 1 for payment, 10 for otp and social, 50 for marketing");
 ABSL_FLAG(std::string, database_url, "", "PostgreSQL; empty: CARILLON_DATABASE_URL");
 ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ; empty: CARILLON_AMQP_URL");
@@ -36,15 +38,19 @@ namespace carillon {
 namespace {
 
 constexpr absl::Duration kHeartbeatInterval = absl::Seconds(5);
-// A prefetch-1 consumer waits a round trip per message: several share the queue.
-constexpr int kPaymentConsumers = 4;
-constexpr int kMaxConsumers = 64;
+// A prefetch-1 consumer waits a round trip per message: many share the queue, and
+// what has come to all of a thread's is handled in one transaction.
+constexpr int kPaymentConsumers = 64;
+constexpr int kPaymentThreads = 2;
+constexpr int kMaxThreads = 16;
+constexpr int kMaxConsumers = kMaxThreads * RabbitConsumer::kMaxChannels;
 constexpr int kMaxPrefetch = 1000;
 
 struct Config {
   Lane lane = Lane::kSocial;
   std::vector<std::string> queues;
   int consumers = 1;
+  int threads = 1;
   int prefetch = 1;
   std::string database_url;
   RabbitOptions rabbit;
@@ -54,6 +60,11 @@ struct Config {
 absl::Status CheckCounts(const Config& config) {
   if (config.consumers < 1 || config.consumers > kMaxConsumers) {
     return absl::InvalidArgumentError(absl::StrCat("--consumers must be 0 to ", kMaxConsumers));
+  }
+  if (config.threads < 1 || config.threads > std::min(kMaxThreads, config.consumers) ||
+      config.consumers > config.threads * RabbitConsumer::kMaxChannels) {
+    return absl::InvalidArgumentError(absl::StrCat("--threads must be 0 to ", kMaxThreads, ", each with 1 to ",
+                                                   RabbitConsumer::kMaxChannels, " of the --consumers"));
   }
   if (config.prefetch < 1 || config.prefetch > kMaxPrefetch) {
     return absl::InvalidArgumentError(absl::StrCat("--prefetch must be 0 to ", kMaxPrefetch));
@@ -78,6 +89,8 @@ absl::StatusOr<Config> ReadConfig() {
   if (config.queues.empty()) config.queues = LaneQueues(*lane);
   config.consumers = absl::GetFlag(FLAGS_consumers);
   if (config.consumers == 0) config.consumers = *lane == Lane::kPayment ? kPaymentConsumers : 1;
+  config.threads = absl::GetFlag(FLAGS_threads);
+  if (config.threads == 0) config.threads = std::min(*lane == Lane::kPayment ? kPaymentThreads : 1, config.consumers);
   config.prefetch = absl::GetFlag(FLAGS_prefetch);
   if (config.prefetch == 0) config.prefetch = DefaultPrefetch(*lane);
   config.database_url = FlagOrEnv(absl::GetFlag(FLAGS_database_url), "CARILLON_DATABASE_URL");
@@ -94,7 +107,7 @@ class Worker final : public ManagedProcess {
   Worker(const Config& config, Metrics& metrics)
       : pool_(std::make_shared<PgPool>(
             PgOptions{.url = config.database_url, .application_name = config.rabbit.client_name},
-            static_cast<int>(config.queues.size()) * config.consumers + 1)),
+            static_cast<int>(config.queues.size()) * config.threads + 1)),
         catalogue_(std::make_shared<PostgresCatalogStore>(pool_)),
         live_(config.redis),
         handler_({.feeds = std::make_shared<PostgresFeedStore>(pool_),
@@ -107,18 +120,13 @@ class Worker final : public ManagedProcess {
         failures_(std::make_unique<RabbitPublisher>(config.rabbit), std::make_shared<PostgresNotificationStore>(pool_),
                   clock_, metrics) {
     for (const std::string& queue : config.queues) {
-      for (int i = 0; i < config.consumers; ++i) {
-        consumers_.push_back(
-            std::make_unique<LaneConsumer>(LaneConsumer::Options{.queue = queue, .prefetch = config.prefetch},
-                                           LaneConsumer::Deps{.broker = std::make_unique<RabbitConsumer>(config.rabbit),
-                                                              .handler = handler_,
-                                                              .failures = failures_,
-                                                              .careful = careful_,
-                                                              .metrics = metrics,
-                                                              .stop = stop_}));
+      for (int i = 0; i < config.threads; ++i) {
+        // The first ones take what does not divide.
+        const int channels = config.consumers / config.threads + (i < config.consumers % config.threads ? 1 : 0);
+        AddConsumer(config, metrics, {.queue = queue, .window = {config.prefetch, channels}});
       }
     }
-    first_of_queue_step_ = config.consumers;
+    first_of_queue_step_ = static_cast<size_t>(config.threads);
   }
 
   absl::Status Start() override {
@@ -139,6 +147,16 @@ class Worker final : public ManagedProcess {
   }
 
  private:
+  void AddConsumer(const Config& config, Metrics& metrics, const LaneConsumer::Options& options) {
+    consumers_.push_back(std::make_unique<LaneConsumer>(
+        options, LaneConsumer::Deps{.broker = std::make_unique<RabbitConsumer>(config.rabbit),
+                                    .handler = handler_,
+                                    .failures = failures_,
+                                    .careful = careful_,
+                                    .metrics = metrics,
+                                    .stop = stop_}));
+  }
+
   // Before anything is consumed in batches, each queue's left-overs are settled
   // one at a time: one of them may be what killed the process before this one. A
   // queue that can't be consumed holds up no other.
@@ -146,7 +164,7 @@ class Worker final : public ManagedProcess {
     for (size_t i = 0; i < consumers_.size(); i += first_of_queue_step_) consumers_[i]->Probe();
     for (const auto& consumer : consumers_) consumer_threads_.emplace_back([&consumer] { consumer->Run(); });
     ready_.Set(1);
-    log::Info("worker.consuming", {{"consumers", consumers_.size()}});
+    log::Info("worker.consuming", {{"threads", consumers_.size()}});
   }
 
   const SystemClock clock_;

@@ -1,5 +1,6 @@
 #include "carillon/domain/ids.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/random/random.h"
@@ -47,13 +48,19 @@ absl::Time Uuid::time() const {
   return absl::FromUnixMillis(milliseconds);
 }
 
+Uuid Uuid7Floor(absl::Time moment) {
+  const int64_t milliseconds = std::max<int64_t>(absl::ToUnixMillis(moment), 0);
+  std::array<uint8_t, 16> bytes{};
+  for (int i = 0; i < 6; ++i) bytes[i] = static_cast<uint8_t>(milliseconds >> (40 - 8 * i));
+  return Uuid(bytes);
+}
+
 Uuid NewUuid7(absl::Time now) {
   thread_local absl::BitGen random;
-  const uint64_t milliseconds = static_cast<uint64_t>(absl::ToUnixMillis(now));
   const uint64_t high = absl::Uniform<uint64_t>(random);
   const uint64_t low = absl::Uniform<uint64_t>(random);
   std::array<uint8_t, 16> bytes;
-  for (int i = 0; i < 6; ++i) bytes[i] = static_cast<uint8_t>(milliseconds >> (40 - 8 * i));
+  std::memcpy(bytes.data(), Uuid7Floor(now).bytes().data(), bytes.size());
   std::memcpy(bytes.data() + 6, &high, 2);
   std::memcpy(bytes.data() + 8, &low, 8);
   bytes[6] = static_cast<uint8_t>(0x70 | (bytes[6] & 0x0f));  // Version 7.

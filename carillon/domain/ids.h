@@ -71,5 +71,7 @@ using NotificationId = Uuid;
 // Makes version 7 ids: 48 bits of Unix milliseconds, then random bits from the
 // operating system's generator by way of a per-thread one. Thread-safe.
 Uuid NewUuid7(absl::Time now);
+// Not above any version 7 id of this moment or later. Zero before 1970.
+Uuid Uuid7Floor(absl::Time moment);
 
 }  // namespace carillon

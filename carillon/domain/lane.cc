@@ -70,6 +70,8 @@ int DefaultPrefetch(Lane lane) {
   return 1;
 }
 
+int DefaultPack(Lane lane) { return lane == Lane::kSocial || lane == Lane::kMarketing ? 100 : 1; }
+
 absl::Duration DefaultIdleBound(Lane lane) {
   // Above the longest wait in a retry queue (20 s), so that what only waits there is left alone.
   switch (lane) {

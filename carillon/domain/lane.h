@@ -22,6 +22,8 @@ std::optional<Lane> ParseLane(absl::string_view text);
 
 // Messages a consumer holds unacknowledged, by default.
 int DefaultPrefetch(Lane lane);
+// Notifications that may share a message when they wait together, by default.
+int DefaultPack(Lane lane);
 // A notification of this lane that nothing has touched for so long, and that no
 // queue can still hold, is put into the outbox again.
 absl::Duration DefaultIdleBound(Lane lane);

@@ -50,6 +50,7 @@ inline constexpr size_t kMaxStreamsPerRecipient = 20;  // A client in a reconnec
 // --- Messages.
 inline constexpr int kDeliveryLimit = 10;              // Deliveries that end in a dead consumer.
 inline constexpr int64_t kQueueMaxLength = 2'000'000;  // Then the broker refuses and the outbox keeps.
+inline constexpr size_t kMaxPackBytes = 256 * 1024;    // Of the rows that share a message.
 inline constexpr size_t kMaxErrorBytes = 1000;         // Of an error that is stored or sent on.
 
 }  // namespace carillon::limits

@@ -56,6 +56,7 @@ struct Notification {
   int retention_days = 7;
   absl::Time create_time;
   std::optional<absl::Time> expire_time;
+  std::string traceparent;  // The caller's W3C trace context; empty: none.
 };
 
 // A step between acceptance and the end.

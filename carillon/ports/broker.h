@@ -59,9 +59,9 @@ class Publisher {
   virtual absl::Status Service() = 0;
 };
 
-// A message that was received, to be settled by its tag.
+// A message that was received.
 struct InboundMessage {
-  uint64_t tag = 0;
+  uint64_t tag = 0;  // The consumer's affair: which message on which of its channels.
   std::string queue;
   std::string body;
   std::string message_id;
@@ -81,21 +81,27 @@ class Consumer {
  public:
   virtual ~Consumer() = default;
 
-  // Begins to consume on a fresh channel with this prefetch per queue. What an
-  // earlier channel held unsettled goes back to its queue. Fails with
-  // UNAVAILABLE if the broker is away or a queue does not exist (yet).
-  virtual absl::Status Open(const std::vector<std::string>& queues, int prefetch) = 0;
+  struct Window {
+    int prefetch = 1;  // Messages that a channel holds of each queue.
+    int channels = 1;  // To the broker each is a consumer of its own.
+  };
 
-  // Waits up to `wait` for a first message, then takes what is there already,
-  // up to `max`. Empty if none came. UNAVAILABLE: the channel is gone and with
-  // it every tag; Open again.
+  // Begins to consume on fresh channels. What earlier channels held unsettled
+  // goes back to its queue. Fails with UNAVAILABLE if the broker is away or a
+  // queue does not exist (yet).
+  virtual absl::Status Open(const std::vector<std::string>& queues, const Window& window) = 0;
+
+  // Waits up to `wait` for a first message, then takes what is there already on
+  // any channel, up to `max`. Empty if none came. UNAVAILABLE: the channels are
+  // gone and with them every tag; Open again.
   virtual absl::StatusOr<std::vector<InboundMessage>> Receive(int max, absl::Duration wait) = 0;
 
-  // Settles this tag and, if `multiple`, all before it.
-  virtual absl::Status Ack(uint64_t tag, bool multiple) = 0;
+  // Settles these messages and no others. A message that was not received on
+  // the channels of now, or is settled already, costs the channels.
+  virtual absl::Status Ack(absl::Span<const InboundMessage> messages) = 0;
 
-  // Tells the broker to send no more on this channel; what has been received
-  // may still be settled. Receive then only drains what was under way.
+  // Tells the broker to send no more; what has been received may still be
+  // settled. Receive then only drains what was under way.
   virtual absl::Status Cancel() = 0;
 
   // Answers heartbeats while the owner works or waits; keeps messages that

@@ -20,7 +20,6 @@ struct NewNotification {
   std::string routing_key;
   std::string idempotency_key;  // Empty: none.
   std::string payload_hash;     // 32 bytes; empty if there is no key.
-  std::string traceparent;      // Empty: none.
   std::string envelope;         // The broker message's body.
 };
 

@@ -25,32 +25,32 @@ struct OutboxRow {
 };
 
 // One lane's rows. Owner thread only. Between Take and Settle it holds a
-// transaction that locks the rows taken; if the process dies they are free again.
+// transaction that owns the rows taken; if the process dies they are free again.
 class OutboxReader {
  public:
   virtual ~OutboxReader() = default;
 
-  // The oldest ready rows that no other relay holds. Must be settled if not empty.
+  // The oldest ready rows that no other relay holds. If there are any, Settle or
+  // Release must follow.
   virtual absl::StatusOr<std::vector<OutboxRow>> Take(int limit) = 0;
 
   struct Failure {
-    size_t index = 0;  // In what Take returned.
+    const OutboxRow* row = nullptr;  // One that was taken.
     std::string error;
     absl::Duration delay;  // Until it is tried again.
   };
-  // Deletes the rows at `published`, puts off those of `failures`, and lets the
-  // rest go as they were.
-  virtual absl::Status Settle(absl::Span<const size_t> published, absl::Span<const Failure> failures) = 0;
+  // Puts the rows of `failures` off and deletes all others that were taken. On an
+  // error all are as they were before, or deleted.
+  virtual absl::Status Settle(absl::Span<const Failure> failures) = 0;
+  // Lets all that were taken go as they were.
+  virtual absl::Status Release() = 0;
 
   // Makes deferred rows ready whose time has come. Returns how many.
   virtual absl::StatusOr<int> ReleaseDue(int limit) = 0;
-
-  // Waits for a wake-up of this lane, or the time.
-  virtual absl::Status WaitForRows(absl::Duration time) = 0;
 };
 
 // Tells the relays that rows were written. Thread-safe, never blocks; pings of a
-// lane are sent at most every 5 ms by a thread of the implementation's own,
+// lane are sent at most every 2 ms by a thread of the implementation's own,
 // outside every writer's transaction.
 class OutboxWaker {
  public:

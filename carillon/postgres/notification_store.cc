@@ -111,7 +111,7 @@ class AcceptColumns {
     data_.AddOrNull(n.data_json);
     exchanges_.Add(item.exchange);
     routing_keys_.Add(item.routing_key);
-    traceparents_.AddOrNull(item.traceparent);
+    traceparents_.AddOrNull(n.traceparent);
     payloads_.AddBytes(item.envelope);
   }
 

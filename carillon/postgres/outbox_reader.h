@@ -10,34 +10,34 @@
 
 namespace carillon {
 
-// The channel on which a lane's relays are woken.
-std::string WakeChannel(Lane lane);
-
 class PostgresOutboxReader final : public OutboxReader {
  public:
   PostgresOutboxReader(PgOptions options, Lane lane);
   ~PostgresOutboxReader() override;
 
   absl::StatusOr<std::vector<OutboxRow>> Take(int limit) override;
-  absl::Status Settle(absl::Span<const size_t> published, absl::Span<const Failure> failures) override;
+  absl::Status Settle(absl::Span<const Failure> failures) override;
+  absl::Status Release() override;
   absl::StatusOr<int> ReleaseDue(int limit) override;
-  absl::Status WaitForRows(absl::Duration time) override;
 
  private:
-  class WakeReceiver;
-
   // Runs the body, turning exceptions into a status; a lost connection is dropped
   // and with it the transaction, which frees its rows.
   absl::Status Guarded(const std::function<void(pqxx::connection&)>& body);
   void Drop();
+  void End(const char* command);
 
   const Lane lane_;
+  // Of this lane's tables.
+  const std::string prepare_take_sql_, defer_sql_, release_sql_;
   PgSession session_;
-  std::unique_ptr<WakeReceiver> receiver_;
-  // Open between Take and Settle.
-  std::unique_ptr<pqxx::work> transaction_;
-  // Where the rows taken are; they can't move while they are locked.
-  std::vector<std::string> row_locations_;
+  // Where Take begins, and when it looks at the start again (on the monotonic clock).
+  Uuid floor_;
+  absl::Duration next_start_;
+  // Whether this connection knows the statement that takes.
+  bool is_prepared_ = false;
+  // There between Take and Settle or Release, with a transaction that was begun by hand.
+  std::unique_ptr<pqxx::nontransaction> transaction_;
 };
 
 }  // namespace carillon

@@ -1,11 +1,11 @@
 #include "carillon/postgres/outbox_waker.h"
 
 #include "absl/strings/str_cat.h"
-#include "carillon/postgres/outbox_reader.h"
+#include "carillon/postgres/outbox_listener.h"
 
 namespace carillon {
 namespace {
-constexpr absl::Duration kMinInterval = absl::Milliseconds(5);
+constexpr absl::Duration kMinInterval = absl::Milliseconds(2);
 // With PostgreSQL away: the relays poll anyway when it is back.
 constexpr absl::Duration kFailurePause = absl::Milliseconds(500);
 }  // namespace

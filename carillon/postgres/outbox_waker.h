@@ -1,6 +1,6 @@
 // OutboxWaker on PostgreSQL: NOTIFY from a thread and a connection of its own.
 // NOTIFY takes a lock on the whole cluster until its commit, so it is kept out of
-// every transaction that writes rows, and is sent at most every 5 ms.
+// every transaction that writes rows, and is sent at most every 2 ms.
 #pragma once
 
 #include <set>

@@ -92,6 +92,8 @@ int Run(const ProcessOptions& options,
 int RunProcess(const ProcessOptions& options,
                const std::function<absl::StatusOr<std::unique_ptr<ManagedProcess>>(Metrics&)>& make) {
   BlockSignals();
+  // Debian's Abseil looks for deadlocks at every lock, gRPC's included.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   log::Start(options.name, options.log_level);
   const int status = Run(options, make);
   log::Flush();

@@ -19,6 +19,7 @@ std::string EncodeEnvelope(const Notification& notification) {
   if (notification.expire_time.has_value()) item.set_expire_time_us(absl::ToUnixMicros(*notification.expire_time));
   item.set_retention_days(notification.retention_days);
   for (const Channel channel : notification.channels) item.add_channels(static_cast<int>(channel));
+  item.set_traceparent(notification.traceparent);
   return envelope.SerializeAsString();
 }
 
@@ -47,6 +48,7 @@ absl::StatusOr<std::vector<Notification>> DecodeEnvelope(absl::string_view body)
     n.retention_days = item.retention_days();
     n.create_time = absl::FromUnixMicros(item.accept_time_us());
     if (item.expire_time_us() != 0) n.expire_time = absl::FromUnixMicros(item.expire_time_us());
+    n.traceparent = item.traceparent();
     for (const int channel : item.channels()) n.channels.push_back(static_cast<Channel>(channel));
   }
   return notifications;

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -13,10 +14,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/bench/chaos.h"
+#include "client/bench/closed_loop.h"
+#include "client/bench/cpu_meter.h"
 #include "client/bench/error_counts.h"
+#include "client/bench/guards.h"
 #include "client/bench/ledger.h"
 #include "client/bench/load.h"
+#include "client/bench/raw_sender.h"
 #include "client/bench/readback.h"
+#include "client/bench/send_requests.h"
 #include "client/bench/stack_control.h"
 #include "client/bench/streams.h"
 #include "client/bench/workload.h"
@@ -37,17 +43,24 @@ class E2eRun {
       : options_(std::move(options)),
         plan_(std::move(plan)),
         ledger_(std::move(ledger)),
-        workload_({options_.seed, absl::StrCat("bench-", absl::ToUnixSeconds(started_), "-", options_.seed),
-                   options_.count, options_.users, options_.types}),
-        sender_(ClientOptionsFor(&errors_)),
-        reader_(ClientOptionsFor(nullptr)),
-        streams_(reader_, workload_.user_ids()) {}
+        run_name_(absl::StrCat("bench-", absl::ToUnixSeconds(started_), "-", options_.bench.seed)),
+        user_ids_(UserIds(run_name_, options_.bench.users)),
+        reader_(options_.bench.client),
+        raw_(options_.bench.client),
+        streams_(reader_, user_ids_, ledger_ == nullptr ? &raw_ : nullptr) {}
+
+  // Its streams call back into streams_.
+  ~E2eRun() { raw_.EndStreams(); }
 
   Report Run() {
-    report_.seed = options_.seed;
-    report_.asked = options_.count;
+    report_.seed = options_.bench.seed;
+    report_.asked = options_.bench.count;
     report_.accepted_log = options_.accepted_log;
-    RunLoad();
+    if (ledger_ != nullptr) {
+      RunCarefulLoad();
+    } else {
+      RunMeasuredLoad();
+    }
     Settle();
     CompareAll();
     return std::move(report_);
@@ -59,35 +72,84 @@ class E2eRun {
     UserFeed feed;
   };
 
-  ClientOptions ClientOptionsFor(ErrorCounts* errors) const {
-    ClientOptions options{.address = options_.address, .app_key = options_.app_key, .app_secret = options_.app_secret};
-    if (errors != nullptr) {
-      options.on_retry = [errors](const absl::Status& status, absl::Duration) { errors->CountRetried(status); };
-    }
-    return options;
-  }
+  // What the measured load notes of a send.
+  struct Noted {
+    std::string notification_id;
+    SendRequests::Drawn drawn;
+    absl::Duration begun;
+    absl::Duration answered;
+  };
 
-  void RunLoad() {
-    const StackControl stack(options_.stack_directory, options_.launcher);
-    Load load(sender_, workload_, *ledger_, errors_,
-              {.in_flight = options_.in_flight, .batch = options_.batch, .give_up_after = options_.settle_timeout});
+  // Every send is repeated until it is accepted, and kept in the ledger; faults strike.
+  void RunCarefulLoad() {
+    const BenchOptions& bench = options_.bench;
+    const StackControl stack(bench.stack_directory, bench.launcher);
+    ErrorCounts errors;
+    ClientOptions client = bench.client;
+    client.on_retry = [&errors](const absl::Status& status, absl::Duration) { errors.CountRetried(status); };
+    Client sender(client);
+    Workload workload({bench.seed, run_name_, bench.count, user_ids_, bench.types});
+    Load load(sender, workload, *ledger_, errors,
+              {.in_flight = bench.in_flight, .batch = bench.batch, .give_up_after = options_.settle_timeout});
     Chaos chaos(plan_, stack, *ledger_);
     begun_ = MonotonicNow();
     NoteProblem("the load ended early", load.Run());
     report_.load_time = load.duration();
     report_.answered_as_duplicate = load.answered_as_duplicate();
-    report_.errors = errors_.by_code();
-    report_.retried = errors_.retried();
+    report_.errors = errors.by_code();
+    report_.retried = errors.retried();
     absl::FPrintF(stderr, "%d accepted in %.1f s; waiting for what is under way\n", ledger_->size(),
                   absl::ToDoubleSeconds(load.duration()));
     report_.faults = chaos.Wait();
+    sends_ = ledger_->sends();
+  }
+
+  void RunMeasuredLoad() {
+    const BenchOptions& bench = options_.bench;
+    std::vector<Noted> noted;
+    SendRequests requests({bench.seed, run_name_, user_ids_, bench.types, bench.keys});
+    RawSender sender(bench.client);
+    ClosedLoop loop(sender, requests, {.in_flight = bench.in_flight, .batch = bench.batch},
+                    [&noted](const AnsweredCall& call) { Note(call, noted); });
+    loop.Start(std::numeric_limits<int64_t>::max());
+    loop.WaitFor(bench.warmup);
+    loop.Stop();
+    WaitForStreams(noted);
+    report_.warm_up = static_cast<int64_t>(noted.size());
+    const CpuMeter meter(bench.stack_directory);
+    const CpuMeter::Reading before = meter.Read();
+    begun_ = MonotonicNow();
+    loop.Start(bench.count);
+    loop.WaitFor(absl::InfiniteDuration());
+    report_.load_time = MonotonicNow() - begun_;
+    WaitForStreams(noted);
+    report_.usage = CpuMeter::Between(before, meter.Read());
+    report_.delivery_time = streams_.last_arrival() - begun_;
+    report_.errors = loop.errors();
+    for (Noted& one : noted) {
+      sends_.push_back({std::move(one.notification_id), user_ids_[one.drawn.user], bench.types[one.drawn.type], "",
+                        one.begun, one.answered});
+    }
+  }
+
+  static void Note(const AnsweredCall& call, std::vector<Noted>& noted) {
+    for (size_t i = 0; i < call.drawn.size(); ++i) {
+      noted.push_back({std::string(call.notification_ids[i]), call.drawn[i], call.begun, call.answered});
+    }
+  }
+
+  void WaitForStreams(const std::vector<Noted>& noted) {
+    absl::flat_hash_map<std::string, int64_t> wanted;
+    for (const Noted& one : noted) ++wanted[user_ids_[one.drawn.user]];
+    if (!streams_.WaitUntilPassed(std::move(wanted), options_.settle_timeout)) {
+      NoteProblem("waiting for the streams", absl::DeadlineExceededError("not everything came in time"));
+    }
   }
 
   // Waits until nothing more is to come.
   void Settle() {
-    sends_ = ledger_->sends();
-    report_.accepted = static_cast<int64_t>(sends_.size());
-    for (const std::string& user_id : workload_.user_ids()) users_[user_id];
+    report_.accepted = static_cast<int64_t>(sends_.size()) - report_.warm_up;
+    for (const std::string& user_id : user_ids_) users_[user_id];
     for (const AcceptedSend& send : sends_) users_[send.user_id].accepted_ids.push_back(send.notification_id);
 
     absl::flat_hash_map<std::string, int64_t> wanted;
@@ -95,7 +157,7 @@ class E2eRun {
       if (!user.accepted_ids.empty()) wanted[user_id] = static_cast<int64_t>(user.accepted_ids.size());
     }
     NoteProblem("waiting for the feeds", WaitForFeeds(reader_, wanted, absl::Now() + options_.settle_timeout));
-    report_.delivery_time = MonotonicNow() - begun_;
+    if (!report_.usage.has_value()) report_.delivery_time = MonotonicNow() - begun_;
     if (!WaitForQuiet(reader_, absl::Now() + kQuietTimeout)) {
       absl::FPrintF(stderr, "the queues and the outbox were not seen empty; going on\n");
     }
@@ -115,6 +177,7 @@ class E2eRun {
       CompareFeed(user_id, user);
       CompareStream(user_id, user, records.at(user_id));
     }
+    report_.delivered -= report_.warm_up;
     FindDeadLetters();
     for (const std::string& id : report_.feeds.lost_ids) {
       if (report_.lost_notifications.size() < kMaxLostShown)
@@ -145,6 +208,7 @@ class E2eRun {
     absl::flat_hash_map<absl::string_view, absl::Duration> begun;
     std::vector<absl::Duration> answers;
     for (const AcceptedSend& send : sends_) {
+      if (send.begun < begun_) continue;  // The warm-up's.
       begun[send.notification_id] = send.begun;
       answers.push_back(send.answered - send.begun);
     }
@@ -175,10 +239,12 @@ class E2eRun {
   const std::vector<Fault> plan_;
   const absl::Time started_ = absl::Now();
   const std::unique_ptr<Ledger> ledger_;
-  ErrorCounts errors_;
-  Workload workload_;
-  Client sender_;
+  const std::string run_name_;
+  const std::vector<std::string> user_ids_;
   Client reader_;
+  // Reads the streams of a measured run; sends go over another connection, as
+  // those who send and those who read are not one client either.
+  RawSender raw_;
   LiveStreams streams_;
   absl::Duration begun_;
   std::vector<AcceptedSend> sends_;
@@ -187,33 +253,52 @@ class E2eRun {
 };
 
 void Announce(const E2eOptions& options, const std::vector<Fault>& plan) {
-  absl::FPrintF(stderr, "%d sends to %d users, %d in flight, seed %d, accepted ids in %s\n", options.count,
-                options.users, options.in_flight, options.seed, options.accepted_log);
+  const BenchOptions& bench = options.bench;
+  absl::FPrintF(stderr, "%d sends to %d users, %d in flight, seed %d%s%s\n", bench.count, bench.users, bench.in_flight,
+                bench.seed, options.accepted_log.empty() ? "" : ", accepted ids in ", options.accepted_log);
   for (const Fault& fault : plan) {
     absl::FPrintF(stderr, "planned: %s at %d accepted, for %.1f s\n", Describe(fault), fault.at_accepted,
                   absl::ToDoubleSeconds(fault.away));
   }
 }
 
+// Under faults the backends' counts begin anew, and nothing is measured.
+absl::StatusOr<Report> RunGuarded(E2eRun& run, const BenchOptions& bench) {
+  Guards guards(bench);
+  if (absl::Status status = guards.Check(); !status.ok()) return status;
+  Report report = run.Run();
+  if (absl::Status status = guards.CheckRun(report.accepted); !status.ok()) return status;
+  return report;
+}
+
 }  // namespace
 
 absl::StatusOr<Report> RunE2e(E2eOptions options) {
   const bool keep_log = !options.accepted_log.empty();
-  if (!keep_log) {
+  if (!keep_log && !options.faults.empty()) {
     options.accepted_log = std::filesystem::temp_directory_path() /
-                           absl::StrCat("carillon-bench-", options.seed, "-", getpid(), ".accepted");
+                           absl::StrCat("carillon-bench-", options.bench.seed, "-", getpid(), ".accepted");
   }
   absl::StatusOr<std::vector<Fault>> plan =
-      PlanFaults(options.faults, options.seed, options.count, options.postgres_away);
+      PlanFaults(options.faults, options.bench.seed, options.bench.count, options.postgres_away);
   if (!plan.ok()) return plan.status();
-  absl::StatusOr<std::unique_ptr<Ledger>> ledger = Ledger::Open(options.accepted_log);
-  if (!ledger.ok()) return ledger.status();
+  absl::StatusOr<std::vector<std::string>> types = WeightedTypes(options.bench.types);
+  if (!types.ok()) return types.status();
+  options.bench.types = *std::move(types);
+  std::unique_ptr<Ledger> ledger;
+  if (!options.accepted_log.empty()) {
+    absl::StatusOr<std::unique_ptr<Ledger>> opened = Ledger::Open(options.accepted_log);
+    if (!opened.ok()) return opened.status();
+    ledger = *std::move(opened);
+  }
   Announce(options, *plan);
-  E2eRun run(std::move(options), *std::move(ledger), *std::move(plan));
-  Report report = run.Run();
-  if (!keep_log && report.passed()) {
-    std::filesystem::remove(report.accepted_log);
-    report.accepted_log.clear();
+  const BenchOptions bench = options.bench;
+  const bool measures = ledger == nullptr;
+  E2eRun run(std::move(options), std::move(ledger), *std::move(plan));
+  absl::StatusOr<Report> report = measures ? RunGuarded(run, bench) : run.Run();
+  if (report.ok() && !keep_log && report->passed() && !report->accepted_log.empty()) {
+    std::filesystem::remove(report->accepted_log);
+    report->accepted_log.clear();
   }
   return report;
 }

@@ -7,30 +7,27 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/bench/options.h"
 #include "client/bench/report.h"
 
 namespace carillon::bench {
 
 struct E2eOptions {
-  std::string address;
-  std::string app_key;
-  std::string app_secret;
-  int in_flight = 64;
-  int64_t count = 20'000;
-  int users = 200;
-  std::vector<std::string> types = {"payment.receipt", "otp.login", "like", "chat.message", "marketing.discount"};
-  int batch = 1;
-  uint64_t seed = 0;
-  // Empty: a file in the directory for temporary files, removed after a run that passed.
+  // `types` with weights; without faults `warmup` comes first.
+  BenchOptions bench;
+  // Empty: none, but for a run with faults, which keeps one in the directory for
+  // temporary files and removes it after it has passed.
   std::string accepted_log;
   absl::Duration settle_timeout = absl::Seconds(180);
   // Empty: no faults.
   std::vector<std::string> faults;
-  std::string stack_directory;
-  std::string launcher;
   absl::Duration postgres_away = absl::Seconds(60);
 };
 
+// Without faults and without a log the load is as light as it can be, nothing is
+// repeated, and the CPU until the last arrival is measured. With either, each
+// send has an idempotency key and is repeated until it is accepted.
+//
 // Blocks until the run is over. Tells what it does on standard error. An error
 // means that it could not begin.
 absl::StatusOr<Report> RunE2e(E2eOptions options);

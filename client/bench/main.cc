@@ -1,108 +1,282 @@
-// carillon-bench: load on a running system, and the proof that nothing was lost or delivered twice.
+// carillon-bench: load on a running system, what it costs and how long it takes, and the proof that nothing was lost
+// or delivered twice.
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <iostream>
 #include <random>
 #include <string>
 
+#include "absl/synchronization/mutex.h"
 #include "client/bench/e2e.h"
+#include "client/bench/error_counts.h"
+#include "client/bench/readback.h"
+#include "client/bench/scenarios.h"
 
 namespace {
 
+using carillon::bench::BenchOptions;
+
 constexpr int kFindings = 1;
 constexpr int kCannotRun = 2;
+constexpr absl::Duration kQuietTimeout = absl::Minutes(2);
 
-struct Arguments {
-  carillon::bench::E2eOptions e2e;
-  double settle_seconds = absl::ToDoubleSeconds(e2e.settle_timeout);
-  double postgres_seconds = absl::ToDoubleSeconds(e2e.postgres_away);
-  bool json = false;
+// What absl::Duration is on the command line.
+struct Times {
+  double warmup = 2;
+  double seconds = 10;
+  double settle = 180;
+  double postgres = 60;
 };
 
-void DescribeE2e(CLI::App& command, Arguments& arguments) {
-  carillon::bench::E2eOptions& options = arguments.e2e;
-  command.add_option("--address", options.address, "host:port of the server")->envname("CARILLON_ADDRESS")->required();
-  command.add_option("--in-flight,--inflight", options.in_flight, "calls at a time")
-      ->check(CLI::Range(1, 10'000))
-      ->capture_default_str();
-  command.add_option("--count", options.count, "notifications to send")
-      ->check(CLI::Range(1, 100'000'000))
-      ->capture_default_str();
-  command.add_option("--users", options.users, "recipients, each with a live stream")
-      ->check(CLI::Range(1, 10'000))
-      ->capture_default_str();
-  command.add_option("--types", options.types, "types to draw from")->delimiter(',')->capture_default_str();
-  command.add_option("--batch", options.batch, "notifications in a call; above 1 by BatchSendNotifications")
-      ->check(CLI::Range(1, 1'000))
-      ->capture_default_str();
-  command.add_option("--seed", options.seed, "repeats the draws of a run (default: a new one)");
-  command.add_option("--accepted-log", options.accepted_log, "file for the accepted ids (default: a temporary one)");
-  command.add_option("--settle-timeout", arguments.settle_seconds, "seconds to wait for deliveries, and for a call")
-      ->check(CLI::Range(1, 86'400))
-      ->capture_default_str();
+struct Arguments {
+  BenchOptions common;
+  Times times;
+  bool json = false;
+  carillon::bench::E2eOptions e2e;
+  carillon::bench::SendOptions send;
+  carillon::bench::LatencyOptions latency;
+  carillon::bench::IsolationOptions isolation;
+  carillon::bench::RelayOptions relay;
+  carillon::bench::LaneOptions lane;
+  carillon::bench::PrefillOptions prefill;
+};
+
+// Defaults are those of the scenario: `common` holds them when this is called.
+void AddCommon(CLI::App& command, Arguments& arguments) {
+  BenchOptions& common = arguments.common;
+  command.add_option("--address", common.client.address, "host:port of the server")
+      ->envname("CARILLON_ADDRESS")
+      ->required();
+  command.add_option("--in-flight,--inflight", common.in_flight, "calls at a time (default: 64)")
+      ->check(CLI::Range(1, 10'000));
+  command.add_option("--count", common.count, "notifications to send")->check(CLI::Range(1, 100'000'000));
+  command.add_option("--seconds", arguments.times.seconds, "how long to measure")->check(CLI::Range(0.1, 86'400.0));
+  command.add_option("--warmup", arguments.times.warmup, "seconds of load before that, not counted (default: 2)")
+      ->check(CLI::Range(0.0, 3'600.0));
+  command.add_option("--users", common.users, "recipients")->check(CLI::Range(1, 1'000'000));
+  command.add_option("--types", common.types, "types to draw from, with weights if they differ: like=8,otp.login")
+      ->delimiter(',');
+  command.add_option("--batch", common.batch, "notifications in a call; above 1 by BatchSendNotifications")
+      ->check(CLI::Range(1, 1'000));
+  command.add_flag("--keys", common.keys, "an idempotency key with each send");
+  command.add_option("--seed", common.seed, "repeats the draws of a run (default: a new one)");
   command.add_flag("--json", arguments.json, "report as one JSON document");
+  command.add_option("--stack-dir", common.stack_directory, "directory of the local system")
+      ->envname("CARILLON_STACK_DIR");
+  command.add_option("--launcher", common.launcher, "the program that starts and stops its parts")
+      ->check(CLI::ExistingFile);
 }
 
-void DescribeChaos(CLI::App& command, Arguments& arguments) {
-  carillon::bench::E2eOptions& options = arguments.e2e;
-  options.launcher = "deploy/local/stack.py";
-  CLI::Option* directory = command.add_option("--stack-dir", options.stack_directory, "directory of the local system")
-                               ->envname("CARILLON_STACK_DIR");
+// From the environment only: other users can't see it, unlike a command line.
+std::string Secret(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+BenchOptions Finished(const Arguments& arguments) {
+  BenchOptions options = arguments.common;
+  options.client.app_key = Secret("CARILLON_APP_KEY");
+  options.client.app_secret = Secret("CARILLON_APP_SECRET");
+  options.database_url = Secret("CARILLON_DATABASE_URL");
+  options.amqp_url = Secret("CARILLON_AMQP_URL");
+  options.warmup = absl::Seconds(arguments.times.warmup);
+  options.time = absl::Seconds(arguments.times.seconds);
+  return options;
+}
+
+// What an earlier run left under way would be measured too.
+void WaitUntilQuiet(const BenchOptions& options) {
+  carillon::Client client(options.client);
+  if (!carillon::bench::WaitForQuiet(client, absl::Now() + kQuietTimeout)) {
+    std::cerr << "carillon-bench: the system is not idle; the figures will be of other load as well\n";
+  }
+}
+
+int CannotRun(const absl::Status& status) {
+  std::cerr << "carillon-bench: " << carillon::bench::Brief(status) << "\n";
+  return kCannotRun;
+}
+
+int Tell(const absl::StatusOr<carillon::bench::Json>& document, bool json) {
+  if (!document.ok()) return CannotRun(document.status());
+  std::cout << (json ? document->dump(2) + "\n" : carillon::bench::TextOf(*document)) << std::flush;
+  return carillon::bench::Passed(*document) ? 0 : kFindings;
+}
+
+// A type of each lane's, and one more of social.
+std::vector<std::string> Mixed() {
+  return {"payment.receipt", "otp.login", "like", "chat.message", "marketing.discount"};
+}
+
+using Run = std::function<int(Arguments&)>;
+
+Run DescribeE2e(CLI::App& command, Arguments& arguments) {
+  command.add_option("--accepted-log", arguments.e2e.accepted_log,
+                     "file for the accepted ids; nothing is measured then");
+  command.add_option("--settle-timeout", arguments.times.settle, "seconds to wait for deliveries, and for a call")
+      ->check(CLI::Range(1, 86'400));
   command
-      .add_option("--chaos", options.faults,
+      .add_option("--chaos", arguments.e2e.faults,
                   "faults at instants drawn from the seed: server, relay, worker, rabbitmq, redis, postgres, purge")
       ->delimiter(',')
-      ->needs(directory);
-  command.add_option("--launcher", options.launcher, "the program that starts and stops its parts")
-      ->check(CLI::ExistingFile)
-      ->capture_default_str();
-  command.add_option("--postgres-seconds", arguments.postgres_seconds, "how long PostgreSQL is away")
-      ->check(CLI::Range(0.1, 3'600.0))
-      ->capture_default_str();
+      ->needs(command.get_option("--stack-dir"));
+  command.add_option("--postgres-seconds", arguments.times.postgres, "how long PostgreSQL is away")
+      ->check(CLI::Range(0.1, 3'600.0));
+  return [](Arguments& given) {
+    // One lane is measured; faults strike them all.
+    const bool measured = given.e2e.faults.empty() && given.e2e.accepted_log.empty();
+    if (given.common.types.empty()) given.common.types = measured ? std::vector<std::string>{"like"} : Mixed();
+    given.e2e.bench = Finished(given);
+    given.e2e.settle_timeout = absl::Seconds(given.times.settle);
+    given.e2e.postgres_away = absl::Seconds(given.times.postgres);
+    const absl::StatusOr<carillon::bench::Report> report = carillon::bench::RunE2e(given.e2e);
+    if (!report.ok()) return CannotRun(report.status());
+    std::cout << (given.json ? ToJson(*report) : ToText(*report)) << std::flush;
+    return report->passed() ? 0 : kFindings;
+  };
 }
 
-// Secrets come from the environment only, where other users can't see them.
-bool ReadCredentials(carillon::bench::E2eOptions& options) {
-  const char* key = std::getenv("CARILLON_APP_KEY");
-  const char* secret = std::getenv("CARILLON_APP_SECRET");
-  if (key == nullptr || secret == nullptr) return false;
-  options.app_key = key;
-  options.app_secret = secret;
-  return true;
+Run DescribeSend(CLI::App& command, Arguments& arguments) {
+  command
+      .add_flag("--baseline", arguments.send.baseline,
+                "beside it the naive way: the same two rows in a transaction each over 8 connections, without gRPC; "
+                "the relay rests meanwhile")
+      ->needs(command.get_option("--stack-dir"));
+  return [](Arguments& given) {
+    given.send.bench = Finished(given);
+    return Tell(carillon::bench::RunSend(given.send), given.json);
+  };
 }
 
-int RunE2e(Arguments arguments) {
-  if (!ReadCredentials(arguments.e2e)) {
-    std::cerr << "carillon-bench: set CARILLON_APP_KEY and CARILLON_APP_SECRET\n";
-    return kCannotRun;
-  }
-  arguments.e2e.settle_timeout = absl::Seconds(arguments.settle_seconds);
-  arguments.e2e.postgres_away = absl::Seconds(arguments.postgres_seconds);
-  const absl::StatusOr<carillon::bench::Report> report = carillon::bench::RunE2e(arguments.e2e);
-  if (!report.ok()) {
-    std::cerr << "carillon-bench: " << report.status().message() << "\n";
-    return kCannotRun;
-  }
-  std::cout << (arguments.json ? carillon::bench::ToJson(*report) : carillon::bench::ToText(*report)) << std::flush;
-  return report->passed() ? 0 : kFindings;
+Run DescribeLatency(CLI::App& command, Arguments& arguments) {
+  command.add_option("--rate", arguments.latency.rate, "sends a second, on average (default: 200)")
+      ->check(CLI::Range(0.1, 1e6));
+  return [](Arguments& given) {
+    given.latency.bench = Finished(given);
+    return Tell(carillon::bench::RunLatency(given.latency), given.json);
+  };
+}
+
+Run DescribeIsolation(CLI::App& command, Arguments& arguments) {
+  command.add_option("--rate", arguments.isolation.rate, "sends of payment and otp a second (default: 200)")
+      ->check(CLI::Range(0.1, 1e6));
+  command.add_option("--flood", arguments.isolation.flood, "notifications of marketing (default: 1000000)")
+      ->check(CLI::Range(1, 100'000'000));
+  command.add_flag("--drain", arguments.isolation.drain, "let the flood be delivered to its end");
+  return [](Arguments& given) {
+    given.isolation.bench = Finished(given);
+    return Tell(carillon::bench::RunIsolation(given.isolation), given.json);
+  };
+}
+
+Run DescribeRelay(CLI::App& command, Arguments& arguments) {
+  command.add_option("--rows", arguments.relay.rows, "outbox rows (default: 1000000)")
+      ->check(CLI::Range(1, 100'000'000));
+  command.add_option("--pack", arguments.relay.pack, "run a relay with this --pack; 0: the system's own (default: 0)")
+      ->check(CLI::Range(0, 10'000));
+  command.add_option("--rate", arguments.relay.rate, "sends of otp a second meanwhile (default: 50)")
+      ->check(CLI::Range(0.1, 1e6));
+  return [](Arguments& given) {
+    given.relay.bench = Finished(given);
+    return Tell(carillon::bench::RunRelay(given.relay), given.json);
+  };
+}
+
+Run DescribeLane(CLI::App& command, Arguments& arguments) {
+  command.add_option("--lane", arguments.lane.lane, "payment, otp, social or marketing (default: payment)");
+  return [](Arguments& given) {
+    given.lane.bench = Finished(given);
+    return Tell(carillon::bench::RunLane(given.lane), given.json);
+  };
+}
+
+Run DescribePrefill(CLI::App& command, Arguments& arguments) {
+  command.add_option("--rows", arguments.prefill.rows, "notifications (default: 1000000)")
+      ->check(CLI::Range(1, 100'000'000));
+  return [](Arguments& given) {
+    given.prefill.bench = Finished(given);
+    return Tell(carillon::bench::RunPrefill(given.prefill), given.json);
+  };
+}
+
+// Where a scenario differs from BenchOptions' own defaults.
+struct Defaults {
+  int users = 10'000;
+  std::vector<std::string> types = {"like"};
+  int batch = 1;
+  int64_t count = 0;
+  bool needs_stack = false;
+};
+
+struct Scenario {
+  const char* name;
+  const char* text;
+  Run (*describe)(CLI::App&, Arguments&);
+  Defaults defaults;
+};
+
+const std::vector<Scenario>& Scenarios() {
+  static const auto* const scenarios = new std::vector<Scenario>{
+      {"e2e",
+       "Sends, follows the live streams, and compares what was accepted with feeds, streams and dead letters. "
+       "Status 1: something is lost, doubled, out of order, wrong or dead.",
+       DescribeE2e,
+       {.users = 200, .types = {}, .count = 20'000}},
+      {"send", "Closed loop on the door: how many notifications are accepted a second.", DescribeSend, {}},
+      {"latency",
+       "Open loop: times from when a send was due to its answer and to the live stream.",
+       DescribeLatency,
+       {.users = 200, .types = Mixed()}},
+      {"isolation",
+       "Latency of payment and otp, idle and during a flood of marketing.",
+       DescribeIsolation,
+       {.users = 200, .needs_stack = true}},
+      {"relay", "How fast the relay drains a backlog.", DescribeRelay, {.users = 50, .needs_stack = true}},
+      {"lane",
+       "How fast one lane's worker empties its queues.",
+       DescribeLane,
+       {.batch = 100, .count = 30'000, .needs_stack = true}},
+      {"prefill", "Makes the tables large.", DescribePrefill, {}},
+  };
+  return *scenarios;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Load on a running Carillon, and the proof that nothing was lost or delivered twice.");
+  // Debian's Abseil looks for lock cycles at every lock, which would be measured too.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  CLI::App app("Load on a running Carillon: what it costs, how long it takes, and that nothing was lost or doubled.");
   app.require_subcommand(1);
-  Arguments arguments;
-  CLI::App* e2e = app.add_subcommand(
-      "e2e",
-      "Sends, follows the live streams, and compares what was accepted with feeds, streams and dead letters. "
-      "Status 1: something is lost, doubled, out of order, wrong or dead.");
-  DescribeE2e(*e2e, arguments);
-  DescribeChaos(*e2e, arguments);
+  std::vector<std::pair<CLI::App*, Run>> commands;
+  // One for each, as each has defaults of its own.
+  std::vector<Arguments> arguments(Scenarios().size());
+  for (size_t i = 0; i < Scenarios().size(); ++i) {
+    const Scenario& scenario = Scenarios()[i];
+    BenchOptions& common = arguments[i].common;
+    common.users = scenario.defaults.users;
+    common.types = scenario.defaults.types;
+    common.batch = scenario.defaults.batch;
+    common.count = scenario.defaults.count;
+    CLI::App* command = app.add_subcommand(scenario.name, scenario.text);
+    AddCommon(*command, arguments[i]);
+    if (scenario.defaults.needs_stack) command->get_option("--stack-dir")->required();
+    commands.emplace_back(command, scenario.describe(*command, arguments[i]));
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kCannotRun;
   }
-  if (e2e->count("--seed") == 0) arguments.e2e.seed = std::random_device()();
-  return RunE2e(std::move(arguments));
+  if (Secret("CARILLON_APP_KEY").empty() || Secret("CARILLON_APP_SECRET").empty()) {
+    std::cerr << "carillon-bench: set CARILLON_APP_KEY and CARILLON_APP_SECRET\n";
+    return kCannotRun;
+  }
+  for (size_t i = 0; i < commands.size(); ++i) {
+    if (!commands[i].first->parsed()) continue;
+    if (commands[i].first->count("--seed") == 0) arguments[i].common.seed = std::random_device()();
+    if (arguments[i].e2e.faults.empty()) WaitUntilQuiet(Finished(arguments[i]));
+    return commands[i].second(arguments[i]);
+  }
+  return kCannotRun;
 }

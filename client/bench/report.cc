@@ -11,26 +11,25 @@
 namespace carillon::bench {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr size_t kMaxDetails = 20;
-
-double Rate(int64_t count, absl::Duration time) {
-  return time > absl::ZeroDuration() ? static_cast<double>(count) / absl::ToDoubleSeconds(time) : 0;
-}
-
-double RoundedMilliseconds(absl::Duration duration) {
-  return static_cast<double>(absl::ToInt64Microseconds(duration)) / 1'000;
-}
 
 bool Struck(const StruckFault& fault) { return fault.under_load && fault.status.ok(); }
 
 std::string Line(absl::string_view name, absl::string_view text) { return absl::StrFormat("%-16s %s\n", name, text); }
 
 std::string Text(const Percentiles& times) {
-  return absl::StrFormat("p50 %.1f ms, p95 %.1f ms, p99 %.1f ms, max %.1f ms", RoundedMilliseconds(times.p50),
-                         RoundedMilliseconds(times.p95), RoundedMilliseconds(times.p99),
-                         RoundedMilliseconds(times.max));
+  return absl::StrFormat("p50 %.1f ms, p95 %.1f ms, p99 %.1f ms, p99.9 %.1f ms, max %.1f ms", Milliseconds(times.p50),
+                         Milliseconds(times.p95), Milliseconds(times.p99), Milliseconds(times.p999),
+                         Milliseconds(times.max));
+}
+
+std::string Text(const Usage& usage, int64_t notifications) {
+  const Json figures = JsonOf(usage, notifications);
+  std::string text = absl::StrFormat("%s us a notification (", figures["cpu_us_per_notification"]["all"].dump());
+  for (const auto& [process, value] : figures["cpu_us_per_notification"].items()) {
+    if (process != "all") absl::StrAppend(&text, process, " ", value.dump(), ", ");
+  }
+  return absl::StrFormat("%ssteal %.1f %%, idle %.1f %%)", text, usage.steal_percent, usage.idle_percent);
 }
 
 std::string Text(const Findings& findings) {
@@ -69,13 +68,6 @@ std::vector<std::string> DetailsOf(const Report& report) {
   return details;
 }
 
-Json JsonOf(const Percentiles& times) {
-  return {{"p50", RoundedMilliseconds(times.p50)},
-          {"p95", RoundedMilliseconds(times.p95)},
-          {"p99", RoundedMilliseconds(times.p99)},
-          {"max", RoundedMilliseconds(times.max)}};
-}
-
 Json JsonOf(const Findings& findings) {
   return {{"lost", findings.lost},
           {"duplicates", findings.duplicates},
@@ -100,13 +92,6 @@ Json JsonOf(const std::vector<StruckFault>& faults) {
 
 }  // namespace
 
-Percentiles PercentilesOf(std::vector<absl::Duration> durations) {
-  if (durations.empty()) return {};
-  std::sort(durations.begin(), durations.end());
-  const auto at = [&](size_t percent) { return durations[(durations.size() * percent + 99) / 100 - 1]; };
-  return {at(50), at(95), at(99), durations.back()};
-}
-
 bool Report::passed() const {
   return accepted == asked && feeds.clean() && streams.clean() && wrong_counters.empty() && dead_letters.empty() &&
          problems.empty() && std::all_of(faults.begin(), faults.end(), Struck);
@@ -119,49 +104,54 @@ std::string ToText(const Report& report) {
       &text,
       Line("accepted", absl::StrFormat("%d of %d in %.1f s, %.0f/s; %d answered as duplicates of an earlier attempt",
                                        report.accepted, report.asked, absl::ToDoubleSeconds(report.load_time),
-                                       Rate(report.accepted, report.load_time), report.answered_as_duplicate)),
+                                       RatePerSecond(report.accepted, report.load_time), report.answered_as_duplicate)),
       Line("errors", absl::StrFormat("%s; %d attempts repeated", Text(report.errors), report.retried)),
       Line("delivered",
            absl::StrFormat("%d in %.1f s, %.0f/s", report.delivered, absl::ToDoubleSeconds(report.delivery_time),
-                           Rate(report.delivered, report.delivery_time))),
+                           RatePerSecond(report.delivered, report.delivery_time))),
       Line("feeds", Text(report.feeds)),
       Line("live streams", absl::StrFormat("%s; broken %d times, %d told to resume", Text(report.streams),
                                            report.stream_disconnects, report.resumes_required)),
       Line("counters", absl::StrCat(report.wrong_counters.size(), " wrong")),
       Line("dead letters", absl::StrCat(report.dead_letters.size())), Line("send", Text(report.send)),
       Line("send to stream", Text(report.send_to_stream)));
+  if (report.usage.has_value()) absl::StrAppend(&text, Line("cpu", Text(*report.usage, report.accepted)));
   for (const std::string& detail : DetailsOf(report)) absl::StrAppend(&text, detail, "\n");
-  if (!report.passed()) absl::StrAppend(&text, Line("accepted ids", report.accepted_log));
+  if (!report.passed() && !report.accepted_log.empty())
+    absl::StrAppend(&text, Line("accepted ids", report.accepted_log));
   absl::StrAppend(&text, Line("seed", absl::StrCat(report.seed)),
                   Line("result", report.passed() ? "PASSED" : "FAILED"));
   return text;
 }
 
 std::string ToJson(const Report& report) {
-  const Json document = {{"passed", report.passed()},
-                         {"seed", report.seed},
-                         {"asked", report.asked},
-                         {"accepted", report.accepted},
-                         {"answered_as_duplicate", report.answered_as_duplicate},
-                         {"errors", report.errors},
-                         {"retried", report.retried},
-                         {"delivered", report.delivered},
-                         {"lost", report.feeds.lost},
-                         {"duplicates", report.feeds.duplicates + report.feeds.unexpected},
-                         {"gaps", report.feeds.gaps},
-                         {"wrong_counters", report.wrong_counters.size()},
-                         {"dead_letters", report.dead_letters.size()},
-                         {"feeds", JsonOf(report.feeds)},
-                         {"streams", JsonOf(report.streams)},
-                         {"stream_disconnects", report.stream_disconnects},
-                         {"resumes_required", report.resumes_required},
-                         {"accepted_per_second", Rate(report.accepted, report.load_time)},
-                         {"delivered_per_second", Rate(report.delivered, report.delivery_time)},
-                         {"send_milliseconds", JsonOf(report.send)},
-                         {"send_to_stream_milliseconds", JsonOf(report.send_to_stream)},
-                         {"faults", JsonOf(report.faults)},
-                         {"details", DetailsOf(report)},
-                         {"accepted_log", report.accepted_log}};
+  Json document = {{"scenario", "e2e"},
+                   {"passed", report.passed()},
+                   {"seed", report.seed},
+                   {"asked", report.asked},
+                   {"accepted", report.accepted},
+                   {"warm_up", report.warm_up},
+                   {"answered_as_duplicate", report.answered_as_duplicate},
+                   {"errors", report.errors},
+                   {"retried", report.retried},
+                   {"delivered", report.delivered},
+                   {"lost", report.feeds.lost},
+                   {"duplicates", report.feeds.duplicates + report.feeds.unexpected},
+                   {"gaps", report.feeds.gaps},
+                   {"wrong_counters", report.wrong_counters.size()},
+                   {"dead_letters", report.dead_letters.size()},
+                   {"feeds", JsonOf(report.feeds)},
+                   {"streams", JsonOf(report.streams)},
+                   {"stream_disconnects", report.stream_disconnects},
+                   {"resumes_required", report.resumes_required},
+                   {"accepted_per_second", RatePerSecond(report.accepted, report.load_time)},
+                   {"delivered_per_second", RatePerSecond(report.delivered, report.delivery_time)},
+                   {"send_milliseconds", JsonOf(report.send)},
+                   {"send_to_stream_milliseconds", JsonOf(report.send_to_stream)},
+                   {"faults", JsonOf(report.faults)},
+                   {"details", DetailsOf(report)},
+                   {"accepted_log", report.accepted_log}};
+  if (report.usage.has_value()) document["usage"] = JsonOf(*report.usage, report.accepted);
   return document.dump(2) + "\n";
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "client/bench/send_requests.h"
 #include "client/carillon/timer.h"
 
 namespace carillon::bench {
@@ -11,6 +12,7 @@ namespace {
 
 // A server that comes back is met again soon, as a patient user would not.
 constexpr absl::Duration kMaxBackoff = absl::Seconds(2);
+constexpr absl::Duration kLookInterval = absl::Milliseconds(5);
 
 int64_t Position(const StreamRecord& record) {
   int64_t position = record.skipped.empty() ? 0 : record.skipped.back().last;
@@ -20,29 +22,68 @@ int64_t Position(const StreamRecord& record) {
 
 }  // namespace
 
-LiveStreams::LiveStreams(Client& client, const std::vector<std::string>& user_ids) {
+LiveStreams::LiveStreams(Client& client, const std::vector<std::string>& user_ids, RawSender* raw) : client_(client) {
   {
     absl::MutexLock lock(&mutex_);
     for (const std::string& user_id : user_ids) records_[user_id];
   }
   for (const std::string& user_id : user_ids) {
-    FeedSubscription::Options options;
-    options.user_id = user_id;
-    options.max_backoff = kMaxBackoff;
-    subscriptions_.push_back(client.Subscribe(std::move(options), CallbacksFor(user_id)));
+    raw == nullptr ? Subscribe(user_id) : raw->Subscribe(user_id, RawCallbacksFor(user_id));
   }
 }
 
 LiveStreams::~LiveStreams() = default;
 
-bool LiveStreams::WaitUntilPassed(const absl::flat_hash_map<std::string, int64_t>& last_seqs, absl::Duration timeout) {
+// Looks from time to time: a condition of the lock would be asked at each arrival.
+bool LiveStreams::WaitUntilPassed(absl::flat_hash_map<std::string, int64_t> last_seqs, absl::Duration timeout) {
+  const absl::Duration deadline = MonotonicNow() + timeout;
+  while (true) {
+    DropPassed(last_seqs);
+    if (last_seqs.empty()) return true;
+    if (MonotonicNow() >= deadline) return false;
+    absl::SleepFor(kLookInterval);
+  }
+}
+
+absl::flat_hash_map<std::string, absl::Duration> LiveStreams::WaitForArrivals(
+    absl::flat_hash_set<std::string> notification_ids, absl::Duration timeout) {
+  const absl::Duration deadline = MonotonicNow() + timeout;
+  absl::flat_hash_map<std::string, absl::Duration> arrivals;
+  absl::flat_hash_map<std::string, size_t> looked_at;
+  while (true) {
+    TakeArrivals(looked_at, notification_ids, arrivals);
+    if (notification_ids.empty() || MonotonicNow() >= deadline) return arrivals;
+    absl::SleepFor(kLookInterval);
+  }
+}
+
+// Goes on from where it was in each record.
+void LiveStreams::TakeArrivals(absl::flat_hash_map<std::string, size_t>& looked_at,
+                               absl::flat_hash_set<std::string>& missing,
+                               absl::flat_hash_map<std::string, absl::Duration>& arrivals) const {
   absl::MutexLock lock(&mutex_);
-  const auto passed = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return std::all_of(last_seqs.begin(), last_seqs.end(), [&](const auto& last) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-      return Position(records_.at(last.first)) >= last.second;
-    });
-  };
-  return mutex_.AwaitWithTimeout(absl::Condition(&passed), timeout);
+  for (const auto& [user_id, record] : records_) {
+    size_t& next = looked_at[user_id];
+    for (; next < record.arrivals.size(); ++next) {
+      const StreamRecord::Arrival& arrival = record.arrivals[next];
+      if (missing.erase(arrival.notification_id) > 0) arrivals.emplace(arrival.notification_id, arrival.arrived);
+    }
+  }
+}
+
+absl::Duration LiveStreams::last_arrival() const {
+  absl::MutexLock lock(&mutex_);
+  return last_arrival_;
+}
+
+// Ends at the first that is behind.
+void LiveStreams::DropPassed(absl::flat_hash_map<std::string, int64_t>& last_seqs) const {
+  absl::MutexLock lock(&mutex_);
+  while (!last_seqs.empty()) {
+    const auto first = last_seqs.begin();
+    if (Position(records_.at(first->first)) < first->second) return;
+    last_seqs.erase(first);
+  }
 }
 
 absl::flat_hash_map<std::string, StreamRecord> LiveStreams::records() const {
@@ -60,10 +101,37 @@ absl::Status LiveStreams::ended() const {
   return ended_;
 }
 
+// Goes on after what has been seen.
+void LiveStreams::Subscribe(const std::string& user_id) {
+  FeedSubscription::Options options;
+  options.user_id = user_id;
+  options.max_backoff = kMaxBackoff;
+  {
+    absl::MutexLock lock(&mutex_);
+    options.after_seq = Position(records_[user_id]);
+  }
+  absl::MutexLock lock(&subscriptions_mutex_);
+  subscriptions_.push_back(client_.Subscribe(std::move(options), CallbacksFor(user_id)));
+}
+
+RawSender::StreamCallbacks LiveStreams::RawCallbacksFor(const std::string& user_id) {
+  RawSender::StreamCallbacks callbacks;
+  callbacks.on_event = [this, user_id](absl::string_view bytes) {
+    const absl::StatusOr<StreamEvent> event = ParseStreamEvent(bytes);
+    if (!event.ok()) return OnDisconnect(event.status(), /*for_good=*/true);
+    if (!event->notification_id.empty()) OnItem(user_id, event->notification_id, event->seq);
+  };
+  callbacks.on_end = [this, user_id](const absl::Status& status) {
+    OnDisconnect(status, /*for_good=*/false);
+    Subscribe(user_id);
+  };
+  return callbacks;
+}
+
 FeedSubscription::Callbacks LiveStreams::CallbacksFor(const std::string& user_id) {
   FeedSubscription::Callbacks callbacks;
   callbacks.on_event = [this, user_id](const v1::SubscribeResponse& event) {
-    if (event.has_item()) OnItem(user_id, event);
+    if (event.has_item()) OnItem(user_id, event.item().notification_id(), event.seq());
   };
   callbacks.on_disconnect = [this](const absl::Status& status, std::optional<absl::Duration> retry_in) {
     OnDisconnect(status, !retry_in.has_value());
@@ -72,10 +140,11 @@ FeedSubscription::Callbacks LiveStreams::CallbacksFor(const std::string& user_id
   return callbacks;
 }
 
-void LiveStreams::OnItem(const std::string& user_id, const v1::SubscribeResponse& event) {
+void LiveStreams::OnItem(const std::string& user_id, absl::string_view notification_id, int64_t seq) {
   const absl::Duration now = MonotonicNow();
   absl::MutexLock lock(&mutex_);
-  records_[user_id].arrivals.push_back({event.item().notification_id(), event.seq(), now});
+  last_arrival_ = now;
+  records_[user_id].arrivals.push_back({std::string(notification_id), seq, now});
 }
 
 void LiveStreams::OnDisconnect(const absl::Status& status, bool for_good) {

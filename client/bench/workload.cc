@@ -28,11 +28,7 @@ google::protobuf::Struct TemplateData() {
 
 }  // namespace
 
-Workload::Workload(Options options) : options_(std::move(options)), random_(options_.seed), data_(TemplateData()) {
-  for (int user = 0; user < options_.users; ++user) {
-    user_ids_.push_back(absl::StrCat(options_.run_name, "-user-", user));
-  }
-}
+Workload::Workload(Options options) : options_(std::move(options)), random_(options_.seed), data_(TemplateData()) {}
 
 std::vector<v1::SendNotificationRequest> Workload::Next(int most) {
   std::vector<v1::SendNotificationRequest> requests;
@@ -44,7 +40,7 @@ std::vector<v1::SendNotificationRequest> Workload::Next(int most) {
 v1::SendNotificationRequest Workload::NextOne() {
   v1::SendNotificationRequest request;
   request.set_type(options_.types[random_.Below(options_.types.size())]);
-  request.set_user_id(user_ids_[random_.Below(user_ids_.size())]);
+  request.set_user_id(options_.user_ids[random_.Below(options_.user_ids.size())]);
   request.set_actor_id(absl::StrCat("actor-", random_.Below(kActors)));
   request.set_object_id(absl::StrCat("object-", made_));
   request.set_idempotency_key(absl::StrCat(options_.run_name, "-send-", made_));

@@ -15,10 +15,10 @@ class Workload {
  public:
   struct Options {
     uint64_t seed = 0;
-    // Part of every user name and idempotency key; no other run may share it.
+    // Part of every idempotency key; no other run may share it.
     std::string run_name;
     int64_t count = 0;
-    int users = 1;
+    std::vector<std::string> user_ids;
     std::vector<std::string> types;
   };
 
@@ -28,15 +28,12 @@ class Workload {
   // idempotency key of its own.
   std::vector<v1::SendNotificationRequest> Next(int most);
 
-  const std::vector<std::string>& user_ids() const { return user_ids_; }
-
  private:
   v1::SendNotificationRequest NextOne();
 
   const Options options_;
   Random random_;
   int64_t made_ = 0;
-  std::vector<std::string> user_ids_;
   // Holds a value for every name that the shipped templates use.
   google::protobuf::Struct data_;
 };

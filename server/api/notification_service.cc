@@ -19,12 +19,13 @@ absl::Status CatalogueNotLoaded() {
   return error::BackendUnavailable("postgresql", "the catalogue has not been read yet");
 }
 
-// Copies of prepared items travel to the writer; these stay for the answer.
-using PreparedItems = std::vector<NewNotification>;
+SendOrigin OriginOf(const UnaryCall& call, AppId app) {
+  return {.app = app, .time = call.started(), .traceparent = call.traceparent()};
+}
 
 // The lane whose queue a batch waits in: the lightest of its items', so that a
 // batch never stands before something heavier than itself.
-Lane LaneOfBatch(const PreparedItems& items) {
+Lane LaneOfBatch(const std::vector<NewNotification>& items) {
   return std::max_element(items.begin(), items.end(),
                           [](const NewNotification& a, const NewNotification& b) {
                             return a.notification.lane < b.notification.lane;
@@ -60,17 +61,17 @@ void NotificationServiceImpl::Send(const CallPtr& call, AppId app, const v1::Sen
                                    v1::SendNotificationResponse* response) {
   if (!catalogue_.loaded()) return call->Finish(CatalogueNotLoaded());
   Violations violations;
-  NewNotification prepared = PrepareSend(*request, app, catalogue_, calls_.clock.Now(), violations);
+  NewNotification prepared = PrepareSend(*request, OriginOf(*call, app), catalogue_, violations);
   if (!violations.empty()) return call->Finish(violations.ToStatus());
-  prepared.traceparent = call->traceparent();
-  IngestRequest ingest{.items = {prepared}, .all_or_nothing = false, .deadline = call->deadline(), .done = nullptr};
-  ingest.done = [=, prepared = std::move(prepared)](absl::StatusOr<std::vector<AcceptOutcome>> outcomes) {
+  const Lane lane = prepared.notification.lane;
+  IngestRequest ingest{.items = {}, .all_or_nothing = false, .deadline = call->deadline(), .done = nullptr};
+  ingest.items.push_back(std::move(prepared));
+  ingest.done = [=](const IngestRequest::Outcomes& outcomes, absl::Span<const NewNotification> items) {
     if (!outcomes.ok()) return call->Finish(outcomes.status());
     const AcceptOutcome& outcome = outcomes->front();
-    if (outcome.status.ok()) FillSendResponse(*request, prepared, outcome, response);
+    if (outcome.status.ok()) FillSendResponse(*request, items.front(), outcome, response);
     call->Finish(outcome.status);
   };
-  const Lane lane = ingest.items.front().notification.lane;
   writers_.at(lane)->Submit(std::move(ingest));
 }
 
@@ -93,27 +94,28 @@ void NotificationServiceImpl::SendBatch(const CallPtr& call, AppId app,
   if (request->requests_size() < 1 || request->requests_size() > limits::kMaxBatchSize) {
     return call->Finish(error::InvalidField("requests", absl::StrCat("must be 1 to ", limits::kMaxBatchSize)));
   }
-  auto prepared = std::make_shared<PreparedItems>();
+  std::vector<NewNotification> prepared;
+  prepared.reserve(request->requests_size());
+  const SendOrigin origin = OriginOf(*call, app);
   Violations violations;
   for (int i = 0; i < request->requests_size(); ++i) {
     Violations own(absl::StrCat("requests[", i, "]."));
-    prepared->push_back(PrepareSend(request->requests(i), app, catalogue_, calls_.clock.Now(), own));
-    prepared->back().traceparent = call->traceparent();
+    prepared.push_back(PrepareSend(request->requests(i), origin, catalogue_, own));
     violations.Append(own);
   }
   CheckKeysDiffer(*request, violations);
   if (!violations.empty()) return call->Finish(violations.ToStatus());
-  for (const NewNotification& item : *prepared) {
+  for (const NewNotification& item : prepared) {
     const Lane lane = item.notification.lane;
     if (!writers_.at(lane)->is_open()) return call->Finish(OutboxFull(lane));
   }
-  const Lane lane = LaneOfBatch(*prepared);
-  IngestRequest ingest{.items = *prepared, .all_or_nothing = true, .deadline = call->deadline(), .done = nullptr};
-  ingest.done = [=](absl::StatusOr<std::vector<AcceptOutcome>> outcomes) {
+  const Lane lane = LaneOfBatch(prepared);
+  IngestRequest ingest{
+      .items = std::move(prepared), .all_or_nothing = true, .deadline = call->deadline(), .done = nullptr};
+  ingest.done = [=](const IngestRequest::Outcomes& outcomes, absl::Span<const NewNotification> items) {
     if (!outcomes.ok()) return call->Finish(outcomes.status());
-    for (size_t i = 0; i < outcomes->size(); ++i) {
-      FillSendResponse(request->requests(static_cast<int>(i)), (*prepared)[i], (*outcomes)[i],
-                       response->add_responses());
+    for (size_t i = 0; i < items.size(); ++i) {
+      FillSendResponse(request->requests(static_cast<int>(i)), items[i], (*outcomes)[i], response->add_responses());
     }
     call->Finish(absl::OkStatus());
   };

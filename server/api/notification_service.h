@@ -6,6 +6,7 @@
 #include "carillon/ports/notification_store.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/v1/notification_service.grpc.pb.h"
+#include "server/api/arena_allocator.h"
 #include "server/api/unary_call.h"
 #include "server/ingest/ingest_writer.h"
 
@@ -15,7 +16,10 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
  public:
   NotificationServiceImpl(ServerCalls& calls, IngestWriters& writers, std::shared_ptr<NotificationStore> store,
                           const Catalogue& catalogue)
-      : calls_(calls), writers_(writers), store_(std::move(store)), catalogue_(catalogue) {}
+      : calls_(calls), writers_(writers), store_(std::move(store)), catalogue_(catalogue) {
+    SetMessageAllocatorFor_SendNotification(&send_messages_);
+    SetMessageAllocatorFor_BatchSendNotifications(&batch_messages_);
+  }
 
   grpc::ServerUnaryReactor* SendNotification(grpc::CallbackServerContext* context,
                                              const v1::SendNotificationRequest* request,
@@ -39,6 +43,8 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
                  v1::BatchSendNotificationsResponse* response);
   absl::Status List(AppId app, const v1::ListNotificationsRequest& request, v1::ListNotificationsResponse* response);
 
+  ArenaAllocator<v1::SendNotificationRequest, v1::SendNotificationResponse> send_messages_;
+  ArenaAllocator<v1::BatchSendNotificationsRequest, v1::BatchSendNotificationsResponse, 64 * 1024> batch_messages_;
   ServerCalls& calls_;
   IngestWriters& writers_;
   const std::shared_ptr<NotificationStore> store_;

@@ -67,20 +67,20 @@ v1::TimelineEntry* AddEntry(v1::State state, absl::optional<absl::Time> time, v1
 
 }  // namespace
 
-NewNotification PrepareSend(const v1::SendNotificationRequest& request, AppId app, const Catalogue& catalogue,
-                            absl::Time now, Violations& violations) {
+NewNotification PrepareSend(const v1::SendNotificationRequest& request, const SendOrigin& origin,
+                            const Catalogue& catalogue, Violations& violations) {
   NewNotification prepared;
   Notification& n = prepared.notification;
   std::shared_ptr<const NotificationType> type;
   if (violations.CheckName("type", request.type(), limits::kMaxTypeNameBytes)) {
-    type = catalogue.Find(app, request.type());
+    type = catalogue.Find(origin.app, request.type());
     if (type == nullptr) violations.AddUnknownType("type", request.type());
   }
   violations.CheckId("user_id", request.user_id(), /*required=*/true);
   violations.CheckId("actor_id", request.actor_id(), /*required=*/false);
   violations.CheckId("object_id", request.object_id(), /*required=*/false);
   violations.CheckId("idempotency_key", request.idempotency_key(), /*required=*/false);
-  if (request.has_send_time() && absl::FromUnixSeconds(request.send_time().seconds()) > now) {
+  if (request.has_send_time() && absl::FromUnixSeconds(request.send_time().seconds()) > origin.time) {
     violations.Add("send_time", "must be absent or not in the future: scheduling is not served yet");
   }
   n.channels = CheckChannels(request, type.get(), violations);
@@ -88,8 +88,8 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, AppId ap
   const std::optional<absl::Duration> ttl = CheckTtl(request, type.get(), violations);
   if (type == nullptr || !violations.empty()) return prepared;
 
-  n.id = NewUuid7(now);
-  n.app = app;
+  n.id = NewUuid7(origin.time);
+  n.app = origin.app;
   n.lane = type->lane;
   n.type = type->name;
   n.recipient = RecipientId(request.user_id());
@@ -97,7 +97,8 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, AppId ap
   n.object_id = request.object_id();
   n.retention_days = type->retention_days;
   // What is stored and what is answered agree to the microsecond.
-  n.create_time = absl::FromUnixMicros(absl::ToUnixMicros(now));
+  n.create_time = absl::FromUnixMicros(absl::ToUnixMicros(origin.time));
+  n.traceparent = origin.traceparent;
   if (ttl.has_value()) n.expire_time = n.create_time + *ttl;
   prepared.exchange = type->exchange;
   prepared.routing_key = type->routing_key;

@@ -10,10 +10,17 @@
 
 namespace carillon {
 
+// What a call says of all of its requests.
+struct SendOrigin {
+  AppId app;
+  absl::Time time;
+  std::string traceparent;  // Empty: none.
+};
+
 // Checks every field and adds what is wrong to `violations`. What it returns is
 // good only if nothing was added.
-NewNotification PrepareSend(const v1::SendNotificationRequest& request, AppId app, const Catalogue& catalogue,
-                            absl::Time now, Violations& violations);
+NewNotification PrepareSend(const v1::SendNotificationRequest& request, const SendOrigin& origin,
+                            const Catalogue& catalogue, Violations& violations);
 
 // SHA-256 of a canonical form: equal for equal requests, whatever client, field
 // order or map order they came with.

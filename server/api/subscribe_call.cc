@@ -106,10 +106,9 @@ std::optional<StreamStep> SubscribeCall::NextStep() {
 
 void SubscribeCall::FinishWith(const absl::Status& status) {
   const grpc::Status result = ToGrpcStatus(status, request_id_);
-  const std::string code = absl::StatusCodeToString(static_cast<absl::StatusCode>(result.error_code()));
-  calls_.metrics.Counter("carillon_rpc_total", "RPCs by method and status code", {{"method", kMethod}, {"code", code}})
-      .Increment();
-  log::Debug("rpc.finished", {{"request_id", request_id_}, {"method", kMethod}, {"code", code}});
+  calls_.metrics.Count(kMethod, result.error_code());
+  log::Debug("rpc.finished",
+             {{"request_id", request_id_}, {"method", kMethod}, {"code", static_cast<int>(result.error_code())}});
   Finish(result);
 }
 

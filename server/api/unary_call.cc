@@ -37,14 +37,10 @@ void UnaryCall::Finish(const absl::Status& status) {
   finished_ = true;
   const grpc::Status result = ToGrpcStatus(status, request_id_);
   const absl::Duration elapsed = calls_.clock.Now() - started_;
-  const std::string code = absl::StatusCodeToString(static_cast<absl::StatusCode>(result.error_code()));
-  calls_.metrics.Counter("carillon_rpc_total", "RPCs by method and status code", {{"method", method_}, {"code", code}})
-      .Increment();
-  calls_.metrics.Latency("carillon_rpc_seconds", "Time of an RPC on the server", {{"method", method_}})
-      .Observe(absl::ToDoubleSeconds(elapsed));
+  calls_.metrics.Observe(method_, result.error_code(), elapsed);
   log::Debug("rpc.finished", {{"request_id", request_id_},
                               {"method", method_},
-                              {"code", code},
+                              {"code", static_cast<int>(result.error_code())},
                               {"latency_ms", absl::ToDoubleMilliseconds(elapsed)}});
   reactor_->Finish(result);
 }

@@ -14,8 +14,8 @@
 #include "absl/time/time.h"
 #include "carillon/ports/clock.h"
 #include "carillon/runtime/executor.h"
-#include "carillon/runtime/metrics.h"
 #include "server/api/authenticator.h"
+#include "server/api/rpc_metrics.h"
 
 namespace carillon {
 
@@ -23,13 +23,14 @@ namespace carillon {
 struct ServerCalls {
   Authenticator& authenticator;
   Executor& executor;
-  Metrics& metrics;
+  RpcMetrics& metrics;
   const Clock& clock;
 };
 
 // One call under way. Finish it once, from any thread.
 class UnaryCall {
  public:
+  // `method` is a literal.
   UnaryCall(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method);
   // A call that nobody finished ends as a fault of ours, instead of hanging.
   ~UnaryCall();
@@ -40,6 +41,7 @@ class UnaryCall {
   void Finish(const absl::Status& status);
 
   grpc::ServerUnaryReactor* reactor() const { return reactor_; }
+  absl::Time started() const { return started_; }
   // The caller's, or the default where it set none.
   absl::Time deadline() const { return deadline_; }
   bool is_cancelled() const { return context_->IsCancelled(); }
@@ -50,7 +52,7 @@ class UnaryCall {
  private:
   ServerCalls& calls_;
   grpc::CallbackServerContext* const context_;
-  const std::string method_;
+  const absl::string_view method_;
   const std::string request_id_;
   const absl::Time started_;
   const absl::Time deadline_;

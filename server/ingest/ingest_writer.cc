@@ -11,6 +11,11 @@ namespace carillon {
 namespace {
 // A full queue of this writer empties in about this time.
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
+// A commit costs PostgreSQL as much as a dozen notifications in it: a busy lane
+// waits this long for so many, an idle one not at all.
+constexpr size_t kBusyItems = 4;
+constexpr size_t kGatherItems = 48;
+constexpr absl::Duration kGatherTime = absl::Milliseconds(1);
 }  // namespace
 
 absl::Status OutboxFull(Lane lane) {
@@ -50,7 +55,7 @@ void IngestWriter::Submit(IngestRequest request) {
       return;
     }
   }
-  request.done(refusal);
+  request.done(refusal, request.items);
 }
 
 void IngestWriter::Stop() {
@@ -64,18 +69,22 @@ void IngestWriter::Stop() {
 }
 
 void IngestWriter::Run() {
+  bool busy = false;
   while (true) {
-    Group group = TakeGroup();
+    Group group = TakeGroup(busy);
     if (group.empty()) return;
+    busy = group.size() >= kBusyItems;
     Commit(std::move(group));
   }
 }
 
 // Single requests up to the batch bound, or one batch request. Empty: stopped.
-IngestWriter::Group IngestWriter::TakeGroup() {
+IngestWriter::Group IngestWriter::TakeGroup(bool busy) {
   absl::MutexLock lock(&mutex_);
   const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || !queue_.empty(); };
   mutex_.Await(absl::Condition(&ready));
+  const auto enough = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || queued_items_ >= kGatherItems; };
+  if (busy) mutex_.AwaitWithTimeout(absl::Condition(&enough), kGatherTime);
   Group group;
   while (!queue_.empty() && group.size() < options_.batch_items) {
     const bool alone = queue_.front().all_or_nothing;
@@ -94,14 +103,14 @@ void IngestWriter::Commit(Group group) {
   Group in_time;
   for (IngestRequest& request : group) {
     if (request.deadline < now) {
-      Complete(request, error::DeadlineExceeded());
+      request.done(error::DeadlineExceeded(), request.items);
     } else {
       in_time.push_back(std::move(request));
     }
   }
   if (in_time.empty()) return;
   if (in_time.size() == 1) {
-    CommitAlone(in_time.front());
+    CommitAlone(in_time.front(), in_time.front().items);
   } else {
     CommitTogether(in_time);
   }
@@ -110,38 +119,43 @@ void IngestWriter::Commit(Group group) {
 
 void IngestWriter::CommitTogether(Group& group) {
   std::vector<NewNotification> items;
-  for (IngestRequest& request : group) items.push_back(request.items.front());
-  absl::StatusOr<std::vector<AcceptOutcome>> outcomes = store_->Accept(items, /*all_or_nothing=*/false);
+  items.reserve(group.size());
+  for (IngestRequest& request : group) items.push_back(std::move(request.items.front()));
+  const absl::StatusOr<std::vector<AcceptOutcome>> outcomes = store_->Accept(items, /*all_or_nothing=*/false);
+  const auto item_of = [&items](size_t i) { return absl::MakeConstSpan(items).subspan(i, 1); };
   if (!outcomes.ok() && !IsInfrastructureFailure(outcomes.status())) {
     // Something in one of them: each runs by itself, so that it fails alone.
     log::Error("ingest.group_failed", {{"error", outcomes.status()}, {"requests", group.size()}});
-    for (IngestRequest& request : group) CommitAlone(request);
+    for (size_t i = 0; i < group.size(); ++i) CommitAlone(group[i], item_of(i));
     return;
   }
+  if (outcomes.ok()) Announce(items, *outcomes);
   for (size_t i = 0; i < group.size(); ++i) {
     if (outcomes.ok()) {
-      Complete(group[i], std::vector<AcceptOutcome>{std::move((*outcomes)[i])});
+      group[i].done(absl::MakeConstSpan(*outcomes).subspan(i, 1), item_of(i));
     } else {
-      Complete(group[i], outcomes.status());
+      group[i].done(outcomes.status(), item_of(i));
     }
   }
 }
 
-void IngestWriter::CommitAlone(IngestRequest& request) {
-  Complete(request, store_->Accept(request.items, request.all_or_nothing));
+void IngestWriter::CommitAlone(IngestRequest& request, absl::Span<const NewNotification> items) {
+  const absl::StatusOr<std::vector<AcceptOutcome>> outcomes = store_->Accept(items, request.all_or_nothing);
+  if (!outcomes.ok()) return request.done(outcomes.status(), items);
+  Announce(items, *outcomes);
+  request.done(absl::MakeConstSpan(*outcomes), items);
 }
 
-void IngestWriter::Complete(IngestRequest& request, absl::StatusOr<std::vector<AcceptOutcome>> outcomes) {
-  if (outcomes.ok()) {
-    std::set<Lane> lanes;
-    for (size_t i = 0; i < outcomes->size(); ++i) {
-      if ((*outcomes)[i].duplicate || !(*outcomes)[i].status.ok()) continue;
-      lanes.insert(request.items[i].notification.lane);
-      committed_.Increment();
-    }
-    for (const Lane lane : lanes) waker_.Wake(lane);
+void IngestWriter::Announce(absl::Span<const NewNotification> items, absl::Span<const AcceptOutcome> outcomes) {
+  std::set<Lane> lanes;
+  int accepted = 0;
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (outcomes[i].duplicate || !outcomes[i].status.ok()) continue;
+    lanes.insert(items[i].notification.lane);
+    ++accepted;
   }
-  request.done(std::move(outcomes));
+  committed_.Increment(accepted);
+  for (const Lane lane : lanes) waker_.Wake(lane);
 }
 
 }  // namespace carillon

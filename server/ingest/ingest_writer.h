@@ -34,8 +34,11 @@ struct IngestRequest {
   bool all_or_nothing = false;
   // Not begun after this.
   absl::Time deadline;
-  // Runs once, on a thread of the writer; must not block.
-  absl::AnyInvocable<void(absl::StatusOr<std::vector<AcceptOutcome>>)> done;
+  // Runs once, with one outcome per item and the items themselves, on a thread of
+  // the writer or, if it is refused, of the caller; must not block. Both are good
+  // for as long as it runs.
+  using Outcomes = absl::StatusOr<absl::Span<const AcceptOutcome>>;
+  absl::AnyInvocable<void(const Outcomes&, absl::Span<const NewNotification>)> done;
 };
 
 // One weight class's writer. Thread-safe.
@@ -68,11 +71,12 @@ class IngestWriter {
   using Group = std::vector<IngestRequest>;
 
   void Run();
-  Group TakeGroup();
+  Group TakeGroup(bool busy);
   void Commit(Group group);
   void CommitTogether(Group& group);
-  void CommitAlone(IngestRequest& request);
-  void Complete(IngestRequest& request, absl::StatusOr<std::vector<AcceptOutcome>> outcomes);
+  void CommitAlone(IngestRequest& request, absl::Span<const NewNotification> items);
+  // Wakes the relays for what is new of a transaction's items.
+  void Announce(absl::Span<const NewNotification> items, absl::Span<const AcceptOutcome> outcomes);
 
   const Options options_;
   const std::shared_ptr<NotificationStore> store_;

@@ -34,8 +34,8 @@ OWN = {
     "client/": ("carillon/v1/", "client/", "google/rpc/"),
     "client/ctl/": ("carillon/v1/", "client/", "google/rpc/", "carillon/postgres/", "carillon/domain/",
                     "carillon/runtime/", "carillon/wire/"),
-    "client/bench/": ("carillon/v1/", "client/", "google/rpc/", "carillon/postgres/", "carillon/domain/",
-                      "carillon/runtime/"),
+    "client/bench/": ("carillon/v1/", "client/", "google/rpc/", "carillon/postgres/", "carillon/rabbitmq/",
+                      "carillon/domain/", "carillon/wire/"),
 }
 # What the innermost folders may include besides our own headers.
 PURE = {"carillon/domain/": re.compile(r"^(absl/|[a-z_]+$)"), "carillon/ports/": re.compile(r"^(absl/|[a-z_]+$)")}

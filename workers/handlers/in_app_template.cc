@@ -44,12 +44,26 @@ std::string Cut(std::string text, size_t max) {
   return text;
 }
 
+// More texts than a catalogue has; then the cache begins anew.
+constexpr size_t kMaxParsed = 1000;
+
+// Parsed once a thread: rendering changes the parsed text's own state.
+kainjow::mustache::mustache& Parsed(const std::string& text) {
+  thread_local absl::flat_hash_map<std::string, std::unique_ptr<kainjow::mustache::mustache>> cache;
+  if (cache.size() >= kMaxParsed) cache.clear();
+  std::unique_ptr<kainjow::mustache::mustache>& parsed = cache[text];
+  if (parsed == nullptr) {
+    parsed = std::make_unique<kainjow::mustache::mustache>(text);
+    parsed->set_custom_escape([](const std::string& plain) { return plain; });
+  }
+  return *parsed;
+}
+
 std::string Render(const std::string& text, const MustacheData& names) {
   // Most texts that are not titles are empty or fixed: they need no parser.
   if (!absl::StrContains(text, "{{")) return text;
-  kainjow::mustache::mustache parsed(text);
+  kainjow::mustache::mustache& parsed = Parsed(text);
   if (!parsed.is_valid()) return text;
-  parsed.set_custom_escape([](const std::string& plain) { return plain; });
   return Cut(parsed.render(names), limits::kMaxRenderedFieldBytes);
 }
 

@@ -21,6 +21,29 @@ bool IsDead(const FailedItem& failure) {
          failure.message->retry_count >= static_cast<int>(std::size(kRetrySeconds));
 }
 
+// A message of its own for one item of `message`, without a destination.
+OutboundMessage CopyOf(const InboundMessage& message, const Notification& item) {
+  OutboundMessage copy;
+  copy.message_id = item.id.ToString();
+  copy.app = item.app;
+  copy.type = item.type;
+  copy.traceparent = item.traceparent.empty() ? message.traceparent : item.traceparent;
+  copy.body = EncodeEnvelope(item);
+  return copy;
+}
+
+// The same for what could not be read: it goes unchanged.
+OutboundMessage CopyOf(const InboundMessage& message) {
+  OutboundMessage copy;
+  copy.message_id = message.message_id;
+  int64_t app = 0;
+  if (absl::SimpleAtoi(message.app, &app)) copy.app = AppId(app);
+  copy.type = message.type;
+  copy.traceparent = message.traceparent;
+  copy.body = message.body;
+  return copy;
+}
+
 }  // namespace
 
 absl::Status FailureRouter::Route(absl::Span<const FailedItem> failures) {
@@ -40,30 +63,41 @@ absl::Status FailureRouter::Route(absl::Span<const FailedItem> failures) {
     // What can't be noted still has to move on, unless the store is merely away.
     if (!noted.ok() && IsInfrastructureFailure(noted)) return noted;
   }
+  return PublishAll(copies);
+}
+
+absl::Status FailureRouter::Split(const InboundMessage& pack, absl::Span<const Notification> items) {
+  std::vector<OutboundMessage> singles;
+  for (const Notification& item : items) {
+    OutboundMessage& single = singles.emplace_back(CopyOf(pack, item));
+    // The default exchange: to the queue of that name and no other.
+    single.routing_key = pack.queue;
+    single.retry_count = pack.retry_count;
+  }
+  RETURN_IF_ERROR(PublishAll(singles));
+  metrics_.Counter("carillon_packs_split_total", "Packs that came a second time", {{"queue", pack.queue}}).Increment();
+  return absl::OkStatus();
+}
+
+absl::Status FailureRouter::PublishAll(absl::Span<const OutboundMessage> copies) {
   absl::MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(const std::vector<PublishOutcome> outcomes, publisher_->Publish(copies, kPublishTimeout));
   const bool all_there = std::all_of(outcomes.begin(), outcomes.end(),
                                      [](PublishOutcome outcome) { return outcome == PublishOutcome::kConfirmed; });
   return all_there ? absl::OkStatus()
-                   : error::BackendUnavailable("rabbitmq", "a failed message could not be handed to its next queue");
+                   : error::BackendUnavailable("rabbitmq", "a message could not be handed to its next queue");
 }
 
 OutboundMessage FailureRouter::NextHop(const FailedItem& failure) {
   const InboundMessage& message = *failure.message;
   const bool dead = IsDead(failure);
-  OutboundMessage copy;
+  // An item leaves its pack.
+  OutboundMessage copy = failure.item == nullptr ? CopyOf(message) : CopyOf(message, *failure.item);
   copy.retry_count = dead ? message.retry_count : message.retry_count + 1;
   copy.exchange = dead ? std::string(kDeadLetterExchange) : RetryExchange(kRetrySeconds[message.retry_count]);
   // Back to the queue it came from, by way of the retry queue's time.
   copy.routing_key = dead ? DeadLetterQueue(message.queue) : message.queue;
-  copy.message_id = failure.item == nullptr ? message.message_id : failure.item->id.ToString();
-  int64_t app = 0;
-  if (absl::SimpleAtoi(message.app, &app)) copy.app = AppId(app);
-  copy.type = message.type;
-  copy.traceparent = message.traceparent;
   copy.error = std::string(failure.status.message().substr(0, limits::kMaxErrorBytes));
-  // An item leaves its pack; what could not be read goes unchanged.
-  copy.body = failure.item == nullptr ? message.body : EncodeEnvelope(*failure.item);
   if (dead) copy.reason = absl::IsInvalidArgument(failure.status) ? "permanent" : "retries_exhausted";
   log::Warn(dead ? "delivery.dead" : "delivery.retry", {{"queue", message.queue},
                                                         {"notification_id", copy.message_id},

@@ -1,5 +1,6 @@
 // Where a message goes that could not be handled: to the next retry step, or,
 // when it can never succeed or its steps are used up, to the dead-letter queue.
+// And a pack that came a second time: apart, back to its queue.
 #pragma once
 
 #include <memory>
@@ -37,11 +38,17 @@ class FailureRouter {
   // the originals may be acknowledged. UNAVAILABLE: keep them; repeating is safe.
   absl::Status Route(absl::Span<const FailedItem> failures);
 
+  // Publishes each item of a pack to the pack's queue as a message of its own,
+  // as tried as the pack was. OK: all are confirmed and the pack may be
+  // acknowledged. UNAVAILABLE: keep it; repeating is safe.
+  absl::Status Split(const InboundMessage& pack, absl::Span<const Notification> items);
+
   // Answers the broker's heartbeats. Call every few seconds.
   void Service();
 
  private:
   OutboundMessage NextHop(const FailedItem& failure);
+  absl::Status PublishAll(absl::Span<const OutboundMessage> copies);
 
   absl::Mutex mutex_;
   const std::unique_ptr<Publisher> publisher_ ABSL_PT_GUARDED_BY(mutex_);

@@ -8,7 +8,6 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
-#include "carillon/wire/envelope.h"
 
 namespace carillon {
 namespace {
@@ -31,6 +30,7 @@ absl::Duration Monotonic() { return absl::FromChrono(std::chrono::steady_clock::
 LaneConsumer::LaneConsumer(Options options, Deps deps)
     : options_(std::move(options)),
       deps_(std::move(deps)),
+      window_messages_(options_.window.prefetch * options_.window.channels),
       backoff_(absl::Milliseconds(100), absl::Seconds(5)),
       consumed_(deps_.metrics.Counter("carillon_consumed_total", "Messages settled", {{"queue", options_.queue}})),
       redelivered_(deps_.metrics.Counter("carillon_redelivered_total", "Messages that came a second time",
@@ -64,26 +64,26 @@ absl::Status LaneConsumer::ConsumeCarefully() {
     if (deps_.stop.WaitFor(kGateWait)) return absl::OkStatus();
   }
   const auto leave = absl::MakeCleanup([this] { deps_.careful.Leave(); });
-  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, /*prefetch=*/1));
+  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, {.prefetch = 1, .channels = 1}));
   while (!deps_.stop.is_set()) {
-    ASSIGN_OR_RETURN(const Messages messages, deps_.broker->Receive(/*max=*/1, kProbeWait));
+    ASSIGN_OR_RETURN(Messages messages, deps_.broker->Receive(/*max=*/1, kProbeWait));
     // What was delivered before comes first: after something fresh, or nothing, none is left.
-    if (messages.empty() || !messages.front().redelivered) return Drain(messages);
+    if (messages.empty() || !messages.front().redelivered) return Drain(std::move(messages));
     redelivered_.Increment();
-    RETURN_IF_ERROR(Settle(messages));
+    RETURN_IF_ERROR(Settle(std::move(messages)));
   }
   return Drain({});
 }
 
 absl::Status LaneConsumer::ConsumeInBatches() {
-  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, options_.prefetch));
+  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, options_.window));
   while (!deps_.stop.is_set()) {
-    ASSIGN_OR_RETURN(const Messages messages, deps_.broker->Receive(options_.prefetch, kReceiveWait));
+    ASSIGN_OR_RETURN(Messages messages, deps_.broker->Receive(window_messages_, kReceiveWait));
     if (messages.empty()) continue;
     if (std::any_of(messages.begin(), messages.end(), [](const InboundMessage& m) { return m.redelivered; })) {
-      return SettleApart(messages);
+      return SettleApart(std::move(messages));
     }
-    RETURN_IF_ERROR(Settle(messages));
+    RETURN_IF_ERROR(Settle(std::move(messages)));
     backoff_.Reset();
   }
   return Drain({});
@@ -94,11 +94,11 @@ absl::Status LaneConsumer::ConsumeInBatches() {
 absl::Status LaneConsumer::Drain(Messages messages) {
   RETURN_IF_ERROR(deps_.broker->Cancel());
   if (messages.empty()) {
-    ASSIGN_OR_RETURN(messages, deps_.broker->Receive(options_.prefetch, absl::ZeroDuration()));
+    ASSIGN_OR_RETURN(messages, deps_.broker->Receive(window_messages_, absl::ZeroDuration()));
   }
   while (!messages.empty()) {
-    RETURN_IF_ERROR(Settle(messages));
-    ASSIGN_OR_RETURN(messages, deps_.broker->Receive(options_.prefetch, absl::ZeroDuration()));
+    RETURN_IF_ERROR(Settle(std::move(messages)));
+    ASSIGN_OR_RETURN(messages, deps_.broker->Receive(window_messages_, absl::ZeroDuration()));
   }
   return absl::OkStatus();
 }
@@ -108,25 +108,25 @@ absl::Status LaneConsumer::SettleApart(Messages messages) {
   Messages fresh, repeated;
   while (!messages.empty()) {
     for (InboundMessage& message : messages) (message.redelivered ? repeated : fresh).push_back(std::move(message));
-    ASSIGN_OR_RETURN(messages, deps_.broker->Receive(options_.prefetch, absl::ZeroDuration()));
+    ASSIGN_OR_RETURN(messages, deps_.broker->Receive(window_messages_, absl::ZeroDuration()));
   }
-  RETURN_IF_ERROR(SettleOneByOne(fresh));
+  RETURN_IF_ERROR(Settle(std::move(fresh)));
   redelivered_.Increment(static_cast<double>(repeated.size()));
   while (!deps_.careful.TryEnter()) RETURN_IF_ERROR(WaitWhileServicing(kGateWait));
   const auto leave = absl::MakeCleanup([this] { deps_.careful.Leave(); });
-  return SettleOneByOne(repeated);
+  return Settle(std::move(repeated));
 }
 
-absl::Status LaneConsumer::SettleOneByOne(const Messages& messages) {
-  for (const InboundMessage& message : messages) RETURN_IF_ERROR(Settle({message}));
+absl::Status LaneConsumer::Settle(Messages messages) {
+  for (const Batch& batch : CutIntoBatches(std::move(messages))) RETURN_IF_ERROR(SettleBatch(batch));
   return absl::OkStatus();
 }
 
-absl::Status LaneConsumer::Settle(const Messages& messages) {
+absl::Status LaneConsumer::SettleBatch(const Batch& batch) {
   const absl::Duration started = Monotonic();
   Backoff backoff(absl::Milliseconds(100), absl::Seconds(5));
   while (true) {
-    const absl::Status status = Attempt(messages);
+    const absl::Status status = Attempt(batch);
     if (status.ok()) break;
     if (backoff.failures() == 0) log::Warn("consumer.holding", {{"queue", options_.queue}, {"error", status}});
     const absl::Duration held = Monotonic() - started;
@@ -134,29 +134,27 @@ absl::Status LaneConsumer::Settle(const Messages& messages) {
     RETURN_IF_ERROR(WaitWhileServicing(backoff.Next()));
   }
   batch_seconds_.Observe(absl::ToDoubleSeconds(Monotonic() - started));
-  consumed_.Increment(static_cast<double>(messages.size()));
-  // A batch holds everything that was received since the last acknowledgement.
-  return deps_.broker->Ack(messages.back().tag, /*multiple=*/messages.size() > 1);
+  consumed_.Increment(static_cast<double>(batch.messages.size()));
+  return deps_.broker->Ack(batch.messages);
 }
 
-absl::Status LaneConsumer::Attempt(const Messages& messages) {
-  std::vector<Notification> items;
-  std::vector<const InboundMessage*> sources;
+absl::Status LaneConsumer::Attempt(const Batch& batch) {
+  // What came a second time is alone in its batch.
+  const bool again = batch.messages.front().redelivered;
+  if (again && batch.items.size() > 1) return deps_.failures.Split(batch.messages.front(), batch.items);
+  return Handle(batch);
+}
+
+// Nothing is routed before everything was tried, so that a repeat after an outage routes nothing twice.
+absl::Status LaneConsumer::Handle(const Batch& batch) {
   std::vector<FailedItem> failures;
-  for (const InboundMessage& message : messages) {
-    absl::StatusOr<std::vector<Notification>> decoded = DecodeEnvelope(message.body);
-    if (!decoded.ok()) {
-      failures.push_back({&message, nullptr, decoded.status()});
-      continue;
+  for (const auto& [place, status] : batch.unreadable) failures.push_back({&batch.messages[place], nullptr, status});
+  for (size_t begin = 0; begin < batch.items.size(); begin += kMaxBatchItems) {
+    const auto slice = absl::MakeConstSpan(batch.items).subspan(begin, kMaxBatchItems);
+    ASSIGN_OR_RETURN(const std::vector<absl::Status> statuses, deps_.handler.Handle(slice));
+    for (size_t i = 0; i < slice.size(); ++i) {
+      if (!statuses[i].ok()) failures.push_back({&batch.SourceOf(begin + i), &slice[i], statuses[i]});
     }
-    for (Notification& item : *decoded) {
-      items.push_back(std::move(item));
-      sources.push_back(&message);
-    }
-  }
-  ASSIGN_OR_RETURN(const std::vector<absl::Status> statuses, deps_.handler.Handle(items));
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (!statuses[i].ok()) failures.push_back({sources[i], &items[i], statuses[i]});
   }
   return failures.empty() ? absl::OkStatus() : deps_.failures.Route(failures);
 }

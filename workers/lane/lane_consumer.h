@@ -1,15 +1,17 @@
-// Consumes one queue on one thread: takes what has come, handles it as a batch,
-// acknowledges it.
+// Consumes one queue on one thread: takes what has come, handles it in batches,
+// acknowledges each.
 //
 // - A message is acknowledged only when its effect is committed, or a copy of it
-//   is confirmed on its way to a retry or dead-letter queue.
+//   is confirmed on its way to another queue.
 // - Failures of PostgreSQL or the broker never count against a message: the
 //   consumer keeps what it holds, takes no more and waits.
 // - What comes a second time may be what killed a process. After a start, or a
 //   lost channel, the consumer takes one message at a time until those are
-//   settled; met in a batch, they are set aside and settled one by one. So a
-//   message that kills takes no others with it past the delivery limit, and
+//   settled; met among fresh ones, they are set aside and settled one by one. So
+//   a message that kills takes no others with it past the delivery limit, and
 //   nothing is ever given back for having come twice.
+// - A pack that comes a second time is not tried again: its items go back to the
+//   queue as messages of their own, and the one that kills will do so alone.
 #pragma once
 
 #include <memory>
@@ -21,6 +23,7 @@
 #include "carillon/ports/stop_signal.h"
 #include "carillon/runtime/metrics.h"
 #include "workers/handlers/notification_handler.h"
+#include "workers/lane/batch.h"
 #include "workers/lane/failure_router.h"
 #include "workers/lane/one_at_a_time.h"
 
@@ -31,7 +34,8 @@ class LaneConsumer {
  public:
   struct Options {
     std::string queue;
-    int prefetch = 1;
+    // Many consumers to the broker, and one batch here of what comes on all.
+    Consumer::Window window;
   };
   struct Deps {
     std::unique_ptr<Consumer> broker;
@@ -60,18 +64,20 @@ class LaneConsumer {
   absl::Status Drain(Messages messages);
   // Settles the fresh ones of these and of what is under way, then the others one by one.
   absl::Status SettleApart(Messages messages);
-  absl::Status SettleOneByOne(const Messages& messages);
 
   // Handles and acknowledges all of them, however long the backends are away.
   // An error: the channel is gone, or the wait was too long; the broker has them back.
-  absl::Status Settle(const Messages& messages);
-  absl::Status Attempt(const Messages& messages);
+  absl::Status Settle(Messages messages);
+  absl::Status SettleBatch(const Batch& batch);
+  absl::Status Attempt(const Batch& batch);
+  absl::Status Handle(const Batch& batch);
   absl::Status WaitWhileServicing(absl::Duration time);
   // After a failure: waits, then until the store answers. False on stop.
   bool WaitForBackends();
 
   const Options options_;
   const Deps deps_;
+  const int window_messages_;
   // Something may be there that was delivered before.
   bool begin_carefully_ = false;
   Backoff backoff_;

@@ -16,7 +16,8 @@ namespace carillon {
 namespace {
 
 constexpr int kPrefetch = 50;
-constexpr int kBatch = 200;
+// Letters in a transaction, and messages that are taken for it.
+constexpr size_t kBatch = 200;
 constexpr absl::Duration kReceiveWait = absl::Milliseconds(500);
 
 // Headers of messages that others made may hold anything.
@@ -35,14 +36,16 @@ std::vector<std::string> RecordedQueues() {
   return queues;
 }
 
-}  // namespace
-
-DeadLetter ToDeadLetter(const InboundMessage& message) {
+// All but what is in the body.
+DeadLetter FromHeaders(const InboundMessage& message) {
   DeadLetter letter;
   letter.queue = std::string(absl::StripSuffix(message.queue, ".dlq"));
   if (const std::optional<Lane> lane = LaneOfQueue(letter.queue); lane.has_value()) {
     letter.lane = std::string(ToString(*lane));
   }
+  int64_t app = 0;
+  if (absl::SimpleAtoi(message.app, &app) && app > 0) letter.app = AppId(app);
+  letter.notification_id = Uuid::Parse(message.message_id);
   letter.message_id = SafeText(message.message_id);
   letter.type = SafeText(message.type);
   letter.exchange = SafeText(message.exchange);
@@ -51,25 +54,34 @@ DeadLetter ToDeadLetter(const InboundMessage& message) {
   letter.error = SafeText(message.error);
   letter.traceparent = SafeText(message.traceparent);
   letter.retry_count = message.retry_count;
-  letter.payload = message.body;
-  const absl::StatusOr<std::vector<Notification>> items = DecodeEnvelope(message.body);
-  if (items.ok()) {
-    letter.app = items->front().app;
-    letter.notification_id = items->front().id;
-    letter.type = SafeText(items->front().type);
-    return letter;
-  }
-  int64_t app = 0;
-  if (absl::SimpleAtoi(message.app, &app) && app > 0) letter.app = AppId(app);
-  letter.notification_id = Uuid::Parse(message.message_id);
   return letter;
+}
+
+}  // namespace
+
+std::vector<DeadLetter> ToDeadLetters(const InboundMessage& message) {
+  const absl::StatusOr<std::vector<Notification>> items = DecodeEnvelope(message.body);
+  std::vector<DeadLetter> letters(items.ok() ? items->size() : 1, FromHeaders(message));
+  if (letters.size() == 1) letters.front().payload = message.body;
+  if (!items.ok()) return letters;
+  for (size_t i = 0; i < letters.size(); ++i) {
+    const Notification& item = (*items)[i];
+    letters[i].app = item.app;
+    letters[i].notification_id = item.id;
+    letters[i].type = SafeText(item.type);
+    if (letters.size() == 1) continue;
+    letters[i].message_id = item.id.ToString();
+    letters[i].payload = EncodeEnvelope(item);
+    if (!item.traceparent.empty()) letters[i].traceparent = SafeText(item.traceparent);
+  }
+  return letters;
 }
 
 DeadLetterRecorder::DeadLetterRecorder(Deps deps)
     : deps_(std::move(deps)),
       backoff_(absl::Milliseconds(200), absl::Seconds(5)),
       recorded_(deps_.metrics.Counter("carillon_dead_letters_recorded_total",
-                                      "Messages taken from the dead-letter queues and recorded")) {}
+                                      "Notifications taken from the dead-letter queues and recorded")) {}
 
 void DeadLetterRecorder::Run() {
   while (!deps_.stop.is_set()) {
@@ -83,13 +95,12 @@ void DeadLetterRecorder::Run() {
 }
 
 absl::Status DeadLetterRecorder::Consume() {
-  RETURN_IF_ERROR(deps_.broker->Open(RecordedQueues(), kPrefetch));
+  RETURN_IF_ERROR(deps_.broker->Open(RecordedQueues(), {.prefetch = kPrefetch, .channels = 1}));
   while (!deps_.stop.is_set()) {
-    ASSIGN_OR_RETURN(const std::vector<InboundMessage> messages, deps_.broker->Receive(kBatch, kReceiveWait));
+    ASSIGN_OR_RETURN(const std::vector<InboundMessage> messages, deps_.broker->Receive(int{kBatch}, kReceiveWait));
     if (messages.empty()) continue;
     RETURN_IF_ERROR(Record(messages));
-    // All that was received on this channel so far is recorded.
-    RETURN_IF_ERROR(deps_.broker->Ack(messages.back().tag, /*multiple=*/true));
+    RETURN_IF_ERROR(deps_.broker->Ack(messages));
     backoff_.Reset();
   }
   return absl::OkStatus();
@@ -97,9 +108,12 @@ absl::Status DeadLetterRecorder::Consume() {
 
 absl::Status DeadLetterRecorder::Record(const std::vector<InboundMessage>& messages) {
   std::vector<DeadLetter> letters;
-  letters.reserve(messages.size());
-  for (const InboundMessage& message : messages) letters.push_back(ToDeadLetter(message));
-  RETURN_IF_ERROR(deps_.store->Record(letters));
+  for (const InboundMessage& message : messages) {
+    for (DeadLetter& letter : ToDeadLetters(message)) letters.push_back(std::move(letter));
+  }
+  for (absl::Span<const DeadLetter> rest(letters); !rest.empty(); rest.remove_prefix(std::min(rest.size(), kBatch))) {
+    RETURN_IF_ERROR(deps_.store->Record(rest.subspan(0, kBatch)));
+  }
   for (const DeadLetter& letter : letters) {
     log::Warn("dead_letter.recorded", {{"queue", letter.queue},
                                        {"message_id", letter.message_id},

@@ -38,7 +38,8 @@ class DeadLetterRecorder {
   prometheus::Counter& recorded_;
 };
 
-// What is recorded of a message. Texts from outside are made safe to store.
-DeadLetter ToDeadLetter(const InboundMessage& message);
+// What is recorded of a message: a letter for each item of a pack, else one.
+// Texts from outside are made safe to store.
+std::vector<DeadLetter> ToDeadLetters(const InboundMessage& message);
 
 }  // namespace carillon

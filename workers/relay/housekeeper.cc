@@ -129,7 +129,6 @@ absl::StatusOr<std::vector<NewNotification>> Housekeeper::ChooseLost(const std::
                           .routing_key = type->routing_key,
                           .idempotency_key = {},
                           .payload_hash = {},
-                          .traceparent = {},
                           .envelope = EncodeEnvelope(notification)};
     // Where its type belongs today, which may be another lane than when it was accepted.
     again.notification.lane = type->lane;

@@ -9,12 +9,17 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
+#include "workers/relay/packer.h"
 
 namespace carillon {
 namespace {
 
 constexpr absl::Duration kShortestPoll = absl::Milliseconds(5);
 constexpr absl::Duration kLongestPoll = absl::Milliseconds(250);
+// When a lane that packs is busy, but not so busy that its messages are full: a
+// message costs the broker as much as hundreds of items in it.
+constexpr size_t kBusyRows = 16;
+constexpr absl::Duration kGatherTime = absl::Milliseconds(3);
 constexpr absl::Duration kReleaseInterval = absl::Milliseconds(500);
 constexpr int kReleaseRows = 10'000;
 constexpr absl::Duration kFirstDelay = absl::Seconds(1);
@@ -26,20 +31,8 @@ absl::Duration Monotonic() { return absl::FromChrono(std::chrono::steady_clock::
 
 absl::Duration DelayAfter(int attempts) { return std::min(kLongestDelay, kFirstDelay * (1 << std::min(attempts, 6))); }
 
-OutboundMessage ToMessage(const OutboxRow& row) {
-  OutboundMessage message;
-  message.exchange = row.exchange;
-  message.routing_key = row.routing_key;
-  message.message_id = row.message_id.ToString();
-  message.app = row.app;
-  message.type = row.type;
-  message.traceparent = row.traceparent;
-  message.body = row.payload;
-  return message;
-}
-
 prometheus::Counter& OutcomeCounter(Metrics& metrics, Lane lane, const char* outcome) {
-  return metrics.Counter("carillon_published_total", "Messages published from the outbox, by the broker's answer",
+  return metrics.Counter("carillon_published_total", "Outbox rows published, by the broker's answer",
                          {{"lane", std::string(ToString(lane))}, {"outcome", outcome}});
 }
 
@@ -53,6 +46,8 @@ LaneRelay::LaneRelay(const Options& options, Deps deps)
       returned_(OutcomeCounter(deps_.metrics, options.lane, "returned")),
       refused_(OutcomeCounter(deps_.metrics, options.lane, "refused")),
       unknown_(OutcomeCounter(deps_.metrics, options.lane, "unknown")),
+      messages_(deps_.metrics.Counter("carillon_published_messages_total", "Messages that carried the rows published",
+                                      {{"lane", std::string(ToString(options.lane))}})),
       batch_seconds_(deps_.metrics.Latency("carillon_relay_batch_seconds", "Time from taking rows to their deletion",
                                            {{"lane", std::string(ToString(options.lane))}})) {}
 
@@ -69,15 +64,21 @@ void LaneRelay::Run() {
       backoff_.Reset();
       if (*taken > 0) {
         idle_wait = kShortestPoll;
-        continue;
+        // A full batch: there is more.
+        if (*taken == static_cast<size_t>(options_.batch)) continue;
+        if (LetsGather(*taken)) deps_.stop.WaitFor(kGatherTime);
       }
-      status = WaitForWork(idle_wait);
+      WaitForWork(idle_wait);
+      continue;
     }
-    if (status.ok()) continue;
     if (backoff_.failures() == 0) log::Warn("relay.waiting", {{"lane", ToString(options_.lane)}, {"error", status}});
     deps_.stop.WaitFor(backoff_.Next());
     (void)deps_.publisher->Service();
   }
+}
+
+bool LaneRelay::LetsGather(size_t taken) const {
+  return taken >= kBusyRows && taken < static_cast<size_t>(options_.pack);
 }
 
 absl::StatusOr<size_t> LaneRelay::Step() {
@@ -92,7 +93,7 @@ absl::StatusOr<size_t> LaneRelay::Step() {
   const absl::Status status = PublishAndSettle(rows);
   if (!status.ok()) {
     // Nothing was sent, or the store is away: the rows are let go as they were.
-    (void)deps_.outbox->Settle({}, {});
+    (void)deps_.outbox->Release();
     return status;
   }
   batch_seconds_.Observe(absl::ToDoubleSeconds(Monotonic() - started));
@@ -101,42 +102,40 @@ absl::StatusOr<size_t> LaneRelay::Step() {
 
 absl::Status LaneRelay::PublishAndSettle(const std::vector<OutboxRow>& rows) {
   RETURN_IF_ERROR(EnsureBindings(rows));
-  std::vector<OutboundMessage> messages;
-  messages.reserve(rows.size());
-  for (const OutboxRow& row : rows) messages.push_back(ToMessage(row));
+  const Packs packs = PackRows(rows, options_.pack);
   ASSIGN_OR_RETURN(const std::vector<PublishOutcome> outcomes,
-                   deps_.publisher->Publish(messages, options_.confirm_timeout));
-
-  std::vector<size_t> published;
+                   deps_.publisher->Publish(packs.messages, options_.confirm_timeout));
+  messages_.Increment(static_cast<double>(packs.messages.size()));
   std::vector<OutboxReader::Failure> failures;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    switch (outcomes[i]) {
-      case PublishOutcome::kConfirmed:
-        published.push_back(i);
-        break;
-      case PublishOutcome::kReturned:
-        returned_.Increment();
-        failures.push_back({i, absl::StrCat("no queue is bound to ", rows[i].exchange, " for ", rows[i].routing_key),
-                            DelayAfter(rows[i].attempts)});
-        break;
-      case PublishOutcome::kRefused:
-        refused_.Increment();
-        failures.push_back({i, "the broker refused it: the queue is full or failing", DelayAfter(rows[i].attempts)});
-        break;
-      case PublishOutcome::kUnknown:
-        unknown_.Increment();
-        failures.push_back({i, "the broker did not confirm it in time", kUnknownDelay});
-        break;
-    }
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    if (outcomes[i] == PublishOutcome::kConfirmed) continue;
+    for (const OutboxRow* row : packs.rows[i]) failures.push_back(ToFailure(*row, outcomes[i]));
   }
-  confirmed_.Increment(static_cast<double>(published.size()));
+  confirmed_.Increment(static_cast<double>(rows.size() - failures.size()));
   if (!failures.empty()) {
     log::Warn("relay.deferred", {{"lane", ToString(options_.lane)},
                                  {"rows", failures.size()},
-                                 {"message_id", messages[failures.front().index].message_id},
+                                 {"message_id", failures.front().row->message_id.ToString()},
                                  {"error", failures.front().error}});
   }
-  return deps_.outbox->Settle(published, failures);
+  return deps_.outbox->Settle(failures);
+}
+
+OutboxReader::Failure LaneRelay::ToFailure(const OutboxRow& row, PublishOutcome outcome) {
+  switch (outcome) {
+    case PublishOutcome::kReturned:
+      returned_.Increment();
+      return {&row, absl::StrCat("no queue is bound to ", row.exchange, " for ", row.routing_key),
+              DelayAfter(row.attempts)};
+    case PublishOutcome::kRefused:
+      refused_.Increment();
+      return {&row, "the broker refused it: the queue is full or failing", DelayAfter(row.attempts)};
+    case PublishOutcome::kConfirmed:
+    case PublishOutcome::kUnknown:
+      break;
+  }
+  unknown_.Increment();
+  return {&row, "the broker did not confirm it in time", kUnknownDelay};
 }
 
 // Keys of the direct exchange come from the catalogue: each is bound before its
@@ -156,12 +155,11 @@ absl::Status LaneRelay::EnsureBindings(const std::vector<OutboxRow>& rows) {
   return absl::OkStatus();
 }
 
-absl::Status LaneRelay::WaitForWork(absl::Duration& idle_wait) {
-  RETURN_IF_ERROR(deps_.outbox->WaitForRows(idle_wait));
+void LaneRelay::WaitForWork(absl::Duration& idle_wait) {
+  deps_.wake.WaitFor(idle_wait);
   idle_wait = std::min(kLongestPoll, idle_wait * 2);
   // Its loss is met, and mended, by the next publish.
   (void)deps_.publisher->Service();
-  return absl::OkStatus();
 }
 
 }  // namespace carillon

@@ -12,6 +12,7 @@
 #include "carillon/ports/broker.h"
 #include "carillon/ports/outbox_store.h"
 #include "carillon/ports/stop_signal.h"
+#include "carillon/ports/wake_signal.h"
 #include "carillon/runtime/metrics.h"
 
 namespace carillon {
@@ -22,11 +23,14 @@ class LaneRelay {
   struct Options {
     Lane lane = Lane::kSocial;
     int batch = 500;
+    int pack = 1;  // Rows that may share a message.
     absl::Duration confirm_timeout = absl::Seconds(5);
   };
   struct Deps {
     std::unique_ptr<OutboxReader> outbox;
     std::unique_ptr<Publisher> publisher;
+    // Set when there may be new rows.
+    WakeSignal& wake;
     Metrics& metrics;
     const StopSignal& stop;
     // Nothing is published before the topology has been declared.
@@ -39,11 +43,14 @@ class LaneRelay {
   void Run();
 
  private:
+  // Whether to wait a little after so many rows, so that fuller messages come.
+  bool LetsGather(size_t taken) const;
   // Publishes what is ready. Returns how many rows it took.
   absl::StatusOr<size_t> Step();
   absl::Status PublishAndSettle(const std::vector<OutboxRow>& rows);
+  OutboxReader::Failure ToFailure(const OutboxRow& row, PublishOutcome outcome);
   absl::Status EnsureBindings(const std::vector<OutboxRow>& rows);
-  absl::Status WaitForWork(absl::Duration& idle_wait);
+  void WaitForWork(absl::Duration& idle_wait);
 
   const Options options_;
   const Deps deps_;
@@ -53,6 +60,7 @@ class LaneRelay {
   prometheus::Counter& returned_;
   prometheus::Counter& refused_;
   prometheus::Counter& unknown_;
+  prometheus::Counter& messages_;
   prometheus::Histogram& batch_seconds_;
 };
 

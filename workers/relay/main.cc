@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/outbox_listener.h"
 #include "carillon/postgres/outbox_reader.h"
 #include "carillon/postgres/upkeep_store.h"
 #include "carillon/rabbitmq/consumer.h"
@@ -24,6 +25,10 @@
 #include "workers/relay/topology_owner.h"
 
 ABSL_FLAG(int, batch, 500, "outbox rows that a lane's loop takes at a time");
+ABSL_FLAG(
+    int, pack, 0,
+    "notifications of one kind that may share a message when they wait together; 0: 100 for social and marketing, "
+    "else 1");
 ABSL_FLAG(absl::Duration, idle_bound, absl::ZeroDuration(),
           "requeue notifications that nothing has touched for so long; 0: 30 s for payment and otp, 45 s for social, "
           "60 s for marketing");
@@ -42,6 +47,7 @@ struct Config {
   std::string database_url;
   RabbitOptions rabbit;
   int batch = 500;
+  int pack = 0;
   std::map<Lane, absl::Duration> idle_bounds;
 };
 
@@ -50,11 +56,13 @@ absl::StatusOr<Config> ReadConfig() {
       .database_url = FlagOrEnv(absl::GetFlag(FLAGS_database_url), "CARILLON_DATABASE_URL"),
       .rabbit = {.url = FlagOrEnv(absl::GetFlag(FLAGS_amqp_url), "CARILLON_AMQP_URL"), .client_name = "carillon-relay"},
       .batch = absl::GetFlag(FLAGS_batch),
+      .pack = absl::GetFlag(FLAGS_pack),
       .idle_bounds = {}};
   if (config.database_url.empty() || config.rabbit.url.empty()) {
     return absl::InvalidArgumentError("CARILLON_DATABASE_URL and CARILLON_AMQP_URL are required");
   }
   if (config.batch < 1 || config.batch > 10'000) return absl::InvalidArgumentError("--batch must be 1 to 10000");
+  if (config.pack < 0 || config.pack > 1000) return absl::InvalidArgumentError("--pack must be 0 to 1000");
   if (const absl::Duration bound = absl::GetFlag(FLAGS_idle_bound); bound > absl::ZeroDuration()) {
     for (const Lane lane : kAllLanes) config.idle_bounds[lane] = bound;
   }
@@ -66,7 +74,8 @@ absl::StatusOr<Config> ReadConfig() {
 class Relay final : public ManagedProcess {
  public:
   Relay(const Config& config, Metrics& metrics)
-      : pool_(std::make_shared<PgPool>(PgOptions{.url = config.database_url,
+      : database_url_(config.database_url),
+        pool_(std::make_shared<PgPool>(PgOptions{.url = config.database_url,
                                                  .application_name = "carillon-relay",
                                                  .statement_timeout = kUpkeepStatementTimeout},
                                        3)),
@@ -89,18 +98,23 @@ class Relay final : public ManagedProcess {
     for (const Lane lane : kAllLanes) {
       const PgOptions options{.url = config.database_url,
                               .application_name = absl::StrCat("carillon-relay-", ToString(lane))};
-      lanes_.push_back(
-          std::make_unique<LaneRelay>(LaneRelay::Options{.lane = lane, .batch = config.batch},
-                                      LaneRelay::Deps{.outbox = std::make_unique<PostgresOutboxReader>(options, lane),
-                                                      .publisher = std::make_unique<RabbitPublisher>(config.rabbit),
-                                                      .metrics = metrics,
-                                                      .stop = stop_,
-                                                      .declared = declared_}));
+      lanes_.push_back(std::make_unique<LaneRelay>(
+          LaneRelay::Options{
+              .lane = lane, .batch = config.batch, .pack = config.pack > 0 ? config.pack : DefaultPack(lane)},
+          LaneRelay::Deps{.outbox = std::make_unique<PostgresOutboxReader>(options, lane),
+                          .publisher = std::make_unique<RabbitPublisher>(config.rabbit),
+                          .wake = wakes_[lane],
+                          .metrics = metrics,
+                          .stop = stop_,
+                          .declared = declared_}));
     }
   }
 
   absl::Status Start() override {
     catalogue_.Start();
+    listener_ = std::make_unique<PostgresOutboxListener>(
+        PgOptions{.url = database_url_, .application_name = "carillon-relay-wake"},
+        [this](Lane lane) { wakes_.at(lane).Set(); });
     threads_.emplace_back([this] { topology_owner_.Run(); });
     for (const auto& lane : lanes_) threads_.emplace_back([&lane] { lane->Run(); });
     threads_.emplace_back([this] { recorder_.Run(); });
@@ -112,11 +126,13 @@ class Relay final : public ManagedProcess {
   void Stop() override {
     stop_.Set();
     for (std::thread& thread : threads_) thread.join();
+    listener_.reset();
     catalogue_.Stop();
   }
 
  private:
   const SystemClock clock_;
+  const std::string database_url_;
   StopSignal stop_;
   absl::Notification declared_;
   const std::shared_ptr<PgPool> pool_;
@@ -124,6 +140,8 @@ class Relay final : public ManagedProcess {
   TopologyOwner topology_owner_;
   DeadLetterRecorder recorder_;
   Housekeeper housekeeper_;
+  std::map<Lane, WakeSignal> wakes_;
+  std::unique_ptr<PostgresOutboxListener> listener_;
   std::vector<std::unique_ptr<LaneRelay>> lanes_;
   std::vector<std::thread> threads_;
 };

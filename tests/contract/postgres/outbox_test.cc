@@ -1,11 +1,13 @@
 #include <gmock/gmock.h>
 
+#include <map>
 #include <set>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "carillon/ports/wake_signal.h"
+#include "carillon/postgres/outbox_listener.h"
 #include "carillon/postgres/outbox_reader.h"
 #include "carillon/postgres/outbox_waker.h"
 #include "tests/contract/postgres/postgres_fixture.h"
@@ -34,10 +36,8 @@ class OutboxTest : public PostgresTest {
     return items;
   }
   static std::string CountRows() { return Query("SELECT count(*) FROM outbox"); }
-  static void SettleAll(OutboxReader& reader, const Rows& rows) {
-    std::vector<size_t> all(rows.size());
-    for (size_t i = 0; i < all.size(); ++i) all[i] = i;
-    ASSERT_OK(reader.Settle(all, {}));
+  static Failure PutOff(const OutboxRow& row, std::string error, absl::Duration delay) {
+    return {.row = &row, .error = std::move(error), .delay = delay};
   }
   static PgOptions Named(const std::string& name) {
     PgOptions options = Options();
@@ -48,13 +48,6 @@ class OutboxTest : public PostgresTest {
     Query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '" + name + "'");
   }
 
-  // True if a wake-up arrives. One may be lost with a connection; those after it are not.
-  static bool Wakes(PostgresOutboxWaker& waker, PostgresOutboxReader& reader) {
-    waker.Wake(Lane::kSocial);
-    const absl::Time start = absl::Now();
-    return reader.WaitForRows(absl::Seconds(1)).ok() && absl::Now() - start < absl::Milliseconds(900);
-  }
-
   const AppId app_ = NewApp();
   PostgresOutboxReader reader_{Options(), Lane::kSocial};
 };
@@ -62,7 +55,7 @@ class OutboxTest : public PostgresTest {
 TEST_F(OutboxTest, TakesTheOldestRowsWithEverythingTheyHold) {
   std::vector<NewNotification> items = AcceptMany(3);
   NewNotification traced = At(MakeNew(app_), absl::Now() - absl::Hours(1));
-  traced.traceparent = "00-1-2-01";
+  traced.notification.traceparent = "00-1-2-01";
   traced.envelope = std::string("\0\xff\"\\x", 5);
   AcceptOne(traced);
   ASSERT_OK_AND_ASSIGN(const Rows rows, reader_.Take(2));
@@ -85,47 +78,64 @@ TEST_F(OutboxTest, TakesNothingOfAnotherLane) {
   EXPECT_THAT(payment.Take(10), IsOkAndHolds(IsEmpty()));
 }
 
-TEST_F(OutboxTest, DeletesExactlyThePublishedRows) {
+TEST_F(OutboxTest, DeletesExactlyWhatWasTaken) {
   const std::vector<NewNotification> items = AcceptMany(5);
   ASSERT_THAT(reader_.Take(4), IsOkAndHolds(SizeIs(4)));
-  ASSERT_OK(reader_.Settle({0, 2}, {}));
+  // Until then nobody sees them gone.
+  EXPECT_EQ(CountRows(), "5");
+  ASSERT_OK(reader_.Settle({}));
+  EXPECT_EQ(CountRows(), "1");
   ASSERT_OK_AND_ASSIGN(const Rows rows, reader_.Take(10));
-  ASSERT_THAT(rows, SizeIs(3));
-  EXPECT_EQ(rows[0].message_id, items[1].notification.id);
-  EXPECT_EQ(rows[1].message_id, items[3].notification.id);
-  EXPECT_EQ(rows[2].message_id, items[4].notification.id);
-  EXPECT_EQ(rows[0].attempts, 0);
-  SettleAll(reader_, rows);
+  ASSERT_THAT(rows, SizeIs(1));
+  EXPECT_EQ(rows[0].message_id, items[4].notification.id);
+  ASSERT_OK(reader_.Settle({}));
   EXPECT_EQ(CountRows(), "0");
 }
 
 TEST_F(OutboxTest, LetsRowsGoAsTheyWere) {
-  AcceptMany(3);
+  const std::vector<NewNotification> items = AcceptMany(3);
   ASSERT_THAT(reader_.Take(3), IsOkAndHolds(SizeIs(3)));
-  ASSERT_OK(reader_.Settle({}, {}));
-  ASSERT_THAT(reader_.Take(3), IsOkAndHolds(SizeIs(3)));
-  ASSERT_OK(reader_.Settle({}, {}));
-  // Settling without having taken is nothing.
-  ASSERT_OK(reader_.Settle({}, {}));
+  ASSERT_OK(reader_.Release());
+  ASSERT_OK_AND_ASSIGN(const Rows rows, reader_.Take(3));
+  ASSERT_THAT(rows, SizeIs(3));
+  EXPECT_EQ(rows[0].message_id, items[0].notification.id);
+  EXPECT_EQ(rows[0].attempts, 0);
+  ASSERT_OK(reader_.Release());
+  // Without having taken both are nothing.
+  ASSERT_OK(reader_.Release());
+  ASSERT_OK(reader_.Settle({}));
+  EXPECT_EQ(CountRows(), "3");
 }
 
 TEST_F(OutboxTest, PutsFailedRowsOffAndReleasesThemWhenDue) {
-  const std::vector<NewNotification> items = AcceptMany(3);
-  ASSERT_THAT(reader_.Take(3), IsOkAndHolds(SizeIs(3)));
-  ASSERT_OK(reader_.Settle({1}, {Failure{0, "soon 'quoted' {\"", absl::ZeroDuration()},
-                                 Failure{2, std::string(5000, 'x'), absl::Hours(1)}}));
+  NewNotification traced = MakeNew(app_);
+  traced.notification.traceparent = "00-1-2-01";
+  traced.envelope = std::string("\0\xff\"\\x", 5);
+  AcceptOne(traced);
+  AcceptMany(2);
+  ASSERT_OK_AND_ASSIGN(Rows rows, reader_.Take(3));
+  ASSERT_THAT(rows, SizeIs(3));
+  const OutboxRow first = rows[0];
+  ASSERT_OK(reader_.Settle({PutOff(rows[0], "soon 'quoted' {\"", absl::ZeroDuration()),
+                            PutOff(rows[2], std::string(5000, 'x'), absl::Hours(1))}));
   EXPECT_THAT(reader_.Take(3), IsOkAndHolds(IsEmpty()));
-  EXPECT_EQ(Query("SELECT string_agg(attempts || ':' || length(last_error), ' ' ORDER BY message_id) FROM outbox WHERE "
-                  "deferred"),
-            "1:16 1:1000");
+  EXPECT_EQ(
+      Query("SELECT string_agg(attempts || ':' || length(last_error), ' ' ORDER BY length(last_error)) FROM outbox "
+            "WHERE deferred"),
+      "1:16 1:1000");
   EXPECT_THAT(reader_.ReleaseDue(100), IsOkAndHolds(1));
   EXPECT_THAT(reader_.ReleaseDue(100), IsOkAndHolds(0));
-  ASSERT_OK_AND_ASSIGN(Rows rows, reader_.Take(3));
+  ASSERT_OK_AND_ASSIGN(rows, reader_.Take(3));
   ASSERT_THAT(rows, SizeIs(1));
-  EXPECT_EQ(rows[0].message_id, items[0].notification.id);
+  EXPECT_EQ(rows[0].message_id, first.message_id);
+  EXPECT_EQ(rows[0].app, app_);
   EXPECT_EQ(rows[0].attempts, 1);
-  EXPECT_EQ(rows[0].payload, "envelope");
-  ASSERT_OK(reader_.Settle({}, {Failure{0, "again", absl::ZeroDuration()}}));
+  EXPECT_EQ(rows[0].exchange, first.exchange);
+  EXPECT_EQ(rows[0].routing_key, first.routing_key);
+  EXPECT_EQ(rows[0].type, first.type);
+  EXPECT_EQ(rows[0].traceparent, first.traceparent);
+  EXPECT_EQ(rows[0].payload, first.payload);
+  ASSERT_OK(reader_.Settle({PutOff(rows[0], "again", absl::ZeroDuration())}));
   EXPECT_THAT(reader_.ReleaseDue(100), IsOkAndHolds(1));
   ASSERT_OK_AND_ASSIGN(rows, reader_.Take(3));
   ASSERT_THAT(rows, SizeIs(1));
@@ -135,17 +145,19 @@ TEST_F(OutboxTest, PutsFailedRowsOffAndReleasesThemWhenDue) {
 // An error text may come from anywhere, and is cut at a byte.
 TEST_F(OutboxTest, PutsRowsOffWhateverTheirErrorSays) {
   AcceptMany(2);
-  ASSERT_THAT(reader_.Take(2), IsOkAndHolds(SizeIs(2)));
-  ASSERT_OK(reader_.Settle({}, {Failure{0, std::string(999, 'x') + "ä", absl::Hours(1)},
-                                Failure{1, std::string("\xff\0\x80", 3), absl::Hours(1)}}));
+  ASSERT_OK_AND_ASSIGN(const Rows rows, reader_.Take(2));
+  ASSERT_THAT(rows, SizeIs(2));
+  ASSERT_OK(reader_.Settle({PutOff(rows[0], std::string(999, 'x') + "ä", absl::Hours(1)),
+                            PutOff(rows[1], std::string("\xff\0\x80", 3), absl::Hours(1))}));
   EXPECT_EQ(Query("SELECT count(*) FROM outbox WHERE deferred"), "2");
 }
 
 TEST_F(OutboxTest, ReleasesTheLongestDueFirstAndNoMoreThanAsked) {
   AcceptMany(4);
-  ASSERT_THAT(reader_.Take(4), IsOkAndHolds(SizeIs(4)));
-  ASSERT_OK(reader_.Settle({}, {Failure{0, "", -absl::Seconds(1)}, Failure{1, "", -absl::Seconds(3)},
-                                Failure{2, "", -absl::Seconds(2)}, Failure{3, "", absl::Hours(1)}}));
+  ASSERT_OK_AND_ASSIGN(const Rows rows, reader_.Take(4));
+  ASSERT_THAT(rows, SizeIs(4));
+  ASSERT_OK(reader_.Settle({PutOff(rows[0], "", -absl::Seconds(1)), PutOff(rows[1], "", -absl::Seconds(3)),
+                            PutOff(rows[2], "", -absl::Seconds(2)), PutOff(rows[3], "", absl::Hours(1))}));
   EXPECT_THAT(reader_.ReleaseDue(2), IsOkAndHolds(2));
   EXPECT_EQ(Query("SELECT count(*) FROM outbox WHERE deferred AND available_at <= now() - interval '2 seconds'"), "0");
   EXPECT_THAT(reader_.ReleaseDue(2), IsOkAndHolds(1));
@@ -164,17 +176,15 @@ TEST_F(OutboxTest, NeverGivesARowToTwoReaders) {
       const absl::StatusOr<Rows> rows = reader.Take(37);
       ASSERT_OK(rows);
       if (rows->empty() && CountRows() == "0") return;
-      std::vector<size_t> confirmed;
       std::vector<Failure> failures;
       for (size_t i = 0; i < rows->size(); ++i) {
         if (i % 5 == 0 && (*rows)[i].attempts == 0) {
-          failures.push_back({i, "failed once", absl::ZeroDuration()});
+          failures.push_back(PutOff((*rows)[i], "failed once", absl::ZeroDuration()));
         } else {
-          confirmed.push_back(i);
           published[thread].push_back((*rows)[i].message_id);
         }
       }
-      ASSERT_OK(reader.Settle(confirmed, failures));
+      ASSERT_OK(reader.Settle(failures));
     }
   });
   std::set<Uuid> all;
@@ -192,15 +202,15 @@ TEST_F(OutboxTest, FreesItsRowsWhenItsConnectionDies) {
   PostgresOutboxReader dying(Named("dying_reader"), Lane::kSocial);
   ASSERT_THAT(dying.Take(2), IsOkAndHolds(SizeIs(2)));
   ASSERT_THAT(reader_.Take(3), IsOkAndHolds(SizeIs(1)));
-  ASSERT_OK(reader_.Settle({}, {}));
+  ASSERT_OK(reader_.Release());
   Terminate("dying_reader");
   EXPECT_TRUE(WaitFor([&] {
     const absl::StatusOr<Rows> rows = reader_.Take(3);
     EXPECT_OK(rows);
-    EXPECT_OK(reader_.Settle({}, {}));
+    EXPECT_OK(reader_.Release());
     return rows.ok() && rows->size() == 3;
   }));
-  EXPECT_THAT(dying.Settle({0, 1}, {}), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(dying.Settle({}), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_EQ(CountRows(), "3");
   // It connects again by itself.
   EXPECT_THAT(dying.Take(3), IsOkAndHolds(SizeIs(3)));
@@ -214,67 +224,66 @@ TEST_F(OutboxTest, FreesItsRowsWhenItIsDestroyed) {
   }
   EXPECT_TRUE(WaitFor([&] {
     const absl::StatusOr<Rows> rows = reader_.Take(2);
-    EXPECT_OK(reader_.Settle({}, {}));
+    EXPECT_OK(reader_.Release());
     return rows.ok() && rows->size() == 2;
   }));
 }
 
-TEST_F(OutboxTest, StopsWaitingWhenItsConnectionDiesAndMakesAnother) {
-  PostgresOutboxReader waiting(Named("waiting_reader"), Lane::kSocial);
-  absl::Notification over;
-  std::thread terminator([&] {
-    while (!over.WaitForNotificationWithTimeout(absl::Milliseconds(50))) Terminate("waiting_reader");
-  });
-  const absl::Time start = absl::Now();
-  const absl::Status waited = waiting.WaitForRows(absl::Seconds(60));
-  EXPECT_TRUE(waited.ok() || absl::IsUnavailable(waited)) << waited;
-  EXPECT_LT(absl::Now() - start, absl::Seconds(30));
-  over.Notify();
-  terminator.join();
-  PostgresOutboxWaker waker(Options());
-  EXPECT_TRUE(WaitFor([&] { return Wakes(waker, waiting); }));
-}
+// What a relay does with wake-ups.
+class WakeTest : public OutboxTest {
+ protected:
+  // Until the listener has connected: its first signals tell.
+  void WaitUntilListening() {
+    for (const Lane lane : kAllLanes) ASSERT_TRUE(wakes_[lane].WaitFor(absl::Seconds(30)));
+  }
 
-TEST_F(OutboxTest, IsWokenByTheWakerOfItsLane) {
-  ASSERT_OK(reader_.WaitForRows(absl::ZeroDuration()));  // Listens from here on.
+  std::map<Lane, WakeSignal> wakes_ = [] {
+    std::map<Lane, WakeSignal> wakes;
+    for (const Lane lane : kAllLanes) wakes[lane];
+    return wakes;
+  }();
+  PostgresOutboxListener listener_{Named("listener"), [this](Lane lane) { wakes_.at(lane).Set(); }};
+};
+
+TEST_F(WakeTest, HearsTheWakerOfEachLane) {
+  WaitUntilListening();
   PostgresOutboxWaker waker(Options());
   for (int round = 0; round < 3; ++round) {
-    const absl::Time start = absl::Now();
     waker.Wake(Lane::kSocial);
     waker.Wake(Lane::kSocial);
     waker.Wake(Lane::kPayment);
-    ASSERT_OK(reader_.WaitForRows(absl::Seconds(30)));
-    EXPECT_LT(absl::Now() - start, absl::Seconds(20));
+    EXPECT_TRUE(wakes_[Lane::kSocial].WaitFor(absl::Seconds(30)));
+    EXPECT_TRUE(wakes_[Lane::kPayment].WaitFor(absl::Seconds(30)));
   }
+  EXPECT_FALSE(wakes_[Lane::kMarketing].WaitFor(absl::ZeroDuration()));
 }
 
-TEST_F(OutboxTest, IsNotWokenForOtherLanes) {
-  PostgresOutboxReader payment(Options(), Lane::kPayment);
-  ASSERT_OK(payment.WaitForRows(absl::ZeroDuration()));
-  ASSERT_OK(reader_.WaitForRows(absl::ZeroDuration()));
+TEST_F(WakeTest, WakesEveryLaneWhenItsConnectionWasLost) {
+  WaitUntilListening();
+  Terminate("listener");
+  WaitUntilListening();
   PostgresOutboxWaker waker(Options());
-  waker.Wake(Lane::kSocial);
-  ASSERT_OK(reader_.WaitForRows(absl::Seconds(30)));
-  const absl::Time start = absl::Now();
-  ASSERT_OK(payment.WaitForRows(absl::Milliseconds(50)));
-  EXPECT_GE(absl::Now() - start, absl::Milliseconds(50));
+  waker.Wake(Lane::kOtp);
+  EXPECT_TRUE(wakes_[Lane::kOtp].WaitFor(absl::Seconds(30)));
 }
 
-TEST_F(OutboxTest, WakerSendsWhatIsPendingBeforeItEnds) {
-  ASSERT_OK(reader_.WaitForRows(absl::ZeroDuration()));
-  const absl::Time start = absl::Now();
+TEST_F(WakeTest, WakerSendsWhatIsPendingBeforeItEnds) {
+  WaitUntilListening();
   { PostgresOutboxWaker(Options()).Wake(Lane::kSocial); }
-  ASSERT_OK(reader_.WaitForRows(absl::Seconds(30)));
-  EXPECT_LT(absl::Now() - start, absl::Seconds(20));
+  EXPECT_TRUE(wakes_[Lane::kSocial].WaitFor(absl::Seconds(30)));
 }
 
-TEST_F(OutboxTest, WakerSurvivesALostConnection) {
-  ASSERT_OK(reader_.WaitForRows(absl::ZeroDuration()));
+TEST_F(WakeTest, WakerSurvivesALostConnection) {
+  WaitUntilListening();
   PostgresOutboxWaker waker(Named("waker"));
   waker.Wake(Lane::kSocial);
-  ASSERT_OK(reader_.WaitForRows(absl::Seconds(30)));
+  EXPECT_TRUE(wakes_[Lane::kSocial].WaitFor(absl::Seconds(30)));
   Terminate("waker");
-  EXPECT_TRUE(WaitFor([&] { return Wakes(waker, reader_); }));
+  // One may be lost with a connection; those after it are not.
+  EXPECT_TRUE(testing::WaitFor([&] {
+    waker.Wake(Lane::kSocial);
+    return wakes_[Lane::kSocial].WaitFor(absl::Seconds(1));
+  }));
 }
 
 }  // namespace

@@ -290,11 +290,9 @@ TEST_F(BacklogTest, ALongOneCostsTakeAndSettleNoMoreThanTheirRows) {
     PostgresOutboxReader reader(Options(), Lane::kSocial);
     ASSERT_OK_AND_ASSIGN(const std::vector<OutboxRow> rows, reader.Take(500));
     ASSERT_THAT(rows, SizeIs(500));
-    std::vector<size_t> published;
-    for (size_t i = 10; i < rows.size(); ++i) published.push_back(i);
     std::vector<OutboxReader::Failure> failures;
-    for (size_t i = 0; i < 10; ++i) failures.push_back({i, "failed", absl::Hours(100'000)});
-    ASSERT_OK(reader.Settle(published, failures));
+    for (size_t i = 0; i < 10; ++i) failures.push_back({&rows[i], "failed", absl::Hours(100'000)});
+    ASSERT_OK(reader.Settle(failures));
     EXPECT_THAT(reader.ReleaseDue(1000), IsOkAndHolds(10));
   }
   const TableActivity ready = Since(ready_before, "outbox_social_ready", 500);

@@ -60,13 +60,13 @@ TEST_F(RabbitBrokerFaultTest, PublishesNothingWhileTheBrokerIsShortOfMemoryAndRe
   RabbitPublisher publisher(Options());
   ASSERT_THAT(publisher.Publish(Messages("otp", 1), absl::Seconds(10)), IsOkAndHolds(Each(PublishOutcome::kConfirmed)));
   RabbitConsumer consumer(Options());
-  ASSERT_OK(consumer.Open({"otp"}, 10));
+  ASSERT_OK(consumer.Open({"otp"}, {.prefetch = 10}));
 
   broker_->SetMemoryAlarm(true);
   // Consumers are served as ever.
   ASSERT_OK_AND_ASSIGN(const std::vector<InboundMessage> received, consumer.Receive(1, absl::Seconds(10)));
   ASSERT_EQ(received.size(), 1u);
-  EXPECT_OK(consumer.Ack(received[0].tag, /*multiple=*/false));
+  EXPECT_OK(consumer.Ack(received));
 
   // First into the broker's arms, then, for longer than two heartbeats, knowing of the alarm.
   for (int i = 0; i < 4; ++i) {
@@ -106,7 +106,7 @@ TEST_F(RabbitBrokerFaultTest, ReturnsInTimeWhenTheBrokerStopsReadingInTheMidstOf
 
 TEST_F(RabbitBrokerFaultTest, LosesNothingThatWasConfirmedWhenTheBrokerIsKilled) {
   RabbitConsumer idle(Options());
-  ASSERT_OK(idle.Open({"marketing"}, 10));
+  ASSERT_OK(idle.Open({"marketing"}, {.prefetch = 10}));
   std::atomic<int64_t> confirmed = 0;
   std::atomic<bool> interrupted = false;
   absl::Duration longest = absl::ZeroDuration();
@@ -127,10 +127,10 @@ TEST_F(RabbitBrokerFaultTest, LosesNothingThatWasConfirmedWhenTheBrokerIsKilled)
   publishing.join();
   EXPECT_LT(longest, absl::Seconds(6));
   EXPECT_THAT(idle.Receive(1, absl::Seconds(10)), StatusIs(absl::StatusCode::kUnavailable));
-  EXPECT_THAT(idle.Open({"marketing"}, 10), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(idle.Open({"marketing"}, {.prefetch = 10}), StatusIs(absl::StatusCode::kUnavailable));
 
   broker_->Start();
-  EXPECT_TRUE(WaitFor([&] { return idle.Open({"marketing"}, 10).ok(); }, absl::Seconds(60)));
+  EXPECT_TRUE(WaitFor([&] { return idle.Open({"marketing"}, {.prefetch = 10}).ok(); }, absl::Seconds(60)));
   RabbitTopologyAdmin admin(Options());
   EXPECT_TRUE(WaitFor(
       [&] {

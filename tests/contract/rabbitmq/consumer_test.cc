@@ -33,6 +33,8 @@ class RabbitConsumerTest : public RabbitMqTest {
     return messages;
   }
 
+  static std::vector<InboundMessage> Only(InboundMessage message) { return {std::move(message)}; }
+
   RabbitConsumer consumer_{Options()};
 };
 
@@ -40,7 +42,7 @@ TEST_F(RabbitConsumerTest, ReturnsWhatIsThereWithoutWaitingForMore) {
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
   PublishAll({MessageTo(queue, "a")});
-  ASSERT_OK(consumer_.Open({queue}, 10));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 10}));
   const absl::Time start = absl::Now();
   EXPECT_THAT(consumer_.Receive(10, absl::Seconds(30)), IsOkAndHolds(ElementsAre(HasId("a"))));
   EXPECT_LT(absl::Now() - start, absl::Seconds(10));
@@ -49,7 +51,7 @@ TEST_F(RabbitConsumerTest, ReturnsWhatIsThereWithoutWaitingForMore) {
 TEST_F(RabbitConsumerTest, ReturnsNothingIfNothingCameInTime) {
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
-  ASSERT_OK(consumer_.Open({queue}, 10));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 10}));
   const absl::Time start = absl::Now();
   EXPECT_THAT(consumer_.Receive(10, absl::Milliseconds(300)), IsOkAndHolds(IsEmpty()));
   EXPECT_GE(absl::Now() - start, absl::Milliseconds(300));
@@ -58,7 +60,7 @@ TEST_F(RabbitConsumerTest, ReturnsNothingIfNothingCameInTime) {
 TEST_F(RabbitConsumerTest, WakesUpForAMessageThatComesWhileItWaits) {
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
-  ASSERT_OK(consumer_.Open({queue}, 10));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 10}));
   std::thread publisher([&] { PublishAll({MessageTo(queue, "a")}); });
   const absl::Time start = absl::Now();
   EXPECT_THAT(consumer_.Receive(10, absl::Seconds(30)), IsOkAndHolds(ElementsAre(HasId("a"))));
@@ -72,10 +74,10 @@ TEST_F(RabbitConsumerTest, HoldsNoMoreThanThePrefetchOfEachQueue) {
   DeclareWorkQueue(two);
   PublishAll(Messages(one, 5));
   PublishAll(Messages(two, 5));
-  ASSERT_OK(consumer_.Open({one, two}, 2));
+  ASSERT_OK(consumer_.Open({one, two}, {.prefetch = 2}));
   const std::vector<InboundMessage> held = ReceiveCount(consumer_, 10, absl::Seconds(1));
   EXPECT_THAT(held, SizeIs(4));
-  ASSERT_OK(consumer_.Ack(held.back().tag, /*multiple=*/true));
+  ASSERT_OK(consumer_.Ack(held));
   EXPECT_THAT(ReceiveCount(consumer_, 4), SizeIs(4));
 }
 
@@ -83,23 +85,23 @@ TEST_F(RabbitConsumerTest, GivesAtMostTheNumberThatWasAskedForAndKeepsTheRest) {
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
   PublishAll(Messages(queue, 3));
-  ASSERT_OK(consumer_.Open({queue}, 10));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 10}));
   ASSERT_TRUE(WaitFor([&] { return consumer_.Service().ok() && Stats(queue).messages == 0; }));
   EXPECT_THAT(consumer_.Receive(2, absl::Seconds(10)), IsOkAndHolds(ElementsAre(HasId("0"), HasId("1"))));
   EXPECT_THAT(consumer_.Receive(2, absl::Seconds(10)), IsOkAndHolds(ElementsAre(HasId("2"))));
 }
 
-TEST_F(RabbitConsumerTest, SettlesOneOrAllBefore) {
+TEST_F(RabbitConsumerTest, SettlesTheMessagesItIsGivenAndNoOthers) {
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
   PublishAll(Messages(queue, 4));
-  ASSERT_OK(consumer_.Open({queue}, 10));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 10}));
   const std::vector<InboundMessage> messages = ReceiveCount(consumer_, 4);
   ASSERT_THAT(messages, SizeIs(4));
-  ASSERT_OK(consumer_.Ack(messages[3].tag, /*multiple=*/false));
-  ASSERT_OK(consumer_.Ack(messages[1].tag, /*multiple=*/true));
+  ASSERT_OK(consumer_.Ack(Only(messages[3])));
+  ASSERT_OK(consumer_.Ack(absl::MakeConstSpan(messages).subspan(0, 2)));
   consumer_.Close();
-  ASSERT_OK(consumer_.Open({queue}, 10));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 10}));
   EXPECT_THAT(ReceiveCount(consumer_, 4, absl::Seconds(1)), ElementsAre(HasId("2")));
 }
 
@@ -107,15 +109,15 @@ TEST_F(RabbitConsumerTest, ReopensOnAFreshChannelWhereTheUnsettledComeMarkedAsRe
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
   PublishAll(Messages(queue, 3));
-  ASSERT_OK(consumer_.Open({queue}, 10));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 10}));
   ASSERT_THAT(ReceiveCount(consumer_, 3), Each(Field(&InboundMessage::redelivered, false)));
-  ASSERT_OK(consumer_.Open({queue}, 1));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 1}));
   std::vector<std::string> seen;
   for (int i = 0; i < 3; ++i) {
     const std::vector<InboundMessage> again = ReceiveCount(consumer_, 1);
     ASSERT_THAT(again, ElementsAre(Field(&InboundMessage::redelivered, true)));
     seen.push_back(again[0].message_id);
-    ASSERT_OK(consumer_.Ack(again[0].tag, /*multiple=*/false));
+    ASSERT_OK(consumer_.Ack(again));
   }
   EXPECT_THAT(seen, UnorderedElementsAre("0", "1", "2"));
 }
@@ -123,17 +125,17 @@ TEST_F(RabbitConsumerTest, ReopensOnAFreshChannelWhereTheUnsettledComeMarkedAsRe
 TEST_F(RabbitConsumerTest, NamesAQueueThatDoesNotExist) {
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
-  EXPECT_THAT(consumer_.Open({queue, "no.such.queue"}, 1),
+  EXPECT_THAT(consumer_.Open({queue, "no.such.queue"}, {.prefetch = 1}),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("no.such.queue")));
   EXPECT_THAT(consumer_.Receive(1, absl::ZeroDuration()), StatusIs(absl::StatusCode::kUnavailable));
-  EXPECT_OK(consumer_.Open({queue}, 1));
+  EXPECT_OK(consumer_.Open({queue}, {.prefetch = 1}));
 }
 
 TEST_F(RabbitConsumerTest, FailsIfThereIsNoBroker) {
   RabbitConsumer consumer(OptionsThrough(FreeAddress()));
-  EXPECT_THAT(consumer.Open({"q"}, 1), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(consumer.Open({"q"}, {.prefetch = 1}), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_THAT(consumer.Service(), StatusIs(absl::StatusCode::kUnavailable));
-  EXPECT_THAT(consumer.Ack(1, false), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(consumer.Ack(Only({.tag = 1})), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_THAT(consumer.Cancel(), StatusIs(absl::StatusCode::kUnavailable));
   consumer.Close();
 }
@@ -141,7 +143,7 @@ TEST_F(RabbitConsumerTest, FailsIfThereIsNoBroker) {
 TEST_F(RabbitConsumerTest, NoticesThatItsQueueWasDeleted) {
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
-  ASSERT_OK(consumer_.Open({queue}, 1));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 1}));
   DeleteQueue(queue);
   EXPECT_THAT(consumer_.Receive(1, absl::Seconds(10)), StatusIs(absl::StatusCode::kUnavailable, HasSubstr(queue)));
 }
@@ -149,31 +151,74 @@ TEST_F(RabbitConsumerTest, NoticesThatItsQueueWasDeleted) {
 TEST_F(RabbitConsumerTest, NoticesThatTheBrokerClosedItsConnection) {
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
-  ASSERT_OK(consumer_.Open({queue}, 1));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 1}));
   vhost().CloseConnections();
   EXPECT_THAT(consumer_.Receive(1, absl::Seconds(10)), StatusIs(absl::StatusCode::kUnavailable));
-  EXPECT_OK(consumer_.Open({queue}, 1));
+  EXPECT_OK(consumer_.Open({queue}, {.prefetch = 1}));
 }
 
-TEST_F(RabbitConsumerTest, LosesItsChannelByAWrongTagAndSaysSo) {
+TEST_F(RabbitConsumerTest, LosesItsChannelBySettlingTwiceAndSaysSo) {
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
-  ASSERT_OK(consumer_.Open({queue}, 1));
-  ASSERT_OK(consumer_.Ack(77, /*multiple=*/false));
+  PublishAll({MessageTo(queue, "a")});
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 1}));
+  const std::vector<InboundMessage> messages = ReceiveCount(consumer_, 1);
+  ASSERT_OK(consumer_.Ack(messages));
+  ASSERT_OK(consumer_.Ack(messages));
   EXPECT_THAT(consumer_.Receive(1, absl::Seconds(10)),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("unknown delivery tag")));
+}
+
+TEST_F(RabbitConsumerTest, IsAConsumerOfItsOwnOnEachChannel) {
+  const std::string queue = QueueName();
+  DeclareWorkQueue(queue);
+  PublishAll(Messages(queue, 10));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 1, .channels = 4}));
+  const std::vector<InboundMessage> held = ReceiveCount(consumer_, 10, absl::Seconds(1));
+  EXPECT_THAT(held, UnorderedElementsAre(HasId("0"), HasId("1"), HasId("2"), HasId("3")));
+  EXPECT_TRUE(WaitFor([&] { return Stats(queue).consumers == 4; }));
+  ASSERT_OK(consumer_.Ack(held));
+  EXPECT_THAT(ReceiveCount(consumer_, 10, absl::Seconds(1)), SizeIs(4));
+}
+
+TEST_F(RabbitConsumerTest, SettlesOnEachChannelWhatCameOnIt) {
+  const std::string queue = QueueName();
+  DeclareWorkQueue(queue);
+  PublishAll(Messages(queue, 12));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 3, .channels = 4}));
+  const std::vector<InboundMessage> messages = ReceiveCount(consumer_, 12);
+  ASSERT_THAT(messages, SizeIs(12));
+  // Two of three, wherever they are on their channels.
+  std::vector<InboundMessage> settled;
+  std::vector<std::string> kept;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (i % 3 == 1) {
+      kept.push_back(messages[i].message_id);
+    } else {
+      settled.push_back(messages[i]);
+    }
+  }
+  ASSERT_OK(consumer_.Ack(settled));
+  ASSERT_OK(consumer_.Cancel());
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 10}));
+  std::vector<std::string> again;
+  for (const InboundMessage& message : ReceiveCount(consumer_, 12, absl::Seconds(1))) {
+    EXPECT_TRUE(message.redelivered);
+    again.push_back(message.message_id);
+  }
+  EXPECT_THAT(again, ::testing::UnorderedElementsAreArray(kept));
 }
 
 TEST_F(RabbitConsumerTest, SettlesAfterCancelAndReceivesNothingNew) {
   const std::string queue = QueueName();
   DeclareWorkQueue(queue);
   PublishAll(Messages(queue, 2));
-  ASSERT_OK(consumer_.Open({queue}, 2));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 2}));
   const std::vector<InboundMessage> messages = ReceiveCount(consumer_, 2);
   ASSERT_THAT(messages, SizeIs(2));
   ASSERT_OK(consumer_.Cancel());
   ASSERT_OK(consumer_.Cancel());
-  ASSERT_OK(consumer_.Ack(messages[1].tag, /*multiple=*/true));
+  ASSERT_OK(consumer_.Ack(messages));
   PublishAll({MessageTo(queue, "late")});
   EXPECT_THAT(consumer_.Receive(10, absl::Milliseconds(500)), IsOkAndHolds(IsEmpty()));
   EXPECT_TRUE(WaitFor([&] {
@@ -189,12 +234,12 @@ TEST_F(RabbitConsumerTest, StaysConnectedWhileItsOwnerWorks) {
   RabbitOptions options = Options();
   options.heartbeat = absl::Seconds(1);
   RabbitConsumer consumer(options);
-  ASSERT_OK(consumer.Open({queue}, 1));
+  ASSERT_OK(consumer.Open({queue}, {.prefetch = 1}));
   const std::vector<InboundMessage> first = ReceiveCount(consumer, 1);
   ASSERT_THAT(first, SizeIs(1));
   // Longer than the silence that the broker or the consumer would accept.
   EXPECT_FALSE(WaitFor([&] { return !consumer.Service().ok(); }, absl::Seconds(4)));
-  ASSERT_OK(consumer.Ack(first[0].tag, /*multiple=*/false));
+  ASSERT_OK(consumer.Ack(first));
   EXPECT_THAT(ReceiveCount(consumer, 1), ElementsAre(HasId("1")));
 }
 
@@ -205,13 +250,13 @@ TEST_F(RabbitConsumerTest, NoticesADeadLinkWithinTwoHeartbeats) {
   RabbitOptions options = OptionsThrough(proxy.address());
   options.heartbeat = absl::Seconds(1);
   RabbitConsumer consumer(options);
-  ASSERT_OK(consumer.Open({queue}, 1));
+  ASSERT_OK(consumer.Open({queue}, {.prefetch = 1}));
   proxy.Freeze();
   const absl::Time start = absl::Now();
   EXPECT_THAT(consumer.Receive(1, absl::Seconds(60)), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_LT(absl::Now() - start, absl::Seconds(3));
   proxy.Thaw();
-  EXPECT_OK(consumer.Open({queue}, 1));
+  EXPECT_OK(consumer.Open({queue}, {.prefetch = 1}));
 }
 
 TEST_F(RabbitConsumerTest, OpensInBoundedTimeOverALinkThatCarriesNothing) {
@@ -221,7 +266,7 @@ TEST_F(RabbitConsumerTest, OpensInBoundedTimeOverALinkThatCarriesNothing) {
   options.connect_timeout = absl::Seconds(1);
   RabbitConsumer consumer(options);
   const absl::Time start = absl::Now();
-  EXPECT_THAT(consumer.Open({"q"}, 1), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(consumer.Open({"q"}, {.prefetch = 1}), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_LT(absl::Now() - start, absl::Seconds(3));
 }
 
@@ -233,7 +278,7 @@ TEST_F(RabbitConsumerTest, GetsARetryBackFromItsQueueAfterTheDelay) {
   retry.retry_count = 1;
   const absl::Time start = absl::Now();
   PublishAll({retry});
-  ASSERT_OK(consumer_.Open({queue}, 1));
+  ASSERT_OK(consumer_.Open({queue}, {.prefetch = 1}));
   const std::vector<InboundMessage> messages = ReceiveCount(consumer_, 1);
   ASSERT_THAT(messages, ElementsAre(HasId("m")));
   EXPECT_GE(absl::Now() - start, absl::Milliseconds(900));
@@ -250,12 +295,12 @@ TEST_F(RabbitConsumerTest, LeavesAMessageThatKillsItsConsumersToTheDeadLetterQue
   int deliveries = 0;
   const std::string dead = DeadLetterQueue(queue);
   while (deliveries <= limits::kDeliveryLimit + 1) {
-    ASSERT_OK(consumer_.Open({queue}, 1));
+    ASSERT_OK(consumer_.Open({queue}, {.prefetch = 1}));
     if (ReceiveCount(consumer_, 1, absl::Seconds(2)).empty()) break;
     ++deliveries;
   }
   EXPECT_EQ(deliveries, limits::kDeliveryLimit + 1);
-  ASSERT_OK(consumer_.Open({dead}, 1));
+  ASSERT_OK(consumer_.Open({dead}, {.prefetch = 1}));
   const std::vector<InboundMessage> messages = ReceiveCount(consumer_, 1);
   ASSERT_THAT(messages, ElementsAre(HasId("poison")));
   EXPECT_EQ(messages[0].reason, "delivery_limit");

@@ -45,7 +45,7 @@ TEST_F(RabbitPublisherTest, CarriesEveryFieldToTheConsumer) {
   EXPECT_THAT(publisher_.Publish({sent}, kTimeout), IsOkAndHolds(ElementsAre(PublishOutcome::kConfirmed)));
 
   RabbitConsumer consumer(Options());
-  ASSERT_OK(consumer.Open({queue}, 10));
+  ASSERT_OK(consumer.Open({queue}, {.prefetch = 10}));
   const std::vector<InboundMessage> messages = ReceiveCount(consumer, 1);
   ASSERT_EQ(messages.size(), 1u);
   const InboundMessage& received = messages[0];
@@ -73,7 +73,7 @@ TEST_F(RabbitPublisherTest, CarriesEmptyBodiesAndBodiesOfManyFrames) {
   EXPECT_THAT(publisher_.Publish(sent, kTimeout), IsOkAndHolds(Each(PublishOutcome::kConfirmed)));
 
   RabbitConsumer consumer(Options());
-  ASSERT_OK(consumer.Open({queue}, 10));
+  ASSERT_OK(consumer.Open({queue}, {.prefetch = 10}));
   const std::vector<InboundMessage> received = ReceiveCount(consumer, 3);
   ASSERT_EQ(received.size(), 3u);
   EXPECT_EQ(received[0].body, "");

@@ -101,7 +101,7 @@ TEST_F(RabbitTopologyAdminTest, CountsMessagesAndConsumers) {
   PublishAll({MessageTo(queue, "a"), MessageTo(queue, "b"), MessageTo(queue, "c")});
   EXPECT_TRUE(WaitFor([&] { return admin_.Inspect(queue)->messages == 3; }));
   RabbitConsumer consumer(Options());
-  ASSERT_OK(consumer.Open({queue}, 1));
+  ASSERT_OK(consumer.Open({queue}, {.prefetch = 1}));
   EXPECT_TRUE(WaitFor([&] {
     const QueueStats stats = *admin_.Inspect(queue);
     return stats.messages == 2 && stats.consumers == 1;

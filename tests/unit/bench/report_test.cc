@@ -18,18 +18,6 @@ Report GoodReport() {
   return report;
 }
 
-TEST(Percentiles, AreTakenByNearestRank) {
-  std::vector<absl::Duration> durations;
-  for (int i = 100; i >= 1; --i) durations.push_back(absl::Milliseconds(i));
-  const Percentiles times = PercentilesOf(durations);
-  EXPECT_EQ(times.p50, absl::Milliseconds(50));
-  EXPECT_EQ(times.p95, absl::Milliseconds(95));
-  EXPECT_EQ(times.p99, absl::Milliseconds(99));
-  EXPECT_EQ(times.max, absl::Milliseconds(100));
-  EXPECT_EQ(PercentilesOf({absl::Seconds(1)}).p50, absl::Seconds(1));
-  EXPECT_EQ(PercentilesOf({}).max, absl::ZeroDuration());
-}
-
 TEST(Report, PassesOnlyIfNothingIsWrong) {
   EXPECT_TRUE(GoodReport().passed());
   const std::function<void(Report&)> faults[] = {
@@ -58,6 +46,16 @@ TEST(Report, IsOneJsonDocument) {
   EXPECT_EQ(document["passed"], true);
   EXPECT_EQ(document["seed"], 7);
   EXPECT_EQ(document["accepted_per_second"], 5.0);
+  EXPECT_FALSE(document.contains("usage"));
+}
+
+TEST(Report, TellsTheCpuOfWhatWasMeasured) {
+  Report report = GoodReport();
+  report.usage = Usage{.time = absl::Seconds(2), .cpu_seconds = {{"server", 0.001}, {"generator", 0.002}}};
+  const nlohmann::json document = nlohmann::json::parse(ToJson(report));
+  EXPECT_EQ(document["usage"]["cpu_us_per_notification"]["server"], 100.0);
+  EXPECT_EQ(document["usage"]["cpu_us_per_notification"]["all"], 300.0);
+  EXPECT_THAT(ToText(report), HasSubstr("300.0 us a notification"));
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 Workload::Options OptionsOf(uint64_t seed) {
-  return {.seed = seed, .run_name = "run", .count = 10, .users = 3, .types = {"like", "otp.login"}};
+  return {.seed = seed, .run_name = "run", .count = 10, .user_ids = {"a", "b", "c"}, .types = {"like", "otp.login"}};
 }
 
 std::string Draws(uint64_t seed, int batch) {

@@ -36,6 +36,13 @@ TEST(Uuid, OfALaterMillisecondIsGreater) {
   }
 }
 
+TEST(Uuid, IsNotBelowTheFloorOfItsMoment) {
+  const absl::Time now = absl::FromUnixMillis(1'795'246'884'082);
+  EXPECT_LE(Uuid7Floor(now), NewUuid7(now));
+  EXPECT_GT(Uuid7Floor(now), NewUuid7(now - absl::Milliseconds(1)));
+  EXPECT_EQ(Uuid7Floor(absl::InfinitePast()), Uuid());
+}
+
 TEST(Uuid, IsNeverMadeTwice) {
   std::set<Uuid> ids;
   for (int i = 0; i < 10'000; ++i) ids.insert(NewUuid7(absl::UnixEpoch()));

@@ -72,14 +72,22 @@ class CountingWaker final : public OutboxWaker {
 
 class IngestWriterTest : public ::testing::Test {
  protected:
-  using Answer = absl::StatusOr<std::vector<AcceptOutcome>>;
+  using Answer = IngestRequest::Outcomes;
 
   IngestRequest Request(const std::string& type, std::function<void(Answer)> done,
                         absl::Time deadline = absl::InfiniteFuture()) {
     NewNotification item;
     item.notification.type = type;
     item.notification.id = NewUuid7(clock_.Now());
-    return {.items = {item}, .all_or_nothing = false, .deadline = deadline, .done = std::move(done)};
+    return {.items = {item},
+            .all_or_nothing = false,
+            .deadline = deadline,
+            .done = [done = std::move(done), id = item.notification.id](const Answer& answer,
+                                                                        absl::Span<const NewNotification> items) {
+              ASSERT_EQ(items.size(), 1);
+              EXPECT_EQ(items.front().notification.id, id);
+              done(answer);
+            }};
   }
 
   std::unique_ptr<IngestWriter> Writer(size_t queue_items = 100) {

@@ -95,7 +95,8 @@ class SubscribeCallTest : public ::testing::Test {
   SystemClock clock_;
   Executor executor_{2, 100};
   Authenticator authenticator_{std::make_shared<OneAppStore>(), executor_, clock_};
-  ServerCalls calls_{authenticator_, executor_, metrics_, clock_};
+  RpcMetrics rpc_metrics_{metrics_};
+  ServerCalls calls_{authenticator_, executor_, rpc_metrics_, clock_};
   NoPublisher publisher_;
   std::optional<LiveHub> hub_;
   std::optional<FeedServiceImpl> service_;

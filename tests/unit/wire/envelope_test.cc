@@ -23,6 +23,7 @@ Notification Sample() {
   notification.retention_days = 30;
   notification.create_time = absl::FromUnixMicros(1'800'000'000'123'456);
   notification.expire_time = notification.create_time + absl::Minutes(10);
+  notification.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   return notification;
 }
 
@@ -38,6 +39,7 @@ TEST(Envelope, ReadsBackWhatItHolds) {
   EXPECT_EQ(got.actor_id, sent.actor_id);
   EXPECT_EQ(got.object_id, sent.object_id);
   EXPECT_EQ(got.data_json, sent.data_json);
+  EXPECT_EQ(got.traceparent, sent.traceparent);
   EXPECT_EQ(got.channels, sent.channels);
   EXPECT_EQ(got.retention_days, sent.retention_days);
   EXPECT_EQ(got.create_time, sent.create_time);

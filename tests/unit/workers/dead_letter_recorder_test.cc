@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "carillon/wire/envelope.h"
+#include "tests/unit/workers/lane_fakes.h"
 
 namespace carillon {
 namespace {
@@ -23,7 +24,9 @@ TEST(DeadLetter, KnowsItsNotificationFromTheEnvelope) {
   notification.recipient = RecipientId("ana");
   InboundMessage message = Message();
   message.body = EncodeEnvelope(notification);
-  const DeadLetter letter = ToDeadLetter(message);
+  const std::vector<DeadLetter> letters = ToDeadLetters(message);
+  ASSERT_EQ(letters.size(), 1u);
+  const DeadLetter& letter = letters.front();
   EXPECT_EQ(letter.queue, "payment");
   EXPECT_EQ(letter.lane, "payment");
   EXPECT_EQ(letter.app, AppId(7));
@@ -32,13 +35,33 @@ TEST(DeadLetter, KnowsItsNotificationFromTheEnvelope) {
   EXPECT_EQ(letter.payload, message.body);
 }
 
+TEST(DeadLetter, IsAlwaysASingleOne) {
+  const std::vector<Notification> items = {testing::Item("ana", "her own"), testing::Item("bob")};
+  InboundMessage pack = testing::Pack(items);
+  pack.queue = "marketing.dlq";
+  pack.reason = "delivery_limit";
+  const std::vector<DeadLetter> letters = ToDeadLetters(pack);
+  ASSERT_EQ(letters.size(), 2u);
+  for (size_t i = 0; i < letters.size(); ++i) {
+    EXPECT_EQ(letters[i].queue, "marketing");
+    EXPECT_EQ(letters[i].reason, "delivery_limit");
+    EXPECT_EQ(letters[i].notification_id, items[i].id);
+    EXPECT_EQ(letters[i].message_id, items[i].id.ToString());
+    EXPECT_EQ(letters[i].payload, EncodeEnvelope(items[i]));
+  }
+  EXPECT_EQ(letters[0].traceparent, "her own");
+  EXPECT_EQ(letters[1].traceparent, "the message's");
+}
+
 TEST(DeadLetter, MakesTextsOfStrangersSafeToStore) {
   InboundMessage message = Message();
   message.queue = "unrouted";
   message.body = std::string("\0\xff", 2);
   message.error = std::string("a\0b\xff\n", 5);
   message.reason = "";
-  const DeadLetter letter = ToDeadLetter(message);
+  const std::vector<DeadLetter> letters = ToDeadLetters(message);
+  ASSERT_EQ(letters.size(), 1u);
+  const DeadLetter& letter = letters.front();
   EXPECT_EQ(letter.error, "a?b??");
   EXPECT_EQ(letter.reason, "unknown");
   EXPECT_EQ(letter.lane, "");

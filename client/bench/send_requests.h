@@ -1,0 +1,69 @@
+// The sends of a measurement in the form in which they travel, so that the
+// generator takes little of the machine that it shares with what it measures.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "client/bench/random.h"
+
+namespace carillon::bench {
+
+// Type names, each as often as its weight says: "like=8,otp.login" -> eight
+// times like and once otp.login. INVALID_ARGUMENT for a weight that is none.
+absl::StatusOr<std::vector<std::string>> WeightedTypes(const std::vector<std::string>& types);
+
+// The user ids of a run, all of one length.
+std::vector<std::string> UserIds(const std::string& run_name, int users);
+
+// Draws sends from a seed. Everything but the recipient and the object is
+// serialised once per type; `data` is what the type's template shows. Not thread-safe.
+class SendRequests {
+ public:
+  struct Options {
+    uint64_t seed = 0;
+    std::string run_name;  // No other run may share it.
+    std::vector<std::string> user_ids;
+    std::vector<std::string> types;
+    // An idempotency key with each.
+    bool keys = false;
+  };
+  // What was drawn: positions in user_ids and types.
+  struct Drawn {
+    uint32_t user = 0;
+    uint32_t type = 0;
+  };
+
+  explicit SendRequests(Options options);
+
+  // A SendNotificationRequest.
+  Drawn Next(std::string& request);
+  // A BatchSendNotificationsRequest.
+  std::vector<Drawn> NextBatch(int size, std::string& batch);
+
+ private:
+  const Options options_;
+  Random random_;
+  std::vector<std::string> templates_;
+  int64_t made_ = 0;
+  std::string one_;
+};
+
+// The ids in the answer to a send or a batch, in the order asked; views of
+// `answer`. INVALID_ARGUMENT if it is no such answer.
+absl::StatusOr<std::vector<absl::string_view>> IdsInSendAnswer(absl::string_view answer);
+absl::StatusOr<std::vector<absl::string_view>> IdsInBatchAnswer(absl::string_view answer);
+
+// What an event of a live stream says; a view of it.
+struct StreamEvent {
+  int64_t seq = 0;
+  // Empty if it is no item.
+  absl::string_view notification_id;
+};
+// INVALID_ARGUMENT if it is no such event.
+absl::StatusOr<StreamEvent> ParseStreamEvent(absl::string_view event);
+
+}  // namespace carillon::bench

@@ -1,0 +1,170 @@
+#!/usr/bin/python3
+"""Measures a running local system with every scenario of carillon-bench, or what
+its growth costs, and writes a table. Finds the system in the CARILLON_* variables."""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+# The generator that belongs to the programs that run.
+STACK = pathlib.Path(os.environ["CARILLON_STACK_DIR"])
+PROGRAM = pathlib.Path(json.loads((STACK / "state.json").read_text())["binaries"]) / "carillon-bench"
+RESULTS = ROOT / "build" / "bench"
+SCENARIO_SECONDS = 1800
+
+# (title, scenario, arguments): short enough that all of them take less than 10 minutes.
+SCENARIOS = (
+    ("send, singles", "send", ["--seconds=8", "--baseline"]),
+    ("send, batches of 100", "send", ["--count=40000", "--batch=100", "--in-flight=8"]),
+    ("e2e, singles", "e2e", ["--count=30000"]),
+    ("e2e, batches of 100", "e2e", ["--count=40000", "--batch=100", "--in-flight=8"]),
+    ("latency, 200/s", "latency", ["--rate=200", "--seconds=20"]),
+    ("isolation", "isolation", ["--rate=200", "--seconds=20", "--flood=300000"]),
+    ("relay, unpacked", "relay", ["--rows=300000", "--pack=1"]),
+    ("relay", "relay", ["--rows=300000"]),
+    ("lane payment", "lane", ["--lane=payment", "--count=20000"]),
+    ("lane otp", "lane", ["--lane=otp", "--count=20000"]),
+    ("lane social", "lane", ["--lane=social", "--count=60000"]),
+    ("lane marketing", "lane", ["--lane=marketing", "--count=60000"]),
+)
+
+
+def run(scenario, arguments):
+    """The figures of one scenario; None if it has none to tell."""
+    # The launcher of the stack is found from here.
+    result = subprocess.run([PROGRAM, scenario, "--json", *arguments], check=False, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, text=True, cwd=ROOT, timeout=SCENARIO_SECONDS)
+    return json.loads(result.stdout) if result.stdout else None
+
+
+def cpu(usage):
+    """'97 µs: server 41, postgres 30, ...', the largest first."""
+    parts = dict(usage["cpu_us_per_notification"])
+    total = parts.pop("all")
+    largest = sorted(parts.items(), key=lambda part: -part[1])
+    return f"{total:.0f} µs: " + ", ".join(f"{name} {value:.0f}" for name, value in largest if value >= 0.5)
+
+
+def milliseconds(times, names=("p50", "p95", "p99")):
+    return ", ".join(f"{name} {times[name]:.1f}" for name in names) + " ms"
+
+
+TAIL = ("p50", "p99", "p99.9")
+
+
+def describe_send(figures):
+    text = f"{figures['per_second']:.0f}/s; {milliseconds(figures['call_ms'])}"
+    if "baseline" in figures:
+        text += f"; naive way {figures['baseline']['per_second']:.0f}/s, so {figures['times_baseline']:.2f} times"
+    return text
+
+
+def describe_e2e(figures):
+    return (f"{figures['delivered_per_second']:.0f}/s; to the stream {milliseconds(figures['send_to_stream_milliseconds'])}; "
+            f"{figures['lost']} lost, {figures['duplicates']} doubled")
+
+
+def describe_latency(figures):
+    return (f"to the stream {milliseconds(figures['due_to_stream_ms'], TAIL)}; "
+            f"to the answer {milliseconds(figures['due_to_answer_ms'], TAIL)}")
+
+
+def describe_isolation(figures):
+    lanes = [f"{lane} {milliseconds(figures['idle'][lane], ('p50', 'p99'))} idle, "
+             f"{milliseconds(figures['flood'][lane], ('p50', 'p99'))} in the flood, "
+             f"{milliseconds(figures['flood'][lane + '_same_recipients'], ('p50', 'p99'))} to its recipients"
+             for lane in ("payment", "otp")]
+    return "; ".join(lanes) + f"; flood delivered at {figures['flood_delivered_per_second']:.0f}/s"
+
+
+def describe_relay(figures):
+    return (f"{figures['rows_per_second']:.0f} rows/s in {figures['messages']} messages; "
+            f"otp meanwhile {milliseconds(figures['otp_meanwhile_ms'], ('p50', 'p99'))}")
+
+
+def describe_lane(figures):
+    return f"{figures['per_second']:.0f}/s"
+
+
+DESCRIBE = {"send": describe_send, "e2e": describe_e2e, "latency": describe_latency,
+            "isolation": describe_isolation, "relay": describe_relay, "lane": describe_lane}
+
+
+def usage_of(figures):
+    return figures.get("usage") or figures["flood"]["usage"]
+
+
+def row(title, figures):
+    if figures is None:
+        return f"| {title} | refused or failed: see above | | | |"
+    usage = usage_of(figures)
+    passed = "" if figures["passed"] else "FAILED: "
+    return (f"| {title} | {passed}{DESCRIBE[figures['scenario']](figures)} | {cpu(usage)} | "
+            f"{usage['steal_percent']} % | {figures['seed']} |")
+
+
+def write(name, rows, documents):
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    table = "\n".join(["| scenario | figures | CPU per notification | steal | seed |", "| --- | --- | --- | --- | --- |",
+                       *rows]) + "\n"
+    (RESULTS / f"{name}.md").write_text(table)
+    (RESULTS / f"{name}.json").write_text(json.dumps(documents, indent=2) + "\n")
+    print(f"\n{table}\nin {(RESULTS / name).relative_to(ROOT)}.md and .json", flush=True)
+
+
+def measure(title, scenario, arguments):
+    print(f"== {title}", flush=True)
+    began = time.monotonic()
+    figures = run(scenario, arguments)
+    line = row(title, figures)
+    print(f"{line}\n   ({time.monotonic() - began:.0f} s)", flush=True)
+    return figures, line
+
+
+def run_all(arguments):
+    results = [measure(title, scenario, [*options, *seed_of(arguments)]) for title, scenario, options in SCENARIOS]
+    documents = {title: figures for (title, _, _), (figures, _) in zip(SCENARIOS, results)}
+    write("table", [line for _, line in results], documents)
+    return [figures for figures, _ in results]
+
+
+def run_growth(arguments):
+    """The same load in tables that hold more and more."""
+    results, filled = {}, 0
+    for rows in (10_000, *arguments.rows):
+        print(f"== filling up to {rows} notifications", flush=True)
+        run("prefill", [f"--rows={rows - filled}"])
+        filled = rows
+        title = f"e2e, {rows} before"
+        results[title] = measure(title, "e2e", ["--count=30000", *seed_of(arguments)])
+    write("growth", [line for _, line in results.values()], {title: figures for title, (figures, _) in results.items()})
+    return [figures for figures, _ in results.values()]
+
+
+def seed_of(arguments):
+    return [] if arguments.seed is None else [f"--seed={arguments.seed}"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    everything = commands.add_parser("all", help="every scenario, short")
+    everything.set_defaults(function=run_all)
+    growth = commands.add_parser("growth", help="what a notification costs in empty tables and in large ones")
+    growth.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 5_000_000],
+                        help="how many notifications there are before (default: 1000000 5000000)")
+    growth.set_defaults(function=run_growth)
+    for command in (everything, growth):
+        command.add_argument("--seed", type=int, default=None, help="repeats the draws of a run")
+    arguments = parser.parse_args()
+    results = arguments.function(arguments)
+    return 0 if all(figures is not None and figures["passed"] for figures in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
