@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/limits.h"
@@ -32,8 +31,6 @@ constexpr PgStatement kDeliver = {"deliver", R"sql(
     WHERE n.notification_id = input.notification_id AND n.retention_days = input.retention_days
       AND n.app_id = input.app_id AND n.recipient_id = input.recipient_id
       AND n.finished_at IS NULL
-      -- Of all slices only those are opened that hold one of them.
-      AND n.notification_id BETWEEN $19::uuid AND $20::uuid AND n.retention_days = ANY ($21::smallint[])
     RETURNING input.*
   ), shown AS MATERIALIZED (
     SELECT *, row_number() OVER (PARTITION BY app_id, recipient_id ORDER BY notification_id) AS rank,
@@ -130,25 +127,16 @@ class DeliverColumns {
     objects_.AddOrNull(item.object_id);
     data_.AddOrNull(item.data_json);
     created_.Add(item.create_time);
-    first_ = first_ == Uuid() ? item.id : std::min(first_, item.id);
-    last_ = std::max(last_, item.id);
-    classes_.insert(delivery.retention_days);
   }
 
   pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
-    PgArray classes;
-    for (const int days : classes_) classes.Add(days);
     return session.Execute(transaction, kDeliver, ids_.str(), apps_.str(), recipients_.str(), retentions_.str(),
                            states_.str(), details_.str(), types_.str(), titles_.str(), bodies_.str(), actors_.str(),
                            actor_names_.str(), actor_pictures_.str(), images_.str(), links_.str(), badges_.str(),
-                           objects_.str(), data_.str(), created_.str(), first_.ToString(), last_.ToString(),
-                           classes.str());
+                           objects_.str(), data_.str(), created_.str());
   }
 
  private:
-  // Of the ids, and of the retention classes.
-  Uuid first_, last_;
-  std::set<int> classes_;
   PgArray ids_, apps_, recipients_, retentions_, states_, details_, types_, titles_, bodies_, actors_, actor_names_,
       actor_pictures_, images_, links_, badges_, objects_, data_, created_;
 };
