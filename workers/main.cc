@@ -28,6 +28,8 @@ ABSL_FLAG(std::string, queues, "", "comma-separated queues of the lane; empty: a
 ABSL_FLAG(int, consumers, 0, "consumers per queue; 0: 64 for payment, else 1");
 ABSL_FLAG(int, threads, 0, "threads per queue, which share its consumers; 0: 2 for payment, else 1");
 ABSL_FLAG(int, prefetch, 0, "messages a consumer holds; 0: 1 for payment, 10 for otp and social, 50 for marketing");
+ABSL_FLAG(double, rest, -1,
+          "seconds of rest after each second of work, for the lanes that can't wait; -1: 2 for marketing, else 0");
 ABSL_FLAG(std::string, database_url, "", "PostgreSQL; empty: CARILLON_DATABASE_URL");
 ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ; empty: CARILLON_AMQP_URL");
 ABSL_FLAG(std::string, redis_url, "", "Redis; empty: CARILLON_REDIS_URL");
@@ -51,6 +53,7 @@ struct Config {
   std::vector<std::string> queues;
   int consumers = 1;
   int threads = 1;
+  double rest = 0;
   int prefetch = 1;
   std::string database_url;
   RabbitOptions rabbit;
@@ -93,6 +96,8 @@ absl::StatusOr<Config> ReadConfig() {
   if (config.threads == 0) config.threads = std::min(*lane == Lane::kPayment ? kPaymentThreads : 1, config.consumers);
   config.prefetch = absl::GetFlag(FLAGS_prefetch);
   if (config.prefetch == 0) config.prefetch = DefaultPrefetch(*lane);
+  config.rest = absl::GetFlag(FLAGS_rest);
+  if (config.rest < 0) config.rest = DefaultRest(*lane);
   config.database_url = FlagOrEnv(absl::GetFlag(FLAGS_database_url), "CARILLON_DATABASE_URL");
   config.rabbit.url = FlagOrEnv(absl::GetFlag(FLAGS_amqp_url), "CARILLON_AMQP_URL");
   config.rabbit.client_name = absl::StrCat("carillon-worker-", ToString(*lane));
@@ -123,7 +128,7 @@ class Worker final : public ManagedProcess {
       for (int i = 0; i < config.threads; ++i) {
         // The first ones take what does not divide.
         const int channels = config.consumers / config.threads + (i < config.consumers % config.threads ? 1 : 0);
-        AddConsumer(config, metrics, {.queue = queue, .window = {config.prefetch, channels}});
+        AddConsumer(config, metrics, {.queue = queue, .window = {config.prefetch, channels}, .rest = config.rest});
       }
     }
     first_of_queue_step_ = static_cast<size_t>(config.threads);

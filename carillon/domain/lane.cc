@@ -72,6 +72,8 @@ int DefaultPrefetch(Lane lane) {
 
 int DefaultPack(Lane lane) { return lane == Lane::kSocial || lane == Lane::kMarketing ? 100 : 1; }
 
+double DefaultRest(Lane lane) { return lane == Lane::kMarketing ? 2 : 0; }
+
 absl::Duration DefaultIdleBound(Lane lane) {
   // Above the longest wait in a retry queue (20 s), so that what only waits there is left alone.
   switch (lane) {

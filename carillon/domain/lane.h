@@ -24,6 +24,8 @@ std::optional<Lane> ParseLane(absl::string_view text);
 int DefaultPrefetch(Lane lane);
 // Notifications that may share a message when they wait together, by default.
 int DefaultPack(Lane lane);
+// Rest after work, in times of it, by default: what may wait leaves room.
+double DefaultRest(Lane lane);
 // A notification of this lane that nothing has touched for so long, and that no
 // queue can still hold, is put into the outbox again.
 absl::Duration DefaultIdleBound(Lane lane);

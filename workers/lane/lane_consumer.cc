@@ -83,7 +83,11 @@ absl::Status LaneConsumer::ConsumeInBatches() {
     if (std::any_of(messages.begin(), messages.end(), [](const InboundMessage& m) { return m.redelivered; })) {
       return SettleApart(std::move(messages));
     }
-    RETURN_IF_ERROR(Settle(std::move(messages)));
+    for (const Batch& batch : CutIntoBatches(std::move(messages))) {
+      const absl::Duration started = Monotonic();
+      RETURN_IF_ERROR(SettleBatch(batch));
+      if (!deps_.stop.is_set()) RETURN_IF_ERROR(WaitWhileServicing(options_.rest * (Monotonic() - started)));
+    }
     backoff_.Reset();
   }
   return Drain({});

@@ -36,6 +36,9 @@ class LaneConsumer {
     std::string queue;
     // Many consumers to the broker, and one batch here of what comes on all.
     Consumer::Window window;
+    // Rest after each batch, in times of what the batch took: a lane that can wait
+    // leaves the machine to those that can't.
+    double rest = 0;
   };
   struct Deps {
     std::unique_ptr<Consumer> broker;

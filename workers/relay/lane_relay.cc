@@ -20,6 +20,7 @@ constexpr absl::Duration kLongestPoll = absl::Milliseconds(250);
 // message costs the broker as much as hundreds of items in it.
 constexpr size_t kBusyRows = 16;
 constexpr absl::Duration kGatherTime = absl::Milliseconds(3);
+constexpr absl::Duration kLookInterval = absl::Milliseconds(20);
 constexpr absl::Duration kReleaseInterval = absl::Milliseconds(500);
 constexpr int kReleaseRows = 10'000;
 constexpr absl::Duration kFirstDelay = absl::Seconds(1);
@@ -87,8 +88,11 @@ absl::StatusOr<size_t> LaneRelay::Step() {
     next_release_ = Monotonic() + kReleaseInterval;
     RETURN_IF_ERROR(deps_.outbox->ReleaseDue(kReleaseRows).status());
   }
+  ASSIGN_OR_RETURN(const bool ahead, IsAhead());
+  if (ahead) return 0;
   ASSIGN_OR_RETURN(const std::vector<OutboxRow> rows, deps_.outbox->Take(options_.batch));
   if (rows.empty()) return 0;
+  taken_since_look_ += rows.size();
   const absl::Duration started = Monotonic();
   const absl::Status status = PublishAndSettle(rows);
   if (!status.ok()) {
@@ -98,6 +102,20 @@ absl::StatusOr<size_t> LaneRelay::Step() {
   }
   batch_seconds_.Observe(absl::ToDoubleSeconds(Monotonic() - started));
   return rows.size();
+}
+
+absl::StatusOr<bool> LaneRelay::IsAhead() {
+  // Only after more than a trickle.
+  if (options_.window == 0 || (!is_ahead_ && taken_since_look_ < static_cast<size_t>(options_.batch))) return false;
+  if (Monotonic() < next_look_) return is_ahead_;
+  next_look_ = Monotonic() + kLookInterval;
+  taken_since_look_ = 0;
+  is_ahead_ = false;
+  for (const std::string& queue : LaneQueues(options_.lane)) {
+    ASSIGN_OR_RETURN(const QueueStats stats, deps_.queues->Inspect(queue));
+    is_ahead_ = is_ahead_ || (stats.consumers > 0 && stats.messages >= options_.window);
+  }
+  return is_ahead_;
 }
 
 absl::Status LaneRelay::PublishAndSettle(const std::vector<OutboxRow>& rows) {

@@ -24,11 +24,16 @@ class LaneRelay {
     Lane lane = Lane::kSocial;
     int batch = 500;
     int pack = 1;  // Rows that may share a message.
+    // A queue that is consumed is given no more while it holds so many messages: what
+    // can't be taken yet stays in the outbox. 0: no bound.
+    int64_t window = 0;
     absl::Duration confirm_timeout = absl::Seconds(5);
   };
   struct Deps {
     std::unique_ptr<OutboxReader> outbox;
     std::unique_ptr<Publisher> publisher;
+    // Looks at queues; needed if there is a window.
+    std::unique_ptr<TopologyAdmin> queues;
     // Set when there may be new rows.
     WakeSignal& wake;
     Metrics& metrics;
@@ -43,6 +48,8 @@ class LaneRelay {
   void Run();
 
  private:
+  // Whether the lane's queues hold as much as they should.
+  absl::StatusOr<bool> IsAhead();
   // Whether to wait a little after so many rows, so that fuller messages come.
   bool LetsGather(size_t taken) const;
   // Publishes what is ready. Returns how many rows it took.
@@ -55,7 +62,10 @@ class LaneRelay {
   const Options options_;
   const Deps deps_;
   Backoff backoff_;
-  absl::Duration next_release_;  // On the monotonic clock.
+  absl::Duration next_release_;  // On the monotonic clock, as the next one.
+  absl::Duration next_look_;
+  size_t taken_since_look_ = 0;
+  bool is_ahead_ = false;
   prometheus::Counter& confirmed_;
   prometheus::Counter& returned_;
   prometheus::Counter& refused_;

@@ -43,6 +43,9 @@ namespace {
 // Detaching a partition waits for transactions that use its table.
 constexpr absl::Duration kUpkeepStatementTimeout = absl::Seconds(30);
 
+// Messages in the marketing queue, each of up to --pack notifications: some seconds of its worker's work.
+constexpr int64_t kMarketingWindow = 100;
+
 struct Config {
   std::string database_url;
   RabbitOptions rabbit;
@@ -95,19 +98,7 @@ class Relay final : public ManagedProcess {
                       .clock = clock_,
                       .metrics = metrics,
                       .stop = stop_}) {
-    for (const Lane lane : kAllLanes) {
-      const PgOptions options{.url = config.database_url,
-                              .application_name = absl::StrCat("carillon-relay-", ToString(lane))};
-      lanes_.push_back(std::make_unique<LaneRelay>(
-          LaneRelay::Options{
-              .lane = lane, .batch = config.batch, .pack = config.pack > 0 ? config.pack : DefaultPack(lane)},
-          LaneRelay::Deps{.outbox = std::make_unique<PostgresOutboxReader>(options, lane),
-                          .publisher = std::make_unique<RabbitPublisher>(config.rabbit),
-                          .wake = wakes_[lane],
-                          .metrics = metrics,
-                          .stop = stop_,
-                          .declared = declared_}));
-    }
+    for (const Lane lane : kAllLanes) lanes_.push_back(MakeLane(lane, config, metrics));
   }
 
   absl::Status Start() override {
@@ -131,6 +122,22 @@ class Relay final : public ManagedProcess {
   }
 
  private:
+  std::unique_ptr<LaneRelay> MakeLane(Lane lane, const Config& config, Metrics& metrics) {
+    const PgOptions options{.url = config.database_url,
+                            .application_name = absl::StrCat("carillon-relay-", ToString(lane))};
+    return std::make_unique<LaneRelay>(LaneRelay::Options{.lane = lane,
+                                                          .batch = config.batch,
+                                                          .pack = config.pack > 0 ? config.pack : DefaultPack(lane),
+                                                          .window = lane == Lane::kMarketing ? kMarketingWindow : 0},
+                                       LaneRelay::Deps{.outbox = std::make_unique<PostgresOutboxReader>(options, lane),
+                                                       .publisher = std::make_unique<RabbitPublisher>(config.rabbit),
+                                                       .queues = std::make_unique<RabbitTopologyAdmin>(config.rabbit),
+                                                       .wake = wakes_[lane],
+                                                       .metrics = metrics,
+                                                       .stop = stop_,
+                                                       .declared = declared_});
+  }
+
   const SystemClock clock_;
   const std::string database_url_;
   StopSignal stop_;
