@@ -98,8 +98,7 @@ OutboxRow ToRow(const pqxx::row& row) {
 }  // namespace
 
 PostgresOutboxReader::PostgresOutboxReader(PgOptions options, Lane lane)
-    : lane_(lane),
-      prepare_take_sql_(absl::Substitute(kPrepareTake, ToString(lane))),
+    : prepare_take_sql_(absl::Substitute(kPrepareTake, ToString(lane))),
       defer_sql_(absl::Substitute(kDefer, ToString(lane))),
       release_sql_(absl::Substitute(kRelease, ToString(lane))),
       session_(std::move(options)) {}

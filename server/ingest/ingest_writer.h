@@ -47,7 +47,7 @@ class IngestWriter {
   struct Options {
     Lane lane = Lane::kSocial;
     // Each thread uses a connection of the store for as long as a commit takes.
-    int threads = 2;
+    int threads = 1;
     size_t queue_items = limits::kWriterQueueItems;
     size_t batch_items = limits::kWriterBatchItems;
   };

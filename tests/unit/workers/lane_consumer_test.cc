@@ -17,15 +17,16 @@ using ::testing::SizeIs;
 class LaneConsumerTest : public ::testing::Test {
  protected:
   // Until the queue is empty and everything is settled.
-  void Consume(const Consumer::Window& window) {
-    LaneConsumer consumer({.queue = kTestQueue, .window = window}, {.broker = std::move(owned_queue_),
-                                                                    .handler = handler_,
-                                                                    .failures = failures_,
-                                                                    .careful = careful_,
-                                                                    .metrics = metrics_,
-                                                                    .stop = stop_});
+  void Consume(const Consumer::Window& window, double rest = 0) {
+    LaneConsumer consumer({.queue = kTestQueue, .window = window, .rest = rest}, {.broker = std::move(owned_queue_),
+                                                                                  .handler = handler_,
+                                                                                  .failures = failures_,
+                                                                                  .careful = careful_,
+                                                                                  .metrics = metrics_,
+                                                                                  .stop = stop_});
     consumer.Run();
     acks_ = queue_.acks();
+    services_ = queue_.services();
   }
   double Split() {
     return metrics_.Counter("carillon_packs_split_total", "Packs that came a second time", {{"queue", kTestQueue}})
@@ -52,6 +53,7 @@ class LaneConsumerTest : public ::testing::Test {
                                 .lane = Lane::kMarketing}};
   FailureRouter failures_{std::move(owned_publisher_), history_, clock_, metrics_};
   std::vector<std::vector<std::string>> acks_;
+  std::vector<size_t> services_;
 };
 
 TEST_F(LaneConsumerTest, HandlesPacksInTransactionsOfBoundedSize) {
@@ -67,6 +69,21 @@ TEST_F(LaneConsumerTest, HandlesAPackAboveThatBoundInSlicesAndSettlesItOnce) {
   Consume({.prefetch = 50, .channels = 1});
   EXPECT_THAT(feeds_->transactions(), ElementsAre(200, 200, 50));
   EXPECT_THAT(acks_, ElementsAre(SizeIs(1)));
+}
+
+TEST_F(LaneConsumerTest, RestsAfterEachBatchAndAnswersTheBrokerMeanwhile) {
+  for (int i = 0; i < 5; ++i) queue_.Push(Pack(Items(100)));
+  Consume({.prefetch = 50, .channels = 1}, /*rest=*/0.1);
+  // Each rest begins when its batch is settled.
+  EXPECT_THAT(acks_, SizeIs(3));
+  EXPECT_THAT(services_, ElementsAre(1, 2, 3));
+}
+
+TEST_F(LaneConsumerTest, GoesOnAtOnceWhereALaneDoesNotRest) {
+  for (int i = 0; i < 5; ++i) queue_.Push(Pack(Items(100)));
+  Consume({.prefetch = 50, .channels = 1}, /*rest=*/0);
+  EXPECT_THAT(acks_, SizeIs(3));
+  EXPECT_THAT(services_, IsEmpty());
 }
 
 TEST_F(LaneConsumerTest, HandlesWhatCameOnManyChannelsTogether) {

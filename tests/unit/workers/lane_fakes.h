@@ -65,6 +65,8 @@ class QueueInMemory final : public Consumer {
 
   void Push(InboundMessage message) { ready_.push_back(std::move(message)); }
   const std::vector<std::vector<std::string>>& acks() const { return acks_; }
+  // How many Acks there had been at each Service.
+  const std::vector<size_t>& services() const { return services_; }
   size_t unsettled() const { return unsettled_.size(); }
   int received() const { return received_; }
 
@@ -105,7 +107,10 @@ class QueueInMemory final : public Consumer {
     window_ = 0;
     return absl::OkStatus();
   }
-  absl::Status Service() override { return absl::OkStatus(); }
+  absl::Status Service() override {
+    services_.push_back(acks_.size());
+    return absl::OkStatus();
+  }
   void Close() override {}
 
  private:
@@ -115,6 +120,7 @@ class QueueInMemory final : public Consumer {
   size_t window_ = 0;
   int received_ = 0;
   std::vector<std::vector<std::string>> acks_;  // The messages of each call.
+  std::vector<size_t> services_;
 };
 
 // What goes to a queue by its name arrives there.
