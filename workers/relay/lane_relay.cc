@@ -66,7 +66,10 @@ void LaneRelay::Run() {
       if (*taken > 0) {
         idle_wait = kShortestPoll;
         // A full batch: there is more.
-        if (*taken == static_cast<size_t>(options_.batch)) continue;
+        if (*taken == static_cast<size_t>(options_.batch)) {
+          if (deps_.help != nullptr) deps_.help->Set();
+          continue;
+        }
         if (LetsGather(*taken)) deps_.stop.WaitFor(kGatherTime);
       }
       WaitForWork(idle_wait);

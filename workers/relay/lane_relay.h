@@ -36,6 +36,8 @@ class LaneRelay {
     std::unique_ptr<TopologyAdmin> queues;
     // Set when there may be new rows.
     WakeSignal& wake;
+    // Set by this loop when it finds more than it can take at a time; may be null.
+    WakeSignal* help = nullptr;
     Metrics& metrics;
     const StopSignal& stop;
     // Nothing is published before the topology has been declared.

@@ -98,7 +98,12 @@ class Relay final : public ManagedProcess {
                       .clock = clock_,
                       .metrics = metrics,
                       .stop = stop_}) {
-    for (const Lane lane : kAllLanes) lanes_.push_back(MakeLane(lane, config, metrics));
+    for (const Lane lane : kAllLanes) {
+      lanes_.push_back(MakeLane(lane, config, metrics, wakes_[lane], &helps_[lane]));
+      // Takes its share of a backlog while the other waits for confirms; else it sleeps,
+      // so that what comes in small numbers shares its messages.
+      lanes_.push_back(MakeLane(lane, config, metrics, helps_[lane], nullptr));
+    }
   }
 
   absl::Status Start() override {
@@ -122,7 +127,8 @@ class Relay final : public ManagedProcess {
   }
 
  private:
-  std::unique_ptr<LaneRelay> MakeLane(Lane lane, const Config& config, Metrics& metrics) {
+  std::unique_ptr<LaneRelay> MakeLane(Lane lane, const Config& config, Metrics& metrics, WakeSignal& wake,
+                                      WakeSignal* help) {
     const PgOptions options{.url = config.database_url,
                             .application_name = absl::StrCat("carillon-relay-", ToString(lane))};
     return std::make_unique<LaneRelay>(LaneRelay::Options{.lane = lane,
@@ -132,7 +138,8 @@ class Relay final : public ManagedProcess {
                                        LaneRelay::Deps{.outbox = std::make_unique<PostgresOutboxReader>(options, lane),
                                                        .publisher = std::make_unique<RabbitPublisher>(config.rabbit),
                                                        .queues = std::make_unique<RabbitTopologyAdmin>(config.rabbit),
-                                                       .wake = wakes_[lane],
+                                                       .wake = wake,
+                                                       .help = help,
                                                        .metrics = metrics,
                                                        .stop = stop_,
                                                        .declared = declared_});
@@ -147,7 +154,7 @@ class Relay final : public ManagedProcess {
   TopologyOwner topology_owner_;
   DeadLetterRecorder recorder_;
   Housekeeper housekeeper_;
-  std::map<Lane, WakeSignal> wakes_;
+  std::map<Lane, WakeSignal> wakes_, helps_;
   std::unique_ptr<PostgresOutboxListener> listener_;
   std::vector<std::unique_ptr<LaneRelay>> lanes_;
   std::vector<std::thread> threads_;
