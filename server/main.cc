@@ -35,7 +35,7 @@
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:50051", "host:port of the gRPC API; put TLS in front of it");
 ABSL_FLAG(bool, reflection, false, "serve gRPC reflection; off in production");
-ABSL_FLAG(int, writers, 1, "connections per lane that commit what comes in");
+ABSL_FLAG(int, writers, 2, "connections per lane that commit what comes in");
 ABSL_FLAG(int, readers, 8, "threads, and connections, for everything that is read");
 ABSL_FLAG(int64_t, outbox_bound, 2'000'000,
           "rows per lane that may wait for the broker; past them the lane is refused");
@@ -56,7 +56,7 @@ constexpr int kMaxConcurrentStreams = 20'000;  // Per connection.
 struct Config {
   std::string listen;
   bool reflection = false;
-  int writers = 1;
+  int writers = 2;
   int readers = 8;
   int64_t outbox_bound = 0;
   std::string database_url;

@@ -16,6 +16,8 @@ constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
 constexpr size_t kBusyItems = 4;
 constexpr size_t kGatherItems = 48;
 constexpr absl::Duration kGatherTime = absl::Milliseconds(1);
+// One thread makes the largest groups; the others help when so many wait.
+constexpr size_t kBacklogItems = 96;
 }  // namespace
 
 absl::Status OutboxFull(Lane lane) {
@@ -35,7 +37,9 @@ IngestWriter::IngestWriter(const Options& options, std::shared_ptr<NotificationS
                                  {{"lane", std::string(ToString(options.lane))}})),
       queued_(metrics.Gauge("carillon_ingest_queue_items", "Notifications that wait for a commit",
                             {{"lane", std::string(ToString(options.lane))}})) {
-  for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { Run(); });
+  for (int i = 0; i < options_.threads; ++i) {
+    threads_.emplace_back([this, least = i == 0 ? size_t{1} : kBacklogItems] { Run(least); });
+  }
 }
 
 void IngestWriter::Submit(IngestRequest request) {
@@ -68,10 +72,10 @@ void IngestWriter::Stop() {
   }
 }
 
-void IngestWriter::Run() {
+void IngestWriter::Run(size_t least) {
   bool busy = false;
   while (true) {
-    Group group = TakeGroup(busy);
+    Group group = TakeGroup(least, busy);
     if (group.empty()) return;
     busy = group.size() >= kBusyItems;
     Commit(std::move(group));
@@ -79,9 +83,9 @@ void IngestWriter::Run() {
 }
 
 // Single requests up to the batch bound, or one batch request. Empty: stopped.
-IngestWriter::Group IngestWriter::TakeGroup(bool busy) {
+IngestWriter::Group IngestWriter::TakeGroup(size_t least, bool busy) {
   absl::MutexLock lock(&mutex_);
-  const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || !queue_.empty(); };
+  const auto ready = [this, least]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || queued_items_ >= least; };
   mutex_.Await(absl::Condition(&ready));
   const auto enough = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || queued_items_ >= kGatherItems; };
   if (busy) mutex_.AwaitWithTimeout(absl::Condition(&enough), kGatherTime);

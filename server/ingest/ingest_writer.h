@@ -47,7 +47,7 @@ class IngestWriter {
   struct Options {
     Lane lane = Lane::kSocial;
     // Each thread uses a connection of the store for as long as a commit takes.
-    int threads = 1;
+    int threads = 2;
     size_t queue_items = limits::kWriterQueueItems;
     size_t batch_items = limits::kWriterBatchItems;
   };
@@ -70,8 +70,9 @@ class IngestWriter {
   // What one transaction takes.
   using Group = std::vector<IngestRequest>;
 
-  void Run();
-  Group TakeGroup(bool busy);
+  // Takes groups whenever this many items wait.
+  void Run(size_t least);
+  Group TakeGroup(size_t least, bool busy);
   void Commit(Group group);
   void CommitTogether(Group& group);
   void CommitAlone(IngestRequest& request, absl::Span<const NewNotification> items);
