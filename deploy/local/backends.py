@@ -25,6 +25,7 @@ shared_buffers = 512MB
 max_wal_size = 4GB
 checkpoint_timeout = 15min
 wal_compression = lz4
+wal_init_zero = off
 max_locks_per_transaction = 256
 jit = off
 timezone = 'UTC'
