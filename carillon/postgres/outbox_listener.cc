@@ -1,7 +1,6 @@
 #include "carillon/postgres/outbox_listener.h"
 
 #include "absl/strings/str_cat.h"
-#include "carillon/domain/backoff.h"
 #include "carillon/domain/status_macros.h"
 
 namespace carillon {
@@ -25,8 +24,13 @@ class PostgresOutboxListener::Receiver : public pqxx::notification_receiver {
   const std::function<void(Lane)>& on_wake_;
 };
 
-PostgresOutboxListener::PostgresOutboxListener(PgOptions options, std::function<void(Lane)> on_wake)
-    : on_wake_(std::move(on_wake)), session_(std::move(options)), thread_([this] { Run(); }) {}
+PostgresOutboxListener::PostgresOutboxListener(PgOptions options, std::function<void(Lane)> on_wake,
+                                               std::function<void(const absl::Status&)> on_loss)
+    : on_wake_(std::move(on_wake)),
+      on_loss_(std::move(on_loss)),
+      backoff_(absl::Milliseconds(100), absl::Seconds(2)),
+      session_(std::move(options)),
+      thread_([this] { Run(); }) {}
 
 PostgresOutboxListener::~PostgresOutboxListener() {
   stop_.Set();
@@ -34,12 +38,13 @@ PostgresOutboxListener::~PostgresOutboxListener() {
 }
 
 void PostgresOutboxListener::Run() {
-  Backoff backoff(absl::Milliseconds(100), absl::Seconds(2));
   while (!stop_.is_set()) {
-    // Whatever it was, the answer is to connect again; the relays poll meanwhile.
-    if (Listen().ok()) return;
+    const absl::Status status = Listen();
+    if (status.ok()) return;
+    if (backoff_.failures() == 0) on_loss_(status);
+    // Whatever it was, the answer is to connect again.
     session_.Disconnect();
-    stop_.WaitFor(backoff.Next());
+    stop_.WaitFor(backoff_.Next());
   }
 }
 
@@ -49,6 +54,7 @@ absl::Status PostgresOutboxListener::Listen() {
     std::vector<std::unique_ptr<Receiver>> receivers;
     for (const Lane lane : kAllLanes) receivers.push_back(std::make_unique<Receiver>(*connection, lane, on_wake_));
     for (const Lane lane : kAllLanes) on_wake_(lane);
+    backoff_.Reset();
     while (!stop_.is_set()) connection->await_notification(0, kSliceMicroseconds);
     return absl::OkStatus();
   } catch (...) {

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "carillon/domain/backoff.h"
 #include "carillon/domain/lane.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/postgres/session.h"
@@ -18,9 +19,11 @@ std::string WakeChannel(Lane lane);
 
 class PostgresOutboxListener {
  public:
-  // `on_wake` runs on the listener's thread for every wake-up, and for every lane
-  // whenever a connection was made: wake-ups may have been lost before.
-  PostgresOutboxListener(PgOptions options, std::function<void(Lane)> on_wake);
+  // Both run on the listener's thread. `on_wake` for every wake-up, and for every
+  // lane whenever a connection was made: wake-ups may have been lost before.
+  // `on_loss` once whenever it begins to fail: until it hears again relays only poll.
+  PostgresOutboxListener(PgOptions options, std::function<void(Lane)> on_wake,
+                         std::function<void(const absl::Status&)> on_loss);
   // At most half a second, or a connection attempt.
   ~PostgresOutboxListener();
 
@@ -32,6 +35,8 @@ class PostgresOutboxListener {
   absl::Status Listen();
 
   const std::function<void(Lane)> on_wake_;
+  const std::function<void(const absl::Status&)> on_loss_;
+  Backoff backoff_;
   StopSignal stop_;
   PgSession session_;
   std::thread thread_;

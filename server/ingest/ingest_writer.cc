@@ -16,8 +16,10 @@ constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
 constexpr size_t kBusyItems = 4;
 constexpr size_t kGatherItems = 48;
 constexpr absl::Duration kGatherTime = absl::Milliseconds(1);
-// One thread makes the largest groups; the others help when so many wait.
+// One thread makes the largest groups; the others help when so many wait, or when
+// nothing was taken for so long: its commit waits for a lock.
 constexpr size_t kBacklogItems = 96;
+constexpr absl::Duration kHangTime = absl::Milliseconds(100);
 }  // namespace
 
 absl::Status OutboxFull(Lane lane) {
@@ -85,10 +87,10 @@ void IngestWriter::Run(size_t least) {
 // Single requests up to the batch bound, or one batch request. Empty: stopped.
 IngestWriter::Group IngestWriter::TakeGroup(size_t least, bool busy) {
   absl::MutexLock lock(&mutex_);
-  const auto ready = [this, least]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || queued_items_ >= least; };
-  mutex_.Await(absl::Condition(&ready));
-  const auto enough = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || queued_items_ >= kGatherItems; };
-  if (busy) mutex_.AwaitWithTimeout(absl::Condition(&enough), kGatherTime);
+  // Another thread may have taken all while this one waited.
+  while (!AwaitItems(least, busy) || (queue_.empty() && !stopped_)) {
+  }
+  ++groups_taken_;
   Group group;
   while (!queue_.empty() && group.size() < options_.batch_items) {
     const bool alone = queue_.front().all_or_nothing;
@@ -100,6 +102,18 @@ IngestWriter::Group IngestWriter::TakeGroup(size_t least, bool busy) {
   }
   queued_.Set(static_cast<double>(queued_items_));
   return group;
+}
+
+bool IngestWriter::AwaitItems(size_t least, bool busy) {
+  const auto ready = [this, least]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || queued_items_ >= least; };
+  if (least > 1) {
+    const int64_t groups = groups_taken_;
+    return mutex_.AwaitWithTimeout(absl::Condition(&ready), kHangTime) || groups_taken_ == groups;
+  }
+  mutex_.Await(absl::Condition(&ready));
+  const auto enough = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || queued_items_ >= kGatherItems; };
+  if (busy) mutex_.AwaitWithTimeout(absl::Condition(&enough), kGatherTime);
+  return true;
 }
 
 void IngestWriter::Commit(Group group) {

@@ -73,6 +73,8 @@ class IngestWriter {
   // Takes groups whenever this many items wait.
   void Run(size_t least);
   Group TakeGroup(size_t least, bool busy);
+  // Waits. True if this thread is to take what is there, if that is still so.
+  bool AwaitItems(size_t least, bool busy) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Commit(Group group);
   void CommitTogether(Group& group);
   void CommitAlone(IngestRequest& request, absl::Span<const NewNotification> items);
@@ -91,6 +93,7 @@ class IngestWriter {
   absl::Mutex mutex_;
   std::deque<IngestRequest> queue_ ABSL_GUARDED_BY(mutex_);
   size_t queued_items_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t groups_taken_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
 };

@@ -15,6 +15,7 @@ namespace {
 constexpr absl::Duration kReceiveWait = absl::Milliseconds(500);
 // A queue with nothing to give for so long has nothing left from before.
 constexpr absl::Duration kProbeWait = absl::Milliseconds(100);
+constexpr absl::Duration kMaxRest = absl::Milliseconds(250);
 // Between looks at whether another consumer still handles what came twice.
 constexpr absl::Duration kGateWait = absl::Milliseconds(50);
 // Well under the broker's consumer_timeout of 30 minutes.
@@ -86,7 +87,9 @@ absl::Status LaneConsumer::ConsumeInBatches() {
     for (const Batch& batch : CutIntoBatches(std::move(messages))) {
       const absl::Duration started = Monotonic();
       RETURN_IF_ERROR(SettleBatch(batch));
-      if (!deps_.stop.is_set()) RETURN_IF_ERROR(WaitWhileServicing(options_.rest * (Monotonic() - started)));
+      // An outage that it waited for was no work.
+      const absl::Duration rest = std::min(kMaxRest, options_.rest * (Monotonic() - started));
+      if (!deps_.stop.is_set()) RETURN_IF_ERROR(WaitWhileServicing(rest));
     }
     backoff_.Reset();
   }

@@ -21,6 +21,7 @@ constexpr absl::Duration kLongestPoll = absl::Milliseconds(250);
 constexpr size_t kBusyRows = 16;
 constexpr absl::Duration kGatherTime = absl::Milliseconds(3);
 constexpr absl::Duration kLookInterval = absl::Milliseconds(20);
+constexpr absl::Duration kIdleLookInterval = absl::Seconds(5);
 constexpr absl::Duration kReleaseInterval = absl::Milliseconds(500);
 constexpr int kReleaseRows = 10'000;
 constexpr absl::Duration kFirstDelay = absl::Seconds(1);
@@ -57,6 +58,7 @@ void LaneRelay::Run() {
     if (deps_.stop.is_set()) return;
   }
   absl::Duration idle_wait = kShortestPoll;
+  idle_look_ = Monotonic() + kIdleLookInterval;
   while (!deps_.stop.is_set()) {
     const absl::StatusOr<size_t> taken = Step();
     absl::Status status = taken.status();
@@ -108,10 +110,13 @@ absl::StatusOr<size_t> LaneRelay::Step() {
 }
 
 absl::StatusOr<bool> LaneRelay::IsAhead() {
-  // Only after more than a trickle.
-  if (options_.window == 0 || (!is_ahead_ && taken_since_look_ < static_cast<size_t>(options_.batch))) return false;
-  if (Monotonic() < next_look_) return is_ahead_;
-  next_look_ = Monotonic() + kLookInterval;
+  if (options_.window == 0) return false;
+  const absl::Duration now = Monotonic();
+  // Often only after more than a trickle; now and then so that the connection lives.
+  const bool matters = is_ahead_ || taken_since_look_ >= static_cast<size_t>(options_.batch);
+  if (now < (matters ? next_look_ : idle_look_)) return is_ahead_;
+  next_look_ = now + kLookInterval;
+  idle_look_ = now + kIdleLookInterval;
   taken_since_look_ = 0;
   is_ahead_ = false;
   for (const std::string& queue : LaneQueues(options_.lane)) {

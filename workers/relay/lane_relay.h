@@ -66,6 +66,7 @@ class LaneRelay {
   Backoff backoff_;
   absl::Duration next_release_;  // On the monotonic clock, as the next one.
   absl::Duration next_look_;
+  absl::Duration idle_look_;
   size_t taken_since_look_ = 0;
   bool is_ahead_ = false;
   prometheus::Counter& confirmed_;

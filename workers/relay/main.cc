@@ -110,7 +110,10 @@ class Relay final : public ManagedProcess {
     catalogue_.Start();
     listener_ = std::make_unique<PostgresOutboxListener>(
         PgOptions{.url = database_url_, .application_name = "carillon-relay-wake"},
-        [this](Lane lane) { wakes_.at(lane).Set(); });
+        [this](Lane lane) { wakes_.at(lane).Set(); },
+        [](const absl::Status& status) {
+          log::Warn("relay.deaf", {{"error", status}});
+        });
     threads_.emplace_back([this] { topology_owner_.Run(); });
     for (const auto& lane : lanes_) threads_.emplace_back([&lane] { lane->Run(); });
     threads_.emplace_back([this] { recorder_.Run(); });

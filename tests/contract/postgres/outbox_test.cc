@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <map>
 #include <set>
 #include <thread>
@@ -242,7 +243,9 @@ class WakeTest : public OutboxTest {
     for (const Lane lane : kAllLanes) wakes[lane];
     return wakes;
   }();
-  PostgresOutboxListener listener_{Named("listener"), [this](Lane lane) { wakes_.at(lane).Set(); }};
+  std::atomic<int> losses_ = 0;
+  PostgresOutboxListener listener_{Named("listener"), [this](Lane lane) { wakes_.at(lane).Set(); },
+                                   [this](const absl::Status&) { ++losses_; }};
 };
 
 TEST_F(WakeTest, HearsTheWakerOfEachLane) {
@@ -260,8 +263,10 @@ TEST_F(WakeTest, HearsTheWakerOfEachLane) {
 
 TEST_F(WakeTest, WakesEveryLaneWhenItsConnectionWasLost) {
   WaitUntilListening();
+  EXPECT_EQ(losses_, 0);
   Terminate("listener");
   WaitUntilListening();
+  EXPECT_GE(losses_, 1);
   PostgresOutboxWaker waker(Options());
   waker.Wake(Lane::kOtp);
   EXPECT_TRUE(wakes_[Lane::kOtp].WaitFor(absl::Seconds(30)));

@@ -25,7 +25,7 @@ using testing::StatusIs;
 class FakeStore final : public NotificationStore {
  public:
   absl::StatusOr<std::vector<AcceptOutcome>> Accept(absl::Span<const NewNotification> items, bool) override {
-    if (hold_.load()) released_.WaitForNotification();
+    if (hold_.load() || hold_next_.exchange(false)) released_.WaitForNotification();
     absl::MutexLock lock(&mutex_);
     group_sizes_.push_back(items.size());
     if (away_) return error::BackendUnavailable("postgresql", "away");
@@ -43,6 +43,9 @@ class FakeStore final : public NotificationStore {
   absl::Status RecordAttempts(absl::Span<const FailedAttempt>) override { return absl::UnimplementedError(""); }
 
   void Hold() { hold_ = true; }
+  // Only the next call; others pass it.
+  void HoldNext() { hold_next_ = true; }
+  bool holds_next() const { return hold_next_; }
   void Release() {
     hold_ = false;
     released_.Notify();
@@ -58,6 +61,7 @@ class FakeStore final : public NotificationStore {
 
  private:
   std::atomic<bool> hold_ = false;
+  std::atomic<bool> hold_next_ = false;
   absl::Notification released_;
   mutable absl::Mutex mutex_;
   bool away_ ABSL_GUARDED_BY(mutex_) = false;
@@ -90,9 +94,9 @@ class IngestWriterTest : public ::testing::Test {
             }};
   }
 
-  std::unique_ptr<IngestWriter> Writer(size_t queue_items = 100) {
+  std::unique_ptr<IngestWriter> Writer(size_t queue_items = 100, int threads = 1) {
     return std::make_unique<IngestWriter>(
-        IngestWriter::Options{.lane = Lane::kSocial, .threads = 1, .queue_items = queue_items, .batch_items = 16},
+        IngestWriter::Options{.lane = Lane::kSocial, .threads = threads, .queue_items = queue_items, .batch_items = 16},
         store_, waker_, clock_, metrics_);
   }
 
@@ -133,6 +137,38 @@ TEST_F(IngestWriterTest, LetsOneBadRequestFailAlone) {
   store_->Release();
   answers.Wait();
   EXPECT_EQ(failed, 1);
+}
+
+TEST_F(IngestWriterTest, GoesOnWhileACommitHangs) {
+  store_->HoldNext();
+  auto writer = Writer(/*queue_items=*/100, /*threads=*/2);
+  absl::Notification hanging, passing;
+  writer->Submit(Request("like", [&](const Answer&) { hanging.Notify(); }));
+  ASSERT_TRUE(testing::WaitFor([&] { return !store_->holds_next(); }));
+  writer->Submit(Request("like", [&](const Answer& answer) {
+    EXPECT_THAT(answer, IsOk());
+    passing.Notify();
+  }));
+  EXPECT_TRUE(passing.WaitForNotificationWithTimeout(absl::Seconds(30)));
+  EXPECT_FALSE(hanging.HasBeenNotified());
+  store_->Release();
+  EXPECT_TRUE(hanging.WaitForNotificationWithTimeout(absl::Seconds(30)));
+}
+
+// A thread that gathers may find that another has taken all meanwhile.
+TEST_F(IngestWriterTest, AnswersEveryBurstAndTheSinglesBetweenThem) {
+  auto writer = Writer(/*queue_items=*/1000, /*threads=*/3);
+  for (int round = 0; round < 100; ++round) {
+    const int requests = round % 2 == 0 ? 1 : 200;
+    absl::BlockingCounter answers(requests);
+    for (int i = 0; i < requests; ++i) {
+      writer->Submit(Request("like", [&](const Answer& answer) {
+        EXPECT_THAT(answer, IsOk());
+        answers.DecrementCount();
+      }));
+    }
+    answers.Wait();
+  }
 }
 
 TEST_F(IngestWriterTest, RefusesWhatItsQueueCanNotHold) {
