@@ -12,13 +12,17 @@
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/event_store.h"
 #include "carillon/postgres/feed_store.h"
+#include "carillon/postgres/membership_store.h"
 #include "carillon/postgres/notification_store.h"
 #include "carillon/postgres/outbox_waker.h"
+#include "carillon/postgres/reaction_store.h"
 #include "carillon/postgres/upkeep_store.h"
 #include "carillon/rabbitmq/topology_admin.h"
 #include "carillon/redis/live_listener.h"
 #include "carillon/redis/live_publisher.h"
+#include "carillon/redis/presence.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/runtime/executor.h"
 #include "carillon/runtime/lifecycle.h"
@@ -29,9 +33,11 @@
 #include "server/api/catalog_service.h"
 #include "server/api/feed_service.h"
 #include "server/api/notification_service.h"
+#include "server/api/recipient_service.h"
 #include "server/feed/live_hub.h"
 #include "server/ingest/ingest_writer.h"
 #include "server/ingest/outbox_guard.h"
+#include "server/ingest/reaction_writer.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:50051", "host:port of the gRPC API; put TLS in front of it");
 ABSL_FLAG(bool, reflection, false, "serve gRPC reflection; off in production");
@@ -42,6 +48,8 @@ ABSL_FLAG(int64_t, outbox_bound, 2'000'000,
 ABSL_FLAG(std::string, database_url, "", "PostgreSQL; empty: CARILLON_DATABASE_URL");
 ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ, for ListQueues only; empty: CARILLON_AMQP_URL");
 ABSL_FLAG(std::string, redis_url, "", "Redis; empty: CARILLON_REDIS_URL");
+ABSL_FLAG(std::string, live_routing, "directed",
+          "directed: wake-ups go to the servers that hold streams of the feed; broadcast: to all, on notify:*");
 ABSL_FLAG(std::string, metrics_address, "127.0.0.1:0", "host:port of /metrics; port 0: any free one");
 ABSL_FLAG(std::string, log_level, "info", "debug, info, warn or error");
 
@@ -62,6 +70,7 @@ struct Config {
   std::string database_url;
   RabbitOptions rabbit;
   RedisOptions redis;
+  LiveRouting live_routing = LiveRouting::kDirected;
 };
 
 absl::StatusOr<Config> ReadConfig() {
@@ -78,6 +87,9 @@ absl::StatusOr<Config> ReadConfig() {
     return absl::InvalidArgumentError("CARILLON_DATABASE_URL, CARILLON_AMQP_URL and CARILLON_REDIS_URL are required");
   }
   if (config.writers < 1 || config.writers > 32) return absl::InvalidArgumentError("--writers must be 1 to 32");
+  const std::optional<LiveRouting> routing = ParseLiveRouting(absl::GetFlag(FLAGS_live_routing));
+  if (!routing.has_value()) return absl::InvalidArgumentError("--live-routing must be directed or broadcast");
+  config.live_routing = *routing;
   if (config.outbox_bound < 1) return absl::InvalidArgumentError("--outbox-bound must be at least 1");
   if (config.readers < 1 || config.readers > 64) return absl::InvalidArgumentError("--readers must be 1 to 64");
   return config;
@@ -85,6 +97,15 @@ absl::StatusOr<Config> ReadConfig() {
 
 PgOptions Postgres(const Config& config, absl::string_view part) {
   return {.url = config.database_url, .application_name = absl::StrCat("carillon-server-", part)};
+}
+
+std::function<void(LiveRouting, size_t)> CountByRouting(Metrics& metrics, const std::string& name,
+                                                        const std::string& help) {
+  prometheus::Counter& directed = metrics.Counter(name, help, {{"routing", "directed"}});
+  prometheus::Counter& broadcast = metrics.Counter(name, help, {{"routing", "broadcast"}});
+  return [&directed, &broadcast](LiveRouting routing, size_t updates) {
+    (routing == LiveRouting::kDirected ? directed : broadcast).Increment(static_cast<double>(updates));
+  };
 }
 
 // Everything the process owns, in the order in which it is made.
@@ -103,12 +124,35 @@ class Server final : public ManagedProcess {
         rpc_metrics_(metrics),
         calls_{authenticator_, executor_, rpc_metrics_, clock_},
         waker_(Postgres(config, "wake")),
-        live_publisher_(config.redis),
-        live_listener_(config.redis),
-        hub_(stream_store_, metrics, {}),
+        server_id_(NewUuid7(clock_.Now()).ToString()),
+        presence_(config.redis, clock_, {.server = server_id_}),
+        live_publisher_(config.redis, clock_,
+                        {.routing = config.live_routing,
+                         .own_server = server_id_,
+                         .on_published = CountByRouting(metrics, "carillon_live_published_total", "Live updates sent.")}),
+        live_listener_(config.redis, {.server = server_id_,
+                                      .on_received = CountByRouting(metrics, "carillon_live_messages_received_total",
+                                                                    "Live updates that came over Redis.")}),
+        hub_(stream_store_, metrics, {.presence = &presence_}),
         outbox_guard_(config.outbox_bound, std::make_shared<PostgresUpkeepStore>(control_), writers_),
-        notifications_(calls_, writers_, std::make_shared<PostgresNotificationStore>(readers_), catalogue_),
-        feeds_(calls_, std::make_shared<PostgresFeedStore>(readers_), hub_, live_publisher_),
+        reaction_writer_(limits::kWriterQueueItems,
+                         std::make_shared<PostgresReactionStore>(
+                             std::make_shared<PgPool>(Postgres(config, "reactions"), /*size=*/1)),
+                         waker_, clock_, metrics),
+        notifications_(calls_, {.writers = writers_,
+                                .outbox = outbox_guard_,
+                                .waker = waker_,
+                                .reactions = reaction_writer_,
+                                .store = std::make_shared<PostgresNotificationStore>(readers_),
+                                .events = std::make_shared<PostgresEventStore>(readers_),
+                                .catalogue = catalogue_}),
+        feeds_(calls_,
+               {.store = std::make_shared<PostgresFeedStore>(readers_),
+                .reactions = std::make_shared<PostgresReactionStore>(readers_),
+                .hub = hub_,
+                .publisher = live_publisher_},
+               metrics),
+        recipients_(calls_, std::make_shared<PostgresMembershipStore>(readers_)),
         catalog_(calls_, std::make_shared<PostgresCatalogStore>(readers_), catalogue_),
         admin_(calls_, {.apps = std::make_shared<PostgresAppStore>(readers_),
                         .dead_letters = std::make_shared<PostgresDeadLetterStore>(readers_),
@@ -125,8 +169,10 @@ class Server final : public ManagedProcess {
 
   absl::Status Start() override {
     catalogue_.Start();
+    presence_.Start();
     hub_.Start();
     live_listener_.Start({.on_message = [this](LiveMessage message) { hub_.OnLiveMessage(message); },
+                          .on_shared_event = [this](AppId app) { hub_.OnSharedEvent(app); },
                           .on_connected = [this] { hub_.SweepNow(); }});
     grpc::EnableDefaultHealthCheckService(true);
     if (config_.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -147,7 +193,9 @@ class Server final : public ManagedProcess {
     live_listener_.Stop();
     hub_.Stop();
     for (auto& [lane, writer] : writers_) writer->Stop();
+    reaction_writer_.Stop();
     grpc_->Shutdown(absl::ToChronoTime(clock_.Now() + kDrainTime));
+    presence_.Stop();
     executor_.Stop();
     control_executor_.Stop();
     catalogue_.Stop();
@@ -173,6 +221,7 @@ class Server final : public ManagedProcess {
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.RegisterService(&notifications_);
     builder.RegisterService(&feeds_);
+    builder.RegisterService(&recipients_);
     builder.RegisterService(&catalog_);
     builder.RegisterService(&admin_);
   }
@@ -203,13 +252,18 @@ class Server final : public ManagedProcess {
   RpcMetrics rpc_metrics_;
   ServerCalls calls_;
   PostgresOutboxWaker waker_;
+  // Of this process: a server that is started again is another one.
+  const std::string server_id_;
+  RedisPresence presence_;
   RedisLivePublisher live_publisher_;
   RedisLiveListener live_listener_;
   LiveHub hub_;
   IngestWriters writers_;
   OutboxGuard outbox_guard_;
+  ReactionWriter reaction_writer_;
   NotificationServiceImpl notifications_;
   FeedServiceImpl feeds_;
+  RecipientServiceImpl recipients_;
   CatalogServiceImpl catalog_;
   AdminServiceImpl admin_;
   int port_ = 0;

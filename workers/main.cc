@@ -8,10 +8,14 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/event_store.h"
 #include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/notification_store.h"
+#include "carillon/postgres/outbox_waker.h"
+#include "carillon/postgres/reaction_store.h"
 #include "carillon/rabbitmq/consumer.h"
 #include "carillon/rabbitmq/publisher.h"
 #include "carillon/redis/live_publisher.h"
@@ -19,20 +23,26 @@
 #include "carillon/runtime/lifecycle.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/runtime/metrics.h"
+#include "workers/handlers/fanout_handler.h"
+#include "workers/handlers/lane_handler.h"
 #include "workers/handlers/notification_handler.h"
 #include "workers/lane/failure_router.h"
 #include "workers/lane/lane_consumer.h"
 
-ABSL_FLAG(std::string, lane, "", "payment, otp, social or marketing");
+ABSL_FLAG(std::string, lane, "", "payment, otp, social, marketing or fanout");
 ABSL_FLAG(std::string, queues, "", "comma-separated queues of the lane; empty: all that it serves");
-ABSL_FLAG(int, consumers, 0, "consumers per queue; 0: 64 for payment, else 1");
+ABSL_FLAG(int, consumers, 0, "consumers per queue; 0: 64 for payment, 4 for fanout, else 1");
 ABSL_FLAG(int, threads, 0, "threads per queue, which share its consumers; 0: 2 for payment, else 1");
 ABSL_FLAG(int, prefetch, 0, "messages a consumer holds; 0: 1 for payment, 10 for otp and social, 50 for marketing");
 ABSL_FLAG(double, rest, -1,
-          "seconds of rest after each second of work, for the lanes that can't wait; -1: 2 for marketing, else 0");
+          "seconds of rest after each second of work, for the lanes that can't wait; -1: 2 for marketing, 1 for "
+          "fanout.social, 4 for fanout.marketing, else 0");
+ABSL_FLAG(int, page, carillon::limits::kFanoutPage, "of fanout: recipients told in one transaction");
 ABSL_FLAG(std::string, database_url, "", "PostgreSQL; empty: CARILLON_DATABASE_URL");
 ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ; empty: CARILLON_AMQP_URL");
 ABSL_FLAG(std::string, redis_url, "", "Redis; empty: CARILLON_REDIS_URL");
+ABSL_FLAG(std::string, live_routing, "directed",
+          "directed: wake-ups go to the servers that hold streams of the feed; broadcast: to all, on notify:*");
 ABSL_FLAG(std::string, metrics_address, "127.0.0.1:0", "host:port of /metrics; port 0: any free one");
 ABSL_FLAG(std::string, log_level, "info", "debug, info, warn or error");
 
@@ -44,6 +54,11 @@ constexpr absl::Duration kHeartbeatInterval = absl::Seconds(5);
 // what has come to all of a thread's is handled in one transaction.
 constexpr int kPaymentConsumers = 64;
 constexpr int kPaymentThreads = 2;
+// The next page is at hand while one is written.
+constexpr int kFanoutConsumers = 4;
+constexpr double kFanoutRest = 1;
+constexpr double kMarketingFanoutRest = 4;
+constexpr int kMaxPage = 2000;
 constexpr int kMaxThreads = 16;
 constexpr int kMaxConsumers = kMaxThreads * RabbitConsumer::kMaxChannels;
 constexpr int kMaxPrefetch = 1000;
@@ -53,12 +68,26 @@ struct Config {
   std::vector<std::string> queues;
   int consumers = 1;
   int threads = 1;
-  double rest = 0;
+  std::optional<double> rest;
+  int page = limits::kFanoutPage;
   int prefetch = 1;
   std::string database_url;
   RabbitOptions rabbit;
   RedisOptions redis;
+  LiveRouting live_routing = LiveRouting::kDirected;
 };
+
+int DefaultConsumers(Lane lane) {
+  if (lane == Lane::kPayment) return kPaymentConsumers;
+  return lane == Lane::kFanout ? kFanoutConsumers : 1;
+}
+
+// Audiences are told at leisure: what is sent to one recipient passes.
+double RestOf(const Config& config, const std::string& queue) {
+  if (config.rest.has_value()) return *config.rest;
+  if (config.lane != Lane::kFanout) return DefaultRest(config.lane);
+  return queue == FanoutQueue(Lane::kMarketing) ? kMarketingFanoutRest : kFanoutRest;
+}
 
 absl::Status CheckCounts(const Config& config) {
   if (config.consumers < 1 || config.consumers > kMaxConsumers) {
@@ -80,8 +109,8 @@ absl::Status CheckCounts(const Config& config) {
 
 absl::StatusOr<Config> ReadConfig() {
   const std::optional<Lane> lane = ParseLane(absl::GetFlag(FLAGS_lane));
-  if (!lane.has_value() || *lane == Lane::kFanout) {
-    return absl::InvalidArgumentError("--lane must be payment, otp, social or marketing");
+  if (!lane.has_value()) {
+    return absl::InvalidArgumentError("--lane must be payment, otp, social, marketing or fanout");
   }
   Config config{.lane = *lane};
   config.queues = absl::StrSplit(absl::GetFlag(FLAGS_queues), ',', absl::SkipEmpty());
@@ -91,19 +120,34 @@ absl::StatusOr<Config> ReadConfig() {
   }
   if (config.queues.empty()) config.queues = LaneQueues(*lane);
   config.consumers = absl::GetFlag(FLAGS_consumers);
-  if (config.consumers == 0) config.consumers = *lane == Lane::kPayment ? kPaymentConsumers : 1;
+  if (config.consumers == 0) config.consumers = DefaultConsumers(*lane);
   config.threads = absl::GetFlag(FLAGS_threads);
   if (config.threads == 0) config.threads = std::min(*lane == Lane::kPayment ? kPaymentThreads : 1, config.consumers);
   config.prefetch = absl::GetFlag(FLAGS_prefetch);
   if (config.prefetch == 0) config.prefetch = DefaultPrefetch(*lane);
-  config.rest = absl::GetFlag(FLAGS_rest);
-  if (config.rest < 0) config.rest = DefaultRest(*lane);
+  if (const double rest = absl::GetFlag(FLAGS_rest); rest >= 0) config.rest = rest;
+  config.page = absl::GetFlag(FLAGS_page);
+  if (config.page < 1 || config.page > kMaxPage) {
+    return absl::InvalidArgumentError(absl::StrCat("--page must be 1 to ", kMaxPage));
+  }
   config.database_url = FlagOrEnv(absl::GetFlag(FLAGS_database_url), "CARILLON_DATABASE_URL");
   config.rabbit.url = FlagOrEnv(absl::GetFlag(FLAGS_amqp_url), "CARILLON_AMQP_URL");
   config.rabbit.client_name = absl::StrCat("carillon-worker-", ToString(*lane));
   config.redis.url = FlagOrEnv(absl::GetFlag(FLAGS_redis_url), "CARILLON_REDIS_URL");
+  const std::optional<LiveRouting> routing = ParseLiveRouting(absl::GetFlag(FLAGS_live_routing));
+  if (!routing.has_value()) return absl::InvalidArgumentError("--live-routing must be directed or broadcast");
+  config.live_routing = *routing;
   RETURN_IF_ERROR(CheckCounts(config));
   return config;
+}
+
+std::function<void(LiveRouting, size_t)> CountByRouting(Metrics& metrics, const std::string& name,
+                                                        const std::string& help) {
+  prometheus::Counter& directed = metrics.Counter(name, help, {{"routing", "directed"}});
+  prometheus::Counter& broadcast = metrics.Counter(name, help, {{"routing", "broadcast"}});
+  return [&directed, &broadcast](LiveRouting routing, size_t updates) {
+    (routing == LiveRouting::kDirected ? directed : broadcast).Increment(static_cast<double>(updates));
+  };
 }
 
 // Everything the process owns, in the order in which it is made.
@@ -114,13 +158,31 @@ class Worker final : public ManagedProcess {
             PgOptions{.url = config.database_url, .application_name = config.rabbit.client_name},
             static_cast<int>(config.queues.size()) * config.threads + 1)),
         catalogue_(std::make_shared<PostgresCatalogStore>(pool_)),
-        live_(config.redis),
-        handler_({.feeds = std::make_shared<PostgresFeedStore>(pool_),
-                  .catalogue = catalogue_,
-                  .live = live_,
-                  .clock = clock_,
-                  .metrics = metrics,
-                  .lane = config.lane}),
+        live_(config.redis, clock_,
+              {.routing = config.live_routing,
+               .own_server = "",
+               .on_published = CountByRouting(metrics, "carillon_live_published_total", "Live updates sent.")}),
+        notifications_({.feeds = std::make_shared<PostgresFeedStore>(pool_),
+                        .catalogue = catalogue_,
+                        .live = live_,
+                        .clock = clock_,
+                        .metrics = metrics,
+                        .lane = config.lane}),
+        reactions_({.store = std::make_shared<PostgresReactionStore>(pool_),
+                    .catalogue = catalogue_,
+                    .live = live_,
+                    .clock = clock_,
+                    .metrics = metrics}),
+        lane_handler_(notifications_, reactions_),
+        waker_({.url = config.database_url, .application_name = absl::StrCat(config.rabbit.client_name, "-wake")}),
+        fanout_handler_({.events = std::make_shared<PostgresEventStore>(pool_),
+                         .catalogue = catalogue_,
+                         .live = live_,
+                         .waker = waker_,
+                         .clock = clock_,
+                         .metrics = metrics,
+                         .page = config.page}),
+        handler_(config.lane == Lane::kFanout ? static_cast<BatchHandler&>(fanout_handler_) : lane_handler_),
         ready_(metrics.Gauge("carillon_ready", "1 once this process does its work")),
         failures_(std::make_unique<RabbitPublisher>(config.rabbit), std::make_shared<PostgresNotificationStore>(pool_),
                   clock_, metrics) {
@@ -128,7 +190,7 @@ class Worker final : public ManagedProcess {
       for (int i = 0; i < config.threads; ++i) {
         // The first ones take what does not divide.
         const int channels = config.consumers / config.threads + (i < config.consumers % config.threads ? 1 : 0);
-        AddConsumer(config, metrics, {.queue = queue, .window = {config.prefetch, channels}, .rest = config.rest});
+        AddConsumer(config, metrics, {.queue = queue, .window = {config.prefetch, channels}, .rest = RestOf(config, queue)});
       }
     }
     first_of_queue_step_ = static_cast<size_t>(config.threads);
@@ -178,7 +240,13 @@ class Worker final : public ManagedProcess {
   const std::shared_ptr<PgPool> pool_;
   Catalogue catalogue_;
   RedisLivePublisher live_;
-  NotificationHandler handler_;
+  NotificationHandler notifications_;
+  ReactionHandler reactions_;
+  LaneHandler lane_handler_;
+  PostgresOutboxWaker waker_;
+  FanoutHandler fanout_handler_;
+  // The one of the lane.
+  BatchHandler& handler_;
   prometheus::Gauge& ready_;
   FailureRouter failures_;
   std::vector<std::unique_ptr<LaneConsumer>> consumers_;
@@ -197,7 +265,7 @@ absl::StatusOr<std::unique_ptr<ManagedProcess>> MakeWorker(Metrics& metrics) {
 }  // namespace carillon
 
 int main(int argc, char** argv) {
-  carillon::ParseFlags(argc, argv, "consumes one lane's queues: carillon-worker --lane=payment|otp|social|marketing");
+  carillon::ParseFlags(argc, argv, "consumes one lane's queues: carillon-worker --lane=payment|otp|social|marketing|fanout");
   return carillon::RunProcess({.name = absl::StrCat("worker-", absl::GetFlag(FLAGS_lane)),
                                .log_level = absl::GetFlag(FLAGS_log_level),
                                .metrics_address = absl::GetFlag(FLAGS_metrics_address)},

@@ -116,6 +116,11 @@ absl::Status IdempotencyKeyReused(absl::string_view key) {
                    {.reason = "IDEMPOTENCY_KEY_REUSED", .metadata = {{"idempotency_key", std::string(key)}}});
 }
 
+absl::Status EventHasEnded(absl::string_view id, absl::string_view state) {
+  return MakeError(absl::StatusCode::kFailedPrecondition, absl::StrCat("event ", id, " has ended: it is ", state),
+                   {.reason = "EVENT_HAS_ENDED", .metadata = {{"state", std::string(state)}}});
+}
+
 absl::Status Overloaded(absl::string_view what, absl::Duration retry_delay) {
   return MakeError(absl::StatusCode::kResourceExhausted, absl::StrCat(what, " is full; try again"),
                    {.reason = "OVERLOADED",

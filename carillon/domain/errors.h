@@ -41,6 +41,8 @@ absl::Status UnknownType(absl::string_view field, absl::string_view type);
 absl::Status NotFound(absl::string_view what, absl::string_view id);
 absl::Status AlreadyExists(absl::string_view what, absl::string_view name);
 absl::Status IdempotencyKeyReused(absl::string_view key);
+// FAILED_PRECONDITION.
+absl::Status EventHasEnded(absl::string_view id, absl::string_view state);
 absl::Status Overloaded(absl::string_view what, absl::Duration retry_delay);
 absl::Status TooManyStreams(absl::string_view what, absl::Duration retry_delay);
 // A backend (PostgreSQL, RabbitMQ, Redis) could not serve. The callee has done

@@ -24,6 +24,9 @@ inline constexpr absl::Duration kMaxTtl = absl::Hours(24 * 365);
 // --- Requests.
 inline constexpr int kMaxBatchSize = 1000;  // Requests in a batch; types in one apply.
 inline constexpr int kMaxMarkReadIds = 1000;
+inline constexpr size_t kMaxAudienceUsers = 10'000;
+inline constexpr int kMaxCounterObjects = 500;
+inline constexpr absl::Duration kMaxDedupeWindow = absl::Hours(24 * 30);
 inline constexpr int kDefaultPageSize = 50;
 inline constexpr int kMaxPageSize = 500;
 // A batch of the largest requests must fit; gRPC's own default is 4 MiB.
@@ -46,6 +49,11 @@ inline constexpr size_t kStreamBufferEvents = 1000;    // Per stream; more: resu
 inline constexpr int kBacklogPage = 500;               // Items in one backlog read.
 inline constexpr size_t kMaxStreams = 50'000;          // Per server.
 inline constexpr size_t kMaxStreamsPerRecipient = 20;  // A client in a reconnect loop.
+
+// --- Fan-out.
+inline constexpr int kFanoutPage = 500;  // Recipients told in one transaction.
+inline constexpr int kMaxShards = 8;     // Ranges of one audience side by side: events take turns.
+inline constexpr int64_t kMinShardMembers = 25'000;
 
 // --- Messages.
 inline constexpr int kDeliveryLimit = 10;              // Deliveries that end in a dead consumer.

@@ -38,6 +38,9 @@ struct NotificationType {
   bool critical = false;
   std::optional<absl::Duration> ttl;
   InAppTemplate in_app;
+  // Of events: a mustache text and how long what it renders to is taken; empty: none.
+  std::string dedupe_key;
+  absl::Duration dedupe_window;
 
   friend bool operator==(const NotificationType&, const NotificationType&) = default;
 };
@@ -93,6 +96,7 @@ struct FeedItem {
   std::string data_json;
   absl::Time create_time;
   bool read = false;
+  int64_t actor_count = 0;  // 0: it is of one notification.
 };
 
 // Up to where, and which items above that, a recipient has read.
@@ -103,6 +107,12 @@ struct ReadMarker {
   int64_t unread = 0;
 };
 
+// An item that left the feed.
+struct FeedRemoval {
+  int64_t seq = 0;
+  NotificationId id;
+};
+
 // The counters of a feed. A recipient without a row has all zeros.
 struct FeedHead {
   int64_t last_seq = 0;
@@ -110,6 +120,8 @@ struct FeedHead {
   int64_t unread = 0;
   int64_t last_read_seq = 0;
   int64_t marker_seq = 0;
+  // Events of the app that are stored once have not all entered this feed.
+  bool behind = false;
 };
 
 // Whose feed.
@@ -150,6 +162,7 @@ struct App {
   std::string key;
   std::vector<std::string> scopes;
   absl::Time create_time;
+  int64_t shared_audience_threshold = 0;
 };
 
 }  // namespace carillon

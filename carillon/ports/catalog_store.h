@@ -1,6 +1,7 @@
 // Types and apps. Thread-safe.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,11 @@ struct AppCredentials {
   std::vector<std::string> secret_hashes;
 };
 
+// What of an app changes; absent: as it is.
+struct AppChanges {
+  std::optional<int64_t> shared_audience_threshold;
+};
+
 class AppStore {
  public:
   virtual ~AppStore() = default;
@@ -36,6 +42,8 @@ class AppStore {
   virtual absl::StatusOr<AppCredentials> Find(const std::string& app_key) = 0;
   // ALREADY_EXISTS if the name is taken. Returns the app with its id.
   virtual absl::StatusOr<App> Create(const App& app, const std::string& secret_hash) = 0;
+  // NOT_FOUND if no app has the key. Returns the app as it is then.
+  virtual absl::StatusOr<App> Update(const std::string& app_key, const AppChanges& changes) = 0;
   // Adds a secret and removes all but the two newest. NOT_FOUND without the app.
   virtual absl::Status AddSecret(const std::string& app_key, const std::string& secret_hash) = 0;
 };

@@ -38,9 +38,11 @@ struct Backlog {
   FeedHead head;
   // Items with after_seq < seq, by seq, at most limits::kBacklogPage.
   std::vector<FeedItem> items;
+  // Items that left the feed after after_seq, by seq, at most limits::kBacklogPage.
+  std::vector<FeedRemoval> removals;
   // Present if a marker was set after after_seq.
   std::optional<ReadMarker> marker;
-  // Every change up to here is in items and marker, or gone for good.
+  // Every change up to here is in items, removals and marker, or gone for good.
   int64_t complete_up_to = 0;
 };
 
@@ -60,11 +62,15 @@ class FeedStore {
   // is named twice is applied once.
   virtual absl::StatusOr<std::vector<DeliveryOutcome>> Deliver(absl::Span<const FeedDelivery> deliveries) = 0;
 
-  // Reads many streams' backlogs together: the items and counters of all in one
+  // Reads many streams' backlogs together, after what is still coming to these
+  // feeds was appended: the items and counters of all in one
   // round trip and from one snapshot, the items that markers name in another. In order.
   virtual absl::StatusOr<std::vector<Backlog>> ReadBacklogs(absl::Span<const BacklogRequest> requests) = 0;
 
-  // The heads of many feeds in one round trip. In order.
+  // The head of a feed that holds everything that was stored for it up to now.
+  virtual absl::StatusOr<FeedHead> Summarize(const FeedKey& key) = 0;
+
+  // The heads of many feeds, as they are, in one round trip. In order.
   virtual absl::StatusOr<std::vector<FeedHead>> ReadHeads(absl::Span<const FeedKey> keys) = 0;
 
   struct ListQuery {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "carillon/domain/notification.h"
@@ -20,9 +21,26 @@ struct LiveMessage {
 class LivePublisher {
  public:
   virtual ~LivePublisher() = default;
-  // Sends all in one round trip. Bounded wait (500 ms). An error means that some
-  // or all were not sent; the caller drops them, and the sweep finds them.
-  virtual absl::Status Publish(absl::Span<const LiveMessage> messages) = 0;
+  // Sends to whoever listens for these feeds. `payload_of` is called, on this
+  // thread, for those only that somebody listens for. Bounded wait (500 ms). An
+  // error means that some or all were not sent; the caller drops them, and the
+  // sweep finds them.
+  virtual absl::Status Publish(absl::Span<const FeedKey> keys,
+                               absl::FunctionRef<std::string(size_t)> payload_of) = 0;
+  // Tells every server that the app has a new event that is stored once: streams
+  // of its recipients may be behind. Bounded as Publish.
+  virtual absl::Status PublishSharedEvent(AppId app) = 0;
+};
+
+// Which feeds this server holds streams of, for those who publish. Thread-safe.
+class Presence {
+ public:
+  virtual ~Presence() = default;
+  // From now on there is a stream, or none any more. Does not block. `announced`
+  // is called once, on a thread of the implementation, when publishers can know of
+  // it or when that can't be told: at most about 200 ms later.
+  virtual void Add(const FeedKey& key, std::function<void()> announced) = 0;
+  virtual void Remove(const FeedKey& key) = 0;
 };
 
 // Listens on a thread of its own from Start to Stop, and reconnects by itself.
@@ -31,6 +49,8 @@ class LiveListener {
   struct Callbacks {
     // Called on the listener's thread; must not block.
     std::function<void(LiveMessage)> on_message;
+    // The app has a new event that is stored once.
+    std::function<void(AppId)> on_shared_event;
     // After each (re)connect: what was sent meanwhile is lost, look at the store.
     std::function<void()> on_connected;
   };

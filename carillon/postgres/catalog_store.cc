@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "carillon/domain/errors.h"
@@ -36,21 +37,28 @@ InAppTemplate TemplateFromJson(absl::string_view text) {
   return in_app;
 }
 
+std::string MicrosecondsText(absl::Duration duration) { return absl::StrCat(absl::ToInt64Microseconds(duration)); }
+
+// As a parameter: NULL if empty.
+const char* OrNull(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
+
 constexpr PgStatement kVersion = {"catalogue_version", "SELECT version FROM catalogue_version"};
 
 constexpr PgStatement kLoadTypes = {"load_types", R"sql(
   SELECT app_id, name, lane, exchange, routing_key, channels, retention_days, critical, in_app,
-         (extract(epoch FROM ttl) * 1e6)::bigint AS ttl_us
+         (extract(epoch FROM ttl) * 1e6)::bigint AS ttl_us, dedupe_key,
+         (extract(epoch FROM dedupe_window) * 1e6)::bigint AS dedupe_us
   FROM types ORDER BY app_id, name
 )sql"};
 
 constexpr PgStatement kApplyType = {"apply_type", R"sql(
-  INSERT INTO types (app_id, name, lane, exchange, routing_key, channels, retention_days, critical, ttl, in_app)
-  VALUES ($1, $2, $3, $4, $5, $6::text[], $7, $8, $9::bigint * interval '1 microsecond', $10::jsonb)
+  INSERT INTO types (app_id, name, lane, exchange, routing_key, channels, retention_days, critical, ttl, in_app, dedupe_key, dedupe_window)
+  VALUES ($1, $2, $3, $4, $5, $6::text[], $7, $8, $9::bigint * interval '1 microsecond', $10::jsonb, $11,
+          $12::bigint * interval '1 microsecond')
   ON CONFLICT (app_id, name) DO UPDATE SET
     lane = EXCLUDED.lane, exchange = EXCLUDED.exchange, routing_key = EXCLUDED.routing_key, channels = EXCLUDED.channels,
     retention_days = EXCLUDED.retention_days, critical = EXCLUDED.critical, ttl = EXCLUDED.ttl, in_app = EXCLUDED.in_app,
-    updated_at = now()
+    dedupe_key = EXCLUDED.dedupe_key, dedupe_window = EXCLUDED.dedupe_window, updated_at = now()
 )sql"};
 
 NotificationType ToType(const pqxx::row& row) {
@@ -65,14 +73,24 @@ NotificationType ToType(const pqxx::row& row) {
   type.critical = row["critical"].as<bool>();
   if (!row["ttl_us"].is_null()) type.ttl = absl::Microseconds(row["ttl_us"].as<int64_t>());
   type.in_app = TemplateFromJson(Text(row["in_app"]));
+  type.dedupe_key = OwnedText(row["dedupe_key"]);
+  if (!row["dedupe_us"].is_null()) type.dedupe_window = absl::Microseconds(row["dedupe_us"].as<int64_t>());
   return type;
 }
 
 constexpr PgStatement kFindApp = {"find_app", R"sql(
-  SELECT a.app_id, a.name, a.app_key, a.scopes, (extract(epoch FROM a.created_at) * 1e6)::bigint AS created_us, s.secret_hash
+  SELECT a.app_id, a.name, a.app_key, a.scopes, (extract(epoch FROM a.created_at) * 1e6)::bigint AS created_us,
+         a.shared_audience_threshold, s.secret_hash
   FROM apps a
   LEFT JOIN LATERAL (SELECT secret_hash FROM app_secrets s WHERE s.app_id = a.app_id ORDER BY secret_id DESC LIMIT 2) AS s ON true
   WHERE a.app_key = $1
+)sql"};
+
+// What is NULL stays as it is.
+constexpr PgStatement kUpdateApp = {"update_app", R"sql(
+  UPDATE apps SET shared_audience_threshold = coalesce($2::bigint, shared_audience_threshold)
+  WHERE app_key = $1
+  RETURNING app_id, name, app_key, scopes, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us, shared_audience_threshold
 )sql"};
 
 std::vector<std::string> ParseScopes(const pqxx::field& field) {
@@ -87,7 +105,8 @@ App ToApp(const pqxx::row& row) {
           .name = OwnedText(row["name"]),
           .key = OwnedText(row["app_key"]),
           .scopes = ParseScopes(row["scopes"]),
-          .create_time = TimeOf(row["created_us"])};
+          .create_time = TimeOf(row["created_us"]),
+          .shared_audience_threshold = row["shared_audience_threshold"].as<int64_t>()};
 }
 
 }  // namespace
@@ -114,11 +133,11 @@ absl::Status PostgresCatalogStore::Apply(absl::Span<const NotificationType> type
     // First: it makes one change wait for another before either has locked a type.
     transaction.exec("UPDATE catalogue_version SET version = version + 1");
     for (const NotificationType& type : types) {
-      const std::string ttl =
-          type.ttl.has_value() ? std::to_string(absl::ToInt64Microseconds(*type.ttl)) : std::string();
+      const std::string ttl = type.ttl.has_value() ? MicrosecondsText(*type.ttl) : "";
+      const std::string window = type.dedupe_key.empty() ? "" : MicrosecondsText(type.dedupe_window);
       session.Execute(transaction, kApplyType, type.app.value(), type.name, std::string(ToString(type.lane)),
                       type.exchange, type.routing_key, ChannelsLiteral(type.channels), type.retention_days,
-                      type.critical, ttl.empty() ? nullptr : ttl.c_str(), TemplateToJson(type.in_app));
+                      type.critical, OrNull(ttl), TemplateToJson(type.in_app), OrNull(type.dedupe_key), OrNull(window));
     }
     return absl::OkStatus();
   });
@@ -145,7 +164,8 @@ absl::StatusOr<App> PostgresAppStore::Create(const App& app, const std::string& 
   const absl::Status status = pool_->RunTransaction([&](PgSession&, pqxx::work& transaction) {
     const pqxx::result rows = transaction.exec_params(
         "INSERT INTO apps (name, app_key, scopes) VALUES ($1, $2, $3::text[]) "
-        "RETURNING app_id, name, app_key, scopes, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us",
+        "RETURNING app_id, name, app_key, scopes, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us, "
+        "shared_audience_threshold",
         app.name, app.key, scopes.str());
     created = ToApp(rows[0]);
     transaction.exec_params("INSERT INTO app_secrets (app_id, secret_hash) VALUES ($1, ($2::bytea[])[1])",
@@ -155,6 +175,18 @@ absl::StatusOr<App> PostgresAppStore::Create(const App& app, const std::string& 
   if (absl::IsAlreadyExists(status)) return error::AlreadyExists("app", app.name);
   RETURN_IF_ERROR(status);
   return created;
+}
+
+absl::StatusOr<App> PostgresAppStore::Update(const std::string& app_key, const AppChanges& changes) {
+  const std::string threshold =
+      changes.shared_audience_threshold.has_value() ? absl::StrCat(*changes.shared_audience_threshold) : "";
+  absl::StatusOr<App> updated = error::NotFound("app", app_key);
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    for (const auto& row : session.Execute(transaction, kUpdateApp, app_key, OrNull(threshold))) {
+      updated = ToApp(row);
+    }
+  }));
+  return updated;
 }
 
 absl::Status PostgresAppStore::AddSecret(const std::string& app_key, const std::string& secret_hash) {

@@ -24,6 +24,7 @@ class PostgresAppStore final : public AppStore {
   explicit PostgresAppStore(std::shared_ptr<PgPool> pool) : pool_(std::move(pool)) {}
   absl::StatusOr<AppCredentials> Find(const std::string& app_key) override;
   absl::StatusOr<App> Create(const App& app, const std::string& secret_hash) override;
+  absl::StatusOr<App> Update(const std::string& app_key, const AppChanges& changes) override;
   absl::Status AddSecret(const std::string& app_key, const std::string& secret_hash) override;
 
  private:

@@ -7,6 +7,8 @@
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/feed_removals.h"
+#include "carillon/postgres/feed_touch.h"
 
 namespace carillon {
 namespace {
@@ -37,8 +39,9 @@ constexpr PgStatement kDeliver = {"deliver", R"sql(
            count(*) OVER (PARTITION BY app_id, recipient_id) AS added
     FROM ended WHERE state = 'delivered'
   ), heads AS (
-    INSERT INTO feed_heads AS head (app_id, recipient_id, last_seq, unread)
-    SELECT app_id, recipient_id, added, added FROM shown WHERE rank = 1 ORDER BY app_id, recipient_id
+    INSERT INTO feed_heads AS head (app_id, recipient_id, last_seq, unread, event_position)
+    SELECT app_id, recipient_id, added, added, coalesce((SELECT position FROM event_positions p WHERE p.app_id = shown.app_id), 0)
+    FROM shown WHERE rank = 1 ORDER BY app_id, recipient_id
     ON CONFLICT (app_id, recipient_id) DO UPDATE
     SET last_seq = head.last_seq + EXCLUDED.last_seq, unread = head.unread + EXCLUDED.unread
     RETURNING app_id, recipient_id, last_seq
@@ -59,14 +62,14 @@ constexpr PgStatement kDeliver = {"deliver", R"sql(
 constexpr const char* kItemColumns = R"sql(
   f.notification_id, f.seq, f.type, f.title, f.body, f.actor_id, f.actor_name, f.actor_picture_url, f.image_url, f.action_link,
   f.badge, f.object_id, f.data, (extract(epoch FROM f.created_at) * 1e6)::bigint AS created_us,
-  (f.read_seq IS NOT NULL OR f.seq <= h.last_read_seq) AS read
+  (f.read_seq IS NOT NULL OR f.seq <= h.last_read_seq) AS read, f.actor_count
 )sql";
 
-constexpr PgStatement kReadHeads = {"read_heads", R"sql(
-  SELECT asked.position, h.last_seq, h.floor_seq, h.unread, h.last_read_seq, h.marker_seq
-  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (app_id, recipient_id, position)
-  JOIN feed_heads h USING (app_id, recipient_id)
-)sql"};
+// With what ToHead reads; h is the head.
+constexpr const char* kHeadColumns = R"sql(
+  h.last_seq, h.floor_seq, h.unread, h.last_read_seq, h.marker_seq,
+  h.event_position < coalesce((SELECT position FROM event_positions p WHERE p.app_id = h.app_id), 0) AS behind
+)sql";
 
 // One more than a marker names, so that the first of them is always whole.
 constexpr size_t kMarkedPage = limits::kMaxMarkReadIds + 1;
@@ -83,7 +86,7 @@ constexpr PgStatement kReadMarked = {"read_marked", R"sql(
 )sql"};
 
 constexpr PgStatement kLockHead = {"lock_head", R"sql(
-  SELECT last_seq, floor_seq, unread, last_read_seq, marker_seq FROM feed_heads
+  SELECT last_seq, floor_seq, unread, last_read_seq, marker_seq, false AS behind FROM feed_heads
   WHERE app_id = $1 AND recipient_id = $2 FOR UPDATE
 )sql"};
 
@@ -158,6 +161,7 @@ FeedItem ToItem(const pqxx::row& row) {
   item.data_json = OwnedText(row["data"]);
   item.create_time = TimeOf(row["created_us"]);
   item.read = row["read"].as<bool>();
+  item.actor_count = row["actor_count"].as<int64_t>(0);
   return item;
 }
 
@@ -166,14 +170,17 @@ FeedHead ToHead(const pqxx::row& row) {
           .floor_seq = row["floor_seq"].as<int64_t>(),
           .unread = row["unread"].as<int64_t>(),
           .last_read_seq = row["last_read_seq"].as<int64_t>(),
-          .marker_seq = row["marker_seq"].as<int64_t>()};
+          .marker_seq = row["marker_seq"].as<int64_t>(),
+          .behind = row["behind"].as<bool>()};
 }
 
 // Items and heads of one snapshot: one row per item, or one without an item.
 void ReadItems(PgSession& session, pqxx::transaction_base& transaction, absl::Span<const BacklogRequest> requests,
                std::vector<Backlog>& backlogs) {
   static const std::string sql = absl::StrCat(
-      "SELECT asked.position, h.last_seq, h.floor_seq, h.unread, h.last_read_seq, h.marker_seq, f.*"
+      "SELECT asked.position, ",
+      kHeadColumns,
+      ", f.*"
       " FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS asked (app_id, recipient_id, after_seq, "
       "position)"
       " JOIN feed_heads h USING (app_id, recipient_id)"
@@ -270,17 +277,39 @@ absl::StatusOr<std::vector<DeliveryOutcome>> PostgresFeedStore::Deliver(absl::Sp
   return outcomes;
 }
 
+// Nearly always nothing is behind, and one read says so and has the answer.
 absl::StatusOr<std::vector<Backlog>> PostgresFeedStore::ReadBacklogs(absl::Span<const BacklogRequest> requests) {
   std::vector<Backlog> backlogs;
-  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+  const auto read = [&](PgSession& session, pqxx::transaction_base& transaction) {
     backlogs.assign(requests.size(), {});
     ReadItems(session, transaction, requests, backlogs);
+    ReadRemovals(session, transaction, requests, backlogs);
     ReadMarkers(session, transaction, requests, backlogs);
-  }));
+  };
+  RETURN_IF_ERROR(pool_->Run(read));
+  std::vector<FeedKey> behind;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if (backlogs[i].head.behind) behind.push_back(requests[i].key);
+  }
+  if (behind.empty()) return backlogs;
+  RETURN_IF_ERROR(Touch(behind));
+  RETURN_IF_ERROR(pool_->Run(read));
   return backlogs;
 }
 
+absl::Status PostgresFeedStore::Touch(absl::Span<const FeedKey> keys) {
+  return pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
+    TouchFeeds(session, transaction, keys);
+    return absl::OkStatus();
+  });
+}
+
 absl::StatusOr<std::vector<FeedHead>> PostgresFeedStore::ReadHeads(absl::Span<const FeedKey> keys) {
+  static const std::string sql = absl::StrCat(
+      "SELECT asked.position, ", kHeadColumns,
+      " FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (app_id, recipient_id, position)"
+      " JOIN feed_heads h USING (app_id, recipient_id)");
+  static const PgStatement kReadHeads = {"read_heads", sql.c_str()};
   PgArray apps, recipients;
   for (const FeedKey& key : keys) {
     apps.Add(key.app.value());
@@ -295,6 +324,15 @@ absl::StatusOr<std::vector<FeedHead>> PostgresFeedStore::ReadHeads(absl::Span<co
   return heads;
 }
 
+absl::StatusOr<FeedHead> PostgresFeedStore::Summarize(const FeedKey& key) {
+  ASSIGN_OR_RETURN(std::vector<FeedHead> heads, ReadHeads({key}));
+  if (heads.front().behind) {
+    RETURN_IF_ERROR(Touch({key}));
+    ASSIGN_OR_RETURN(heads, ReadHeads({key}));
+  }
+  return heads.front();
+}
+
 absl::StatusOr<std::vector<FeedItem>> PostgresFeedStore::List(const ListQuery& query) {
   static const std::string base = absl::StrCat(
       "SELECT ", kItemColumns,
@@ -306,8 +344,11 @@ absl::StatusOr<std::vector<FeedItem>> PostgresFeedStore::List(const ListQuery& q
   static const PgStatement kListFeed = {"list_feed", all_sql.c_str()};
   static const PgStatement kListUnread = {"list_unread", unread_sql.c_str()};
 
+  // A page from the newest shows what is still coming; one behind a token goes on where it was.
+  if (!query.before_seq.has_value()) RETURN_IF_ERROR(Summarize(query.key).status());
   std::vector<FeedItem> items;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    items.clear();
     const int64_t before = query.before_seq.value_or(std::numeric_limits<int64_t>::max());
     for (const auto& row : session.Execute(transaction, query.unread_only ? kListUnread : kListFeed,
                                            query.key.app.value(), query.key.recipient.value(), before, query.limit)) {

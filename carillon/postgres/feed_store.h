@@ -14,12 +14,15 @@ class PostgresFeedStore final : public FeedStore {
 
   absl::StatusOr<std::vector<DeliveryOutcome>> Deliver(absl::Span<const FeedDelivery> deliveries) override;
   absl::StatusOr<std::vector<Backlog>> ReadBacklogs(absl::Span<const BacklogRequest> requests) override;
+  absl::StatusOr<FeedHead> Summarize(const FeedKey& key) override;
   absl::StatusOr<std::vector<FeedHead>> ReadHeads(absl::Span<const FeedKey> keys) override;
   absl::StatusOr<std::vector<FeedItem>> List(const ListQuery& query) override;
   absl::StatusOr<MarkReadResult> MarkReadUpTo(const FeedKey& key, int64_t up_to_seq) override;
   absl::StatusOr<MarkReadResult> MarkReadItems(const FeedKey& key, absl::Span<const NotificationId> ids) override;
 
  private:
+  absl::Status Touch(absl::Span<const FeedKey> keys);
+
   const std::shared_ptr<PgPool> pool_;
 };
 

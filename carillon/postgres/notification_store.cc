@@ -80,6 +80,16 @@ constexpr const char* kShownState = R"sql(
        THEN 'queued' ELSE n.state END
 )sql";
 
+// When it came into the feed is in its id.
+constexpr PgStatement kGetFromFeed = {"get_from_feed", R"sql(
+  SELECT f.notification_id, f.app_id, 'social' AS lane, f.type, f.recipient_id, f.actor_id, f.object_id, f.data,
+         '{in_app}'::text[] AS channels, f.retention_days, NULL::text AS idempotency_key, NULL::text AS detail, NULL::jsonb AS history,
+         (extract(epoch FROM f.created_at) * 1e6)::bigint AS created_us, NULL::bigint AS expires_us,
+         ('x' || left(replace(f.notification_id::text, '-', ''), 12))::bit(48)::bigint * 1000 AS finished_us,
+         'delivered' AS state
+  FROM feed_items f WHERE f.notification_id = $1 AND f.app_id = $2 AND left(f.recipient_id, 1) <> E'\001'
+)sql"};
+
 constexpr PgStatement kRecordAttempts = {"record_attempts", R"sql(
   UPDATE notifications n
   SET attempts = greatest(n.attempts, i.attempt), history = coalesce(n.history, '[]'::jsonb) || i.entries
@@ -267,8 +277,19 @@ absl::StatusOr<NotificationRecord> PostgresNotificationStore::Get(AppId app, con
     found = !rows.empty();
     if (found) record = ToRecord(rows[0]);
   }));
-  if (!found) return error::NotFound("notification", id.ToString());
-  return record;
+  if (found) return record;
+  return GetFromFeed(app, id);
+}
+
+// What an event told a recipient has its record in the feed alone.
+absl::StatusOr<NotificationRecord> PostgresNotificationStore::GetFromFeed(AppId app, const NotificationId& id) {
+  std::optional<NotificationRecord> record;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    const pqxx::result rows = session.Execute(transaction, kGetFromFeed, id.ToString(), app.value());
+    if (!rows.empty()) record = ToRecord(rows[0]);
+  }));
+  if (!record.has_value()) return error::NotFound("notification", id.ToString());
+  return *std::move(record);
 }
 
 absl::StatusOr<std::vector<NotificationRecord>> PostgresNotificationStore::List(const ListQuery& query) {

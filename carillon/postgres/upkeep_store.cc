@@ -5,6 +5,7 @@
 #include "absl/strings/substitute.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/feed_removals.h"
 #include "carillon/postgres/rows.h"
 
 namespace carillon {
@@ -214,7 +215,7 @@ absl::StatusOr<bool> PostgresUpkeepStore::RetireStep(absl::Time now, int recipie
 
 absl::StatusOr<int> PostgresUpkeepStore::ExpireKeys(absl::Time now, int limit) {
   int expired = 0;
-  RETURN_IF_ERROR(pool_->Run([&](PgSession&, pqxx::transaction_base& transaction) {
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     expired = static_cast<int>(transaction
                                    .exec_params("DELETE FROM idempotency_keys WHERE (app_id, idempotency_key) IN ("
                                                 " SELECT app_id, idempotency_key FROM idempotency_keys"
@@ -222,6 +223,7 @@ absl::StatusOr<int> PostgresUpkeepStore::ExpireKeys(absl::Time now, int limit) {
                                                 " ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
                                                 absl::ToUnixMicros(now), limit)
                                    .affected_rows());
+    expired += ExpireRemovals(session, transaction, now, limit);
   }));
   return expired;
 }

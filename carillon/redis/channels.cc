@@ -18,4 +18,10 @@ std::optional<FeedKey> ParseNotifyChannel(absl::string_view channel) {
   return FeedKey{.app = AppId(app), .recipient = RecipientId(std::string(channel.substr(colon + 1)))};
 }
 
+std::string ServerChannel(absl::string_view server) { return absl::StrCat("carillon:live:", server); }
+
+std::string PresenceKey(const FeedKey& key) {
+  return absl::StrCat("carillon:presence:", key.app.value(), ":", key.recipient.value());
+}
+
 }  // namespace carillon

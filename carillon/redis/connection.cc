@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
@@ -128,8 +129,8 @@ absl::StatusOr<RedisConnection> RedisConnection::Open(const RedisOptions& option
 }
 
 absl::Status RedisConnection::Append(absl::Span<const absl::string_view> words) {
-  std::vector<const char*> data;
-  std::vector<size_t> sizes;
+  absl::InlinedVector<const char*, 8> data;
+  absl::InlinedVector<size_t, 8> sizes;
   for (const absl::string_view word : words) {
     data.push_back(word.data());
     sizes.push_back(word.size());
@@ -162,6 +163,21 @@ absl::StatusOr<RedisReplyPtr> RedisConnection::Read(RedisDeadline deadline) {
     RETURN_IF_ERROR(ready);
     if (redisBufferRead(context_.get()) != REDIS_OK) return Failure();
   }
+}
+
+absl::Status RedisConnection::ReadAndDrop(size_t count, RedisDeadline deadline) {
+  absl::Status first_refusal;
+  for (size_t i = 0; i < count; ++i) {
+    const absl::StatusOr<RedisReplyPtr> reply = Read(deadline);
+    if (absl::IsFailedPrecondition(reply.status())) {
+      first_refusal.Update(reply.status());
+    } else if (!reply.ok()) {
+      return reply.status();
+    } else if (*reply == nullptr) {
+      return absl::DeadlineExceededError("redis: no reply in time");
+    }
+  }
+  return first_refusal;
 }
 
 absl::StatusOr<RedisReplyPtr> RedisConnection::Call(absl::Span<const absl::string_view> words, RedisDeadline deadline) {

@@ -60,6 +60,9 @@ class RedisConnection {
   // The next reply. nullptr if none came until the deadline; the connection is
   // then as good as before.
   absl::StatusOr<RedisReplyPtr> Read(RedisDeadline deadline);
+  // Reads so many replies and drops them, so that the connection stays in step.
+  // The first that was an error is returned at the end.
+  absl::Status ReadAndDrop(size_t count, RedisDeadline deadline);
   // Append, Flush and Read; no reply is DEADLINE_EXCEEDED.
   absl::StatusOr<RedisReplyPtr> Call(absl::Span<const absl::string_view> words, RedisDeadline deadline);
 

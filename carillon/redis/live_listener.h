@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
@@ -13,16 +14,25 @@
 
 namespace carillon {
 
-// Subscribes to notify:* on a thread and a connection of its own. As nothing can
-// be asked on a subscribed connection, it also subscribes to a heartbeat channel
-// that only it uses, publishes there over a second connection and reconnects, with
-// backoff, when the beats do not come back.
+// Subscribes on a thread and a connection of its own: to what is sent to this
+// server, to shared events, and to notify:*, which is used where presence can't be
+// read and by sites that publish that way. As nothing can be asked on a subscribed
+// connection, it also subscribes to a heartbeat channel that only it uses,
+// publishes there over a second connection and reconnects, with backoff, when the
+// beats do not come back.
 //
 // Start once; connected may be called from any thread.
 class RedisLiveListener final : public LiveListener {
  public:
-  // It takes a connection that is silent for two and a half intervals for dead.
-  explicit RedisLiveListener(RedisOptions options, absl::Duration heartbeat_interval = absl::Seconds(2));
+  struct Options {
+    std::string server;
+    // A connection that is silent for two and a half of these is taken for dead.
+    absl::Duration heartbeat_interval = absl::Seconds(2);
+    // How many updates came, for this server or for all; on the listener's thread.
+    std::function<void(LiveRouting, size_t)> on_received;
+  };
+
+  RedisLiveListener(RedisOptions redis, Options options);
   ~RedisLiveListener() override { Stop(); }
 
   void Start(Callbacks callbacks) override;
@@ -36,10 +46,15 @@ class RedisLiveListener final : public LiveListener {
   absl::StatusOr<RedisConnection> Subscribe();
   // True if it was our heartbeat.
   bool HandleReply(const redisReply& reply);
+  void HandleBatch(absl::string_view payload);
+  void HandleBroadcast(absl::string_view channel, absl::string_view payload);
+  void HandleSharedEvent(absl::string_view payload);
+  void Deliver(LiveRouting routing, LiveMessage message);
   void SendHeartbeat();
 
-  const RedisOptions options_;
-  const absl::Duration heartbeat_interval_;
+  const RedisOptions redis_;
+  const Options options_;
+  const std::string server_channel_;
   const std::string heartbeat_channel_;
   Callbacks callbacks_;
 

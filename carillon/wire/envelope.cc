@@ -1,8 +1,70 @@
 #include "carillon/wire/envelope.h"
 
+#include "carillon/domain/status_macros.h"
 #include "carillon/internal/v1/envelope.pb.h"
 
 namespace carillon {
+namespace {
+
+// Of reactions that make no item.
+constexpr absl::string_view kPlainReactionType = "reaction";
+
+absl::Status AddNotifications(const internal::v1::Envelope& envelope, std::vector<Notification>& notifications) {
+  for (const internal::v1::Item& item : envelope.items()) {
+    const std::optional<Uuid> id = Uuid::FromBytes(item.notification_id());
+    if (!id.has_value() || item.recipient_id().empty() || item.retention_days() <= 0) {
+      return absl::InvalidArgumentError("an item lacks its id, its recipient or its retention class");
+    }
+    Notification& n = notifications.emplace_back();
+    n.id = *id;
+    n.app = AppId(envelope.app_id());
+    n.type = envelope.type();
+    n.recipient = RecipientId(item.recipient_id());
+    n.actor_id = item.actor_id();
+    n.object_id = item.object_id();
+    n.data_json = item.data_json();
+    n.retention_days = item.retention_days();
+    n.create_time = absl::FromUnixMicros(item.accept_time_us());
+    if (item.expire_time_us() != 0) n.expire_time = absl::FromUnixMicros(item.expire_time_us());
+    n.traceparent = item.traceparent();
+    for (const int channel : item.channels()) n.channels.push_back(static_cast<Channel>(channel));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddReactions(const internal::v1::Envelope& envelope, std::vector<Reaction>& reactions) {
+  for (const internal::v1::Reaction& in : envelope.reactions()) {
+    if (in.actor_id().empty() || in.object_id().empty() || in.kind().empty() || in.version() <= 0) {
+      return absl::InvalidArgumentError("a reaction lacks its actor, its object, its kind or its version");
+    }
+    reactions.push_back({.app = AppId(envelope.app_id()),
+                         .actor_id = in.actor_id(),
+                         .object_id = in.object_id(),
+                         .kind = in.kind(),
+                         .active = in.active(),
+                         .version = in.version(),
+                         .recipient = in.recipient_id(),
+                         .type = in.recipient_id().empty() ? std::string() : envelope.type(),
+                         .data_json = in.data_json(),
+                         .accept_time = absl::FromUnixMicros(in.accept_time_us())});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddPages(const internal::v1::Envelope& envelope, std::vector<FanoutPage>& pages) {
+  for (const internal::v1::FanoutPage& in : envelope.pages()) {
+    const std::optional<Uuid> id = Uuid::FromBytes(in.event_id());
+    if (!id.has_value()) return absl::InvalidArgumentError("a page lacks its event");
+    pages.push_back({.app = AppId(envelope.app_id()),
+                     .event_id = *id,
+                     .type = envelope.type(),
+                     .shard = in.shard(),
+                     .cursor = in.cursor()});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 std::string EncodeEnvelope(const Notification& notification) {
   internal::v1::Envelope envelope;
@@ -23,35 +85,54 @@ std::string EncodeEnvelope(const Notification& notification) {
   return envelope.SerializeAsString();
 }
 
-absl::StatusOr<std::vector<Notification>> DecodeEnvelope(absl::string_view body) {
+std::string EncodeEnvelope(const Reaction& reaction) {
+  internal::v1::Envelope envelope;
+  envelope.set_app_id(reaction.app.value());
+  envelope.set_type(reaction.type.empty() ? std::string(kPlainReactionType) : reaction.type);
+  internal::v1::Reaction& out = *envelope.add_reactions();
+  out.set_actor_id(reaction.actor_id);
+  out.set_object_id(reaction.object_id);
+  out.set_kind(reaction.kind);
+  out.set_active(reaction.active);
+  out.set_version(reaction.version);
+  out.set_recipient_id(reaction.recipient);
+  out.set_data_json(reaction.data_json);
+  out.set_accept_time_us(absl::ToUnixMicros(reaction.accept_time));
+  return envelope.SerializeAsString();
+}
+
+std::string EncodeEnvelope(const FanoutPage& page) {
+  internal::v1::Envelope envelope;
+  envelope.set_app_id(page.app.value());
+  envelope.set_type(page.type);
+  internal::v1::FanoutPage& out = *envelope.add_pages();
+  const absl::string_view id = page.event_id.bytes();
+  out.set_event_id(id.data(), id.size());
+  out.set_shard(page.shard);
+  out.set_cursor(page.cursor);
+  return envelope.SerializeAsString();
+}
+
+absl::StatusOr<EnvelopeContents> DecodeContents(absl::string_view body) {
   internal::v1::Envelope envelope;
   if (!envelope.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
     return absl::InvalidArgumentError("the message is not an envelope");
   }
-  if (envelope.app_id() <= 0 || envelope.type().empty() || envelope.items().empty()) {
+  if (envelope.app_id() <= 0 || envelope.type().empty() ||
+      (envelope.items().empty() && envelope.reactions().empty() && envelope.pages().empty())) {
     return absl::InvalidArgumentError("the envelope lacks its app, its type or its items");
   }
-  std::vector<Notification> notifications;
-  for (const internal::v1::Item& item : envelope.items()) {
-    const std::optional<Uuid> id = Uuid::FromBytes(item.notification_id());
-    if (!id.has_value() || item.recipient_id().empty() || item.retention_days() <= 0) {
-      return absl::InvalidArgumentError("an item lacks its id, its recipient or its retention class");
-    }
-    Notification& n = notifications.emplace_back();
-    n.id = *id;
-    n.app = AppId(envelope.app_id());
-    n.type = envelope.type();
-    n.recipient = RecipientId(item.recipient_id());
-    n.actor_id = item.actor_id();
-    n.object_id = item.object_id();
-    n.data_json = item.data_json();
-    n.retention_days = item.retention_days();
-    n.create_time = absl::FromUnixMicros(item.accept_time_us());
-    if (item.expire_time_us() != 0) n.expire_time = absl::FromUnixMicros(item.expire_time_us());
-    n.traceparent = item.traceparent();
-    for (const int channel : item.channels()) n.channels.push_back(static_cast<Channel>(channel));
-  }
-  return notifications;
+  EnvelopeContents contents;
+  RETURN_IF_ERROR(AddNotifications(envelope, contents.items));
+  RETURN_IF_ERROR(AddReactions(envelope, contents.reactions));
+  RETURN_IF_ERROR(AddPages(envelope, contents.pages));
+  return contents;
+}
+
+absl::StatusOr<std::vector<Notification>> DecodeEnvelope(absl::string_view body) {
+  ASSIGN_OR_RETURN(EnvelopeContents contents, DecodeContents(body));
+  if (contents.items.empty()) return absl::InvalidArgumentError("the envelope holds no notification");
+  return std::move(contents.items);
 }
 
 }  // namespace carillon

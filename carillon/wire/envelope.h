@@ -6,15 +6,27 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "carillon/domain/event.h"
 #include "carillon/domain/notification.h"
 
 namespace carillon {
 
-// An envelope with one item.
+// An envelope with one thing in it.
 std::string EncodeEnvelope(const Notification& notification);
+std::string EncodeEnvelope(const Reaction& reaction);
+std::string EncodeEnvelope(const FanoutPage& page);
 
-// The items; `lane` is not in an envelope and stays unset. INVALID_ARGUMENT for
-// what is no envelope, or holds no item, or one that could not have been accepted.
+// What a message carries.
+struct EnvelopeContents {
+  std::vector<Notification> items;
+  std::vector<Reaction> reactions;
+  std::vector<FanoutPage> pages;
+};
+// INVALID_ARGUMENT for what is no envelope, holds nothing, or something that could
+// not have been accepted. `lane` of notifications is not in an envelope and stays unset.
+absl::StatusOr<EnvelopeContents> DecodeContents(absl::string_view body);
+
+// The notifications only; INVALID_ARGUMENT also if there are none.
 absl::StatusOr<std::vector<Notification>> DecodeEnvelope(absl::string_view body);
 
 }  // namespace carillon

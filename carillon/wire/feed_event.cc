@@ -61,6 +61,7 @@ void ToProto(const FeedItem& item, v1::FeedItem* out) {
   if (!item.data_json.empty()) JsonToStruct(item.data_json, out->mutable_data());
   SetTime(item.create_time, out->mutable_create_time());
   out->set_read(item.read);
+  out->set_actor_count(item.actor_count);
 }
 
 FeedEvent EncodeFeedEvent(const FeedItem& item) {
@@ -79,6 +80,13 @@ FeedEvent EncodeFeedEvent(const ReadMarker& marker) {
   return Encode(response);
 }
 
+FeedEvent EncodeFeedEvent(const FeedRemoval& removal) {
+  v1::SubscribeResponse response;
+  response.set_seq(removal.seq);
+  response.mutable_removed()->set_notification_id(removal.id.ToString());
+  return Encode(response);
+}
+
 std::string EncodeLiveUpdate(absl::Span<const FeedItem> items) {
   internal::v1::LiveUpdate update;
   size_t bytes = 0;
@@ -86,6 +94,16 @@ std::string EncodeLiveUpdate(absl::Span<const FeedItem> items) {
     if (!AddEvent(EncodeFeedEvent(item), &bytes, &update)) break;
   }
   if (!items.empty()) update.set_last_seq(items.back().seq);
+  return update.SerializeAsString();
+}
+
+std::string EncodeLiveUpdate(absl::Span<const FeedEvent> events) {
+  internal::v1::LiveUpdate update;
+  size_t bytes = 0;
+  for (const FeedEvent& event : events) {
+    if (!AddEvent(event, &bytes, &update)) break;
+  }
+  if (!events.empty()) update.set_last_seq(events.back().seq);
   return update.SerializeAsString();
 }
 

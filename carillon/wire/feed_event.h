@@ -26,12 +26,14 @@ void ToProto(const FeedItem& item, v1::FeedItem* out);
 
 FeedEvent EncodeFeedEvent(const FeedItem& item);
 FeedEvent EncodeFeedEvent(const ReadMarker& marker);
+FeedEvent EncodeFeedEvent(const FeedRemoval& removal);
 
 // The payload of a LiveMessage: the changes of one feed, by seq. Beyond
 // kMaxLiveUpdateBytes it holds the first events only; last_seq is always the
 // last one's, and the receiver reads the rest from the store.
 inline constexpr size_t kMaxLiveUpdateBytes = 256 * 1024;
 std::string EncodeLiveUpdate(absl::Span<const FeedItem> items);
+std::string EncodeLiveUpdate(absl::Span<const FeedEvent> events);
 std::string EncodeLiveUpdate(const ReadMarker& marker);
 
 struct LiveUpdate {

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <numeric>
@@ -16,8 +17,9 @@
 namespace carillon::bench {
 namespace {
 
-constexpr const char* kParts[] = {"server",           "relay",    "worker-payment", "worker-otp", "worker-social",
-                                  "worker-marketing", "postgres", "rabbitmq",       "redis"};
+constexpr const char* kParts[] = {"server",        "server-2",         "relay",         "worker-payment", "worker-otp",
+                                  "worker-social", "worker-marketing", "worker-fanout", "postgres",       "rabbitmq",
+                                  "redis"};
 constexpr const char* kGenerator = "generator";
 
 using Processes = absl::flat_hash_map<pid_t, ProcessTimes>;
@@ -103,9 +105,46 @@ std::optional<MachineTimes> ParseMachineStat(absl::string_view text) {
   return times;
 }
 
+std::optional<int64_t> ParseResidentMemory(absl::string_view status) {
+  for (const absl::string_view line : absl::StrSplit(status, '\n')) {
+    const std::vector<absl::string_view> words = absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipEmpty());
+    int64_t kibibytes = 0;
+    if (words.size() == 3 && words[0] == "VmRSS:" && absl::SimpleAtoi(words[1], &kibibytes)) return kibibytes * 1024;
+  }
+  return std::nullopt;
+}
+
 double Usage::total_seconds() const {
   return std::accumulate(cpu_seconds.begin(), cpu_seconds.end(), 0.0,
                          [](double sum, const auto& process) { return sum + process.second; });
+}
+
+double Usage::system_seconds() const { return total_seconds() - seconds_of(kGenerator); }
+
+double Usage::seconds_of(absl::string_view process) const {
+  for (const auto& [name, seconds] : cpu_seconds) {
+    if (name == process) return seconds;
+  }
+  return 0;
+}
+
+void Usage::Add(const Usage& next) {
+  const double mine = absl::ToDoubleSeconds(time);
+  const double others = absl::ToDoubleSeconds(next.time);
+  const double whole = std::max(mine + others, 1e-9);
+  steal_percent = (steal_percent * mine + next.steal_percent * others) / whole;
+  idle_percent = (idle_percent * mine + next.idle_percent * others) / whole;
+  others_percent = (others_percent * mine + next.others_percent * others) / whole;
+  time += next.time;
+  for (const std::pair<std::string, double>& added : next.cpu_seconds) {
+    const auto known = std::find_if(cpu_seconds.begin(), cpu_seconds.end(),
+                                    [&](const auto& process) { return process.first == added.first; });
+    if (known == cpu_seconds.end()) {
+      cpu_seconds.push_back(added);
+    } else {
+      known->second += added.second;
+    }
+  }
 }
 
 CpuMeter::Reading CpuMeter::Read() const {
@@ -128,15 +167,27 @@ Usage CpuMeter::Between(const Reading& first, const Reading& last) {
     if (after == last.ticks.end()) return;
     const auto before = first.ticks.find(name);
     const bool same = before != first.ticks.end() && before->second.first == after->second.first;
-    const int64_t ticks = after->second.second - (same ? before->second.second : 0);
+    // Never less than nothing: of one that has ended no ticks are left.
+    const int64_t ticks = std::max<int64_t>(after->second.second - (same ? before->second.second : 0), 0);
     usage.cpu_seconds.emplace_back(name, static_cast<double>(ticks) / ticks_per_second);
   };
   for (const char* part : kParts) add(part);
   add(kGenerator);
   const int64_t total = last.machine.total - first.machine.total;
-  usage.steal_percent = Percent(last.machine.steal - first.machine.steal, total);
-  usage.idle_percent = Percent(last.machine.idle - first.machine.idle, total);
+  const int64_t steal = last.machine.steal - first.machine.steal;
+  const int64_t idle = last.machine.idle - first.machine.idle;
+  const auto ours = static_cast<int64_t>(usage.total_seconds() * ticks_per_second);
+  usage.steal_percent = Percent(steal, total);
+  usage.idle_percent = Percent(idle, total);
+  usage.others_percent = Percent(std::max<int64_t>(total - steal - idle - ours, 0), total);
   return usage;
+}
+
+std::optional<int64_t> CpuMeter::ResidentMemory(const std::string& name) const {
+  const std::map<std::string, pid_t> pids = Pids();
+  const auto found = pids.find(name);
+  if (found == pids.end()) return std::nullopt;
+  return ParseResidentMemory(ReadFile(absl::StrCat("/proc/", found->second, "/status")));
 }
 
 std::map<std::string, pid_t> CpuMeter::Pids() const {

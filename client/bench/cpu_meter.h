@@ -36,6 +36,9 @@ struct MachineTimes {
 };
 std::optional<MachineTimes> ParseMachineStat(absl::string_view text);
 
+// The resident memory that /proc/PID/status tells, in bytes.
+std::optional<int64_t> ParseResidentMemory(absl::string_view status);
+
 // What was used between two readings.
 struct Usage {
   absl::Duration time;
@@ -43,8 +46,16 @@ struct Usage {
   std::vector<std::pair<std::string, double>> cpu_seconds;
   double steal_percent = 0;
   double idle_percent = 0;
+  // What processes other than these used: compilers, other systems. In such a run
+  // rates and latencies are as much theirs.
+  double others_percent = 0;
 
   double total_seconds() const;
+  // Without the generator.
+  double system_seconds() const;
+  double seconds_of(absl::string_view process) const;
+  // Of two intervals, one after the other.
+  void Add(const Usage& next);
 };
 
 // Not thread-safe.
@@ -61,7 +72,8 @@ class CpuMeter {
   // the generator alone.
   explicit CpuMeter(std::string stack_directory) : stack_directory_(std::move(stack_directory)) {}
 
-  // Counts a process that is not the stack's own under this name.
+  // Counts a process that is not the stack's own under this name; it replaces the
+  // stack's own of that name.
   void Follow(const std::string& name, pid_t pid) { followed_[name] = pid; }
 
   // Every process with its descendants: PostgreSQL's sessions are its children.
@@ -69,6 +81,9 @@ class CpuMeter {
 
   // A process that was started in between counts from its start.
   static Usage Between(const Reading& first, const Reading& last);
+
+  // Of one process, without its descendants; nullopt if it does not run.
+  std::optional<int64_t> ResidentMemory(const std::string& name) const;
 
  private:
   std::map<std::string, pid_t> Pids() const;

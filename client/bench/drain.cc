@@ -24,31 +24,10 @@ constexpr absl::string_view kMarketingLane = "lane=\"marketing\"";
 constexpr const char* kRelayMetrics = "127.0.0.1:19617";
 constexpr absl::Duration kDrainTimeout = absl::Minutes(30);
 constexpr absl::Duration kReadyTimeout = absl::Seconds(30);
-constexpr absl::Duration kLook = absl::Milliseconds(20);
 constexpr int kRecipients = 10'000;
 
 std::string RunName(const char* scenario, const BenchOptions& bench) {
   return absl::StrCat(scenario, "-", absl::ToUnixSeconds(absl::Now()), "-", bench.seed);
-}
-
-absl::StatusOr<double> MetricOf(const std::string& url, absl::string_view metric, absl::string_view label = "") {
-  const absl::StatusOr<std::string> page = FetchMetrics(url);
-  if (!page.ok()) return page.status();
-  return SumOf(*page, metric, label);
-}
-
-// Waits until a counter is at least this much. The last value that was seen.
-absl::StatusOr<double> WaitForMetric(const std::string& url, absl::string_view metric, absl::string_view label,
-                                     double least, absl::Duration timeout) {
-  const absl::Duration deadline = MonotonicNow() + timeout;
-  while (true) {
-    const absl::StatusOr<double> value = MetricOf(url, metric, label);
-    if (value.ok() && *value >= least) return value;
-    if (MonotonicNow() > deadline) {
-      return value.ok() ? absl::DeadlineExceededError(absl::StrCat(metric, " stands at ", *value)) : value.status();
-    }
-    absl::SleepFor(kLook);
-  }
 }
 
 class RelayRun {

@@ -55,7 +55,8 @@ Json JsonOf(const Usage& usage, int64_t notifications) {
   Json document = {{"seconds", Rounded(absl::ToDoubleSeconds(usage.time))},
                    {"cpu_us_per_notification", cpu},
                    {"steal_percent", Rounded(usage.steal_percent)},
-                   {"idle_percent", Rounded(usage.idle_percent)}};
+                   {"idle_percent", Rounded(usage.idle_percent)},
+                   {"others_percent", Rounded(usage.others_percent)}};
   if (usage.cpu_seconds.size() <= 1) document["note"] = "CPU of the generator alone: --stack-dir was not given";
   return document;
 }

@@ -39,6 +39,11 @@ struct Arguments {
   carillon::bench::RelayOptions relay;
   carillon::bench::LaneOptions lane;
   carillon::bench::PrefillOptions prefill;
+  carillon::bench::FanoutOptions fanout;
+  carillon::bench::StreamsOptions streams;
+  carillon::bench::ReadersOptions readers;
+  carillon::bench::RoutingOptions routing;
+  int write_milliseconds = 100;
 };
 
 // Defaults are those of the scenario: `common` holds them when this is called.
@@ -199,6 +204,72 @@ Run DescribePrefill(CLI::App& command, Arguments& arguments) {
   };
 }
 
+Run DescribeFanout(CLI::App& command, Arguments& arguments) {
+  carillon::bench::FanoutOptions& fanout = arguments.fanout;
+  command.add_option("--followers", fanout.followers, "of each star; made straight in PostgreSQL (default: 1000000)")
+      ->check(CLI::Range(1, 100'000'000));
+  command.add_option("--events", fanout.events, "events at once, each of another star (default: 1)")
+      ->check(CLI::Range(1, 26));
+  command.add_option("--kills", fanout.kills, "kill -9 the fan-out worker so often on the way (default: 0)")
+      ->check(CLI::Range(0, 100));
+  command.add_option("--like-rate", fanout.like_rate, "likes a second, idle and meanwhile (default: 0)")
+      ->check(CLI::Range(0.0, 1e6));
+  command.add_flag("--shared", fanout.shared, "store the event once for all, whatever the app's threshold is");
+  command.add_option("--online", fanout.online, "with --shared: followers with a live stream (default: 1000)")
+      ->check(CLI::Range(1, 10'000));
+  command.add_flag("--crossover", fanout.crossover, "what both ways cost, for 1 000, 10 000 and 100 000 followers");
+  return [](Arguments& given) {
+    given.fanout.bench = Finished(given);
+    return Tell(carillon::bench::RunFanout(given.fanout), given.json);
+  };
+}
+
+Run DescribeStreams(CLI::App& command, Arguments& arguments) {
+  carillon::bench::StreamsOptions& streams = arguments.streams;
+  command.add_option("--streams", streams.streams, "live streams (default: 10000)")->check(CLI::Range(1, 1'000'000));
+  command.add_option("--connections", streams.connections, "that they share (default: 10)")
+      ->check(CLI::Range(1, 10'000));
+  command
+      .add_option_function<std::string>(
+          "--source", [&streams](const std::string& source) { streams.topic = source == "topic"; },
+          "send: notifications to the users of the streams; topic: events on one topic that all follow (default: send)")
+      ->check(CLI::IsMember({"send", "topic"}));
+  command.add_option("--window", streams.window, "messages on their way (default: 2000; topic: four events)")
+      ->check(CLI::Range(0, 100'000'000));
+  command.add_flag("--herd", streams.herd, "cut all streams and let them come back at once");
+  command.add_flag("--restart", streams.restart, "with --herd: kill the server instead, and start it")->needs("--herd");
+  return [](Arguments& given) {
+    given.streams.bench = Finished(given);
+    return Tell(carillon::bench::RunStreams(given.streams), given.json);
+  };
+}
+
+Run DescribeReaders(CLI::App& command, Arguments& arguments) {
+  carillon::bench::ReadersOptions& readers = arguments.readers;
+  command.add_option("--readers", readers.readers, "reads at a time (default: 1000)")->check(CLI::Range(1, 100'000));
+  command.add_option("--page-size", readers.page_size, "items in an answer (default: 20)")->check(CLI::Range(1, 500));
+  command.add_option("--write-ms", arguments.write_milliseconds, "time between two events (default: 100)")
+      ->check(CLI::Range(1, 60'000));
+  command.add_flag("--second-server", readers.second_server, "start another server, and read from both");
+  command.add_option("--servers", readers.servers, "addresses of further servers to read from")->delimiter(',');
+  return [](Arguments& given) {
+    given.readers.bench = Finished(given);
+    given.readers.write_interval = absl::Milliseconds(given.write_milliseconds);
+    return Tell(carillon::bench::RunReaders(given.readers), given.json);
+  };
+}
+
+Run DescribeRouting(CLI::App& command, Arguments& arguments) {
+  command.add_option("--streams", arguments.routing.streams, "live streams on both servers (default: 1000)")
+      ->check(CLI::Range(2, 100'000));
+  command.add_option("--window", arguments.routing.window, "messages on their way (default: 1000)")
+      ->check(CLI::Range(100, 1'000'000));
+  return [](Arguments& given) {
+    given.routing.bench = Finished(given);
+    return Tell(carillon::bench::RunRouting(given.routing), given.json);
+  };
+}
+
 // Where a scenario differs from BenchOptions' own defaults.
 struct Defaults {
   int users = 10'000;
@@ -237,6 +308,22 @@ const std::vector<Scenario>& Scenarios() {
        DescribeLane,
        {.batch = 100, .count = 30'000, .needs_stack = true}},
       {"prefill", "Makes the tables large.", DescribePrefill, {}},
+      {"fanout",
+       "Events to the followers of a star: rate, CPU and memory, and that all have it once.",
+       DescribeFanout,
+       {.users = 200, .needs_stack = true}},
+      {"streams",
+       "Many live streams on one server: memory, rate, CPU and latency.",
+       DescribeStreams,
+       {.needs_stack = true}},
+      {"readers",
+       "Many readers of a topic's feed while it grows: queries, CPU and staleness.",
+       DescribeReaders,
+       {.needs_stack = true}},
+      {"routing",
+       "Two servers, directed routing and broadcast: what each receives and costs.",
+       DescribeRouting,
+       {.needs_stack = true}},
   };
   return *scenarios;
 }

@@ -17,10 +17,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "client/carillon/timer.h"
 
 namespace carillon::bench {
 namespace {
 
+constexpr absl::Duration kLook = absl::Milliseconds(20);
 constexpr timeval kTimeout = {.tv_sec = 3, .tv_usec = 0};
 
 struct Place {
@@ -89,6 +92,25 @@ double SumOf(absl::string_view page, absl::string_view metric, absl::string_view
     if (absl::SimpleAtod(absl::StripAsciiWhitespace(line.substr(end + 1)), &value)) sum += value;
   }
   return sum;
+}
+
+absl::StatusOr<double> MetricOf(const std::string& url, absl::string_view metric, absl::string_view label) {
+  const absl::StatusOr<std::string> page = FetchMetrics(url);
+  if (!page.ok()) return page.status();
+  return SumOf(*page, metric, label);
+}
+
+absl::StatusOr<double> WaitForMetric(const std::string& url, absl::string_view metric, absl::string_view label,
+                                     double least, absl::Duration timeout) {
+  const absl::Duration deadline = MonotonicNow() + timeout;
+  while (true) {
+    const absl::StatusOr<double> value = MetricOf(url, metric, label);
+    if (value.ok() && *value >= least) return value;
+    if (MonotonicNow() > deadline) {
+      return value.ok() ? absl::DeadlineExceededError(absl::StrCat(metric, " stands at ", *value)) : value.status();
+    }
+    absl::SleepFor(kLook);
+  }
 }
 
 std::string MetricsUrlOf(const std::string& part) {

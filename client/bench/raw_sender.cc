@@ -13,6 +13,7 @@ namespace {
 
 constexpr const char* kSend = "/carillon.v1.NotificationService/SendNotification";
 constexpr const char* kSubscribe = "/carillon.v1.FeedService/Subscribe";
+constexpr const char* kSubscribeTopic = "/carillon.v1.FeedService/SubscribeTopic";
 constexpr const char* kBatchSend = "/carillon.v1.NotificationService/BatchSendNotifications";
 
 std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address) {
@@ -24,6 +25,19 @@ std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address) {
   arguments.SetInt(GRPC_ARG_ENABLE_DEADLINE_CHECKS, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+std::string RequestFor(const RawSender::Feed& feed) {
+  if (feed.topic_id.empty()) {
+    v1::SubscribeRequest request;
+    request.set_user_id(feed.user_id);
+    request.set_after_seq(feed.after_seq);
+    return request.SerializeAsString();
+  }
+  v1::SubscribeTopicRequest request;
+  request.set_topic_id(feed.topic_id);
+  request.set_after_seq(feed.after_seq);
+  return request.SerializeAsString();
 }
 
 }  // namespace
@@ -51,7 +65,7 @@ class RawSender::Call final : public Operation {
     sender.Authenticate(context_);
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(sender.options_.deadline));
     grpc::Slice slice(request);
-    reader_ = sender.stub_.PrepareUnaryCall(&context_, method, grpc::ByteBuffer(&slice, 1), &sender.queue_);
+    reader_ = sender.NextStub().PrepareUnaryCall(&context_, method, grpc::ByteBuffer(&slice, 1), &sender.queue_);
     reader_->StartCall();
     reader_->Finish(&answer_, &status_, static_cast<Operation*>(this));
   }
@@ -76,12 +90,11 @@ class RawSender::Stream final : public Operation {
   Stream(RawSender& sender, std::shared_ptr<grpc::ClientContext> context, StreamCallbacks callbacks)
       : sender_(sender), context_(std::move(context)), callbacks_(std::move(callbacks)) {}
 
-  void Start(const std::string& user_id) {
-    v1::SubscribeRequest request;
-    request.set_user_id(user_id);
-    grpc::Slice slice(request.SerializeAsString());
+  void Start(const Feed& feed) {
+    grpc::Slice slice(RequestFor(feed));
     request_ = grpc::ByteBuffer(&slice, 1);
-    stream_ = sender_.stub_.PrepareCall(context_.get(), kSubscribe, &sender_.queue_);
+    const char* method = feed.topic_id.empty() ? kSubscribe : kSubscribeTopic;
+    stream_ = sender_.NextStub().PrepareCall(context_.get(), method, &sender_.queue_);
     stream_->StartCall(static_cast<Operation*>(this));
   }
 
@@ -120,6 +133,7 @@ class RawSender::Stream final : public Operation {
     {
       absl::MutexLock lock(&sender_.mutex_);
       stopped = sender_.stopped_;
+      sender_.stream_contexts_.erase(context_);
     }
     if (!stopped) callbacks_.on_end(FromGrpcStatus(status_));
     absl::MutexLock lock(&sender_.mutex_);
@@ -136,8 +150,11 @@ class RawSender::Stream final : public Operation {
   std::unique_ptr<grpc::GenericClientAsyncReaderWriter> stream_;
 };
 
-RawSender::RawSender(const ClientOptions& options)
-    : options_(options), stub_(ChannelTo(options.address)), thread_([this] { Run(); }) {}
+RawSender::RawSender(const ClientOptions& options, int connections) : options_(options), thread_([this] { Run(); }) {
+  for (int i = 0; i < connections; ++i) {
+    stubs_.push_back(std::make_unique<grpc::GenericStub>(ChannelTo(options.address)));
+  }
+}
 
 RawSender::~RawSender() {
   EndStreams();
@@ -145,24 +162,31 @@ RawSender::~RawSender() {
   thread_.join();
 }
 
-void RawSender::Send(const std::string& request, Done done) { Begin(kSend, request, std::move(done)); }
+void RawSender::Send(const std::string& request, Done done) { Ask(kSend, request, std::move(done)); }
 
-void RawSender::SendBatch(const std::string& batch, Done done) { Begin(kBatchSend, batch, std::move(done)); }
+void RawSender::SendBatch(const std::string& batch, Done done) { Ask(kBatchSend, batch, std::move(done)); }
 
-void RawSender::Subscribe(const std::string& user_id, StreamCallbacks callbacks) {
+void RawSender::Subscribe(const Feed& feed, StreamCallbacks callbacks) {
   auto context = std::make_shared<grpc::ClientContext>();
   Authenticate(*context);
   {
     absl::MutexLock lock(&mutex_);
     if (stopped_) return;
-    stream_contexts_.push_back(context);
+    stream_contexts_.insert(context);
     ++running_streams_;
   }
-  (new Stream(*this, std::move(context), std::move(callbacks)))->Start(user_id);
+  (new Stream(*this, std::move(context), std::move(callbacks)))->Start(feed);
 }
 
-void RawSender::Begin(const char* method, const std::string& request, Done done) {
+void RawSender::Ask(const char* method, const std::string& request, Done done) {
   (new Call(std::move(done)))->Start(*this, method, request);
+}
+
+grpc::GenericStub& RawSender::NextStub() { return *stubs_[next_stub_++ % stubs_.size()]; }
+
+void RawSender::CancelStreams() {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& context : stream_contexts_) context->TryCancel();
 }
 
 void RawSender::Authenticate(grpc::ClientContext& context) const {

@@ -68,4 +68,58 @@ struct PrefillOptions {
 // Makes the tables as large as if so many notifications had been delivered before.
 absl::StatusOr<Json> RunPrefill(const PrefillOptions& options);
 
+struct FanoutOptions {
+  BenchOptions bench;
+  int64_t followers = 1'000'000;
+  // Of as many stars, at once.
+  int events = 1;
+  // How often the fan-out worker is killed on the way.
+  int kills = 0;
+  // Of likes, idle and meanwhile; 0: none.
+  double like_rate = 0;
+  // Stored once for all, and not a row for each follower.
+  bool shared = false;
+  // With shared: followers who have a live stream.
+  int64_t online = 1'000;
+  bool crossover = false;
+};
+// Events to the followers of somebody: all of them have it, once.
+absl::StatusOr<Json> RunFanout(const FanoutOptions& options);
+
+struct StreamsOptions {
+  BenchOptions bench;
+  int streams = 10'000;
+  int connections = 10;
+  // Each stream is of a recipient of its own; or all are of one topic.
+  bool topic = false;
+  // Messages on their way; 0: 2000, and of a topic four events to all.
+  int64_t window = 0;
+  // All streams are cut and come back at once.
+  bool herd = false;
+  // With herd: the server is killed, instead of the streams.
+  bool restart = false;
+};
+// Many live streams on one server: memory, rate, CPU, latency.
+absl::StatusOr<Json> RunStreams(const StreamsOptions& options);
+
+struct ReadersOptions {
+  BenchOptions bench;
+  int readers = 1'000;
+  int page_size = 20;
+  absl::Duration write_interval = absl::Milliseconds(100);
+  bool second_server = false;
+  // Of further servers that run already.
+  std::vector<std::string> servers;
+};
+// Many at a time read one topic's feed while it grows: queries, CPU, staleness.
+absl::StatusOr<Json> RunReaders(const ReadersOptions& options);
+
+struct RoutingOptions {
+  BenchOptions bench;
+  int streams = 1'000;  // On two servers in equal parts.
+  int64_t window = 1'000;
+};
+// What two servers receive, and what it costs, with directed routing and with broadcast.
+absl::StatusOr<Json> RunRouting(const RoutingOptions& options);
+
 }  // namespace carillon::bench

@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "carillon/v1/feed_service.pb.h"
 #include "carillon/v1/notification_service.pb.h"
+#include "client/carillon/timer.h"
 
 namespace carillon::bench {
 namespace {
@@ -20,6 +21,7 @@ using google::protobuf::internal::WireFormatLite;
 
 constexpr int kMaxWeight = 1'000;
 constexpr uint64_t kActors = 1'000;
+constexpr absl::string_view kStamp = "@";
 
 // What the shipped templates show of each type.
 const std::map<std::string, std::map<std::string, std::string>>& DataByType() {
@@ -62,6 +64,16 @@ void AppendField(int number, absl::string_view bytes, std::string& out) {
   out.append(bytes.data(), bytes.size());
 }
 
+// The value of the field whose tag was read; a view of `message`, which `input` reads.
+bool ReadField(absl::string_view message, google::protobuf::io::CodedInputStream& input, absl::string_view& value) {
+  uint32_t size = 0;
+  if (!input.ReadVarint32(&size)) return false;
+  const auto begin = static_cast<size_t>(input.CurrentPosition());
+  if (!input.Skip(static_cast<int>(size))) return false;
+  value = message.substr(begin, size);
+  return true;
+}
+
 // The values of a length-delimited field of a message; nullopt if it is malformed.
 std::optional<std::vector<absl::string_view>> FieldsOf(absl::string_view message, int number) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(message.data());
@@ -73,11 +85,9 @@ std::optional<std::vector<absl::string_view>> FieldsOf(absl::string_view message
       if (!WireFormatLite::SkipField(&input, tag)) return std::nullopt;
       continue;
     }
-    uint32_t size = 0;
-    if (!input.ReadVarint32(&size)) return std::nullopt;
-    const auto begin = static_cast<size_t>(input.CurrentPosition());
-    if (!input.Skip(static_cast<int>(size))) return std::nullopt;
-    fields.push_back(message.substr(begin, size));
+    absl::string_view field;
+    if (!ReadField(message, input, field)) return std::nullopt;
+    fields.push_back(field);
   }
   return fields;
 }
@@ -87,6 +97,27 @@ std::optional<absl::string_view> FieldOf(absl::string_view message, int number) 
   const std::optional<std::vector<absl::string_view>> fields = FieldsOf(message, number);
   if (!fields.has_value() || fields->empty()) return std::nullopt;
   return fields->back();
+}
+
+constexpr uint32_t TagOf(int number) {
+  return static_cast<uint32_t>(number) << 3 | WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+}
+constexpr uint32_t kSeqTag = v1::SubscribeResponse::kSeqFieldNumber << 3 | WireFormatLite::WIRETYPE_VARINT;
+constexpr uint32_t kItemTag = TagOf(v1::SubscribeResponse::kItemFieldNumber);
+constexpr uint32_t kIdTag = TagOf(v1::FeedItem::kNotificationIdFieldNumber);
+constexpr uint32_t kObjectTag = TagOf(v1::FeedItem::kObjectIdFieldNumber);
+
+// In one pass: a stream may bring tens of thousands a second.
+bool ParseItem(absl::string_view item, StreamEvent& parsed) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(item.data());
+  google::protobuf::io::CodedInputStream input(bytes, static_cast<int>(item.size()));
+  while (const uint32_t tag = input.ReadTag()) {
+    const bool read = tag == kIdTag       ? ReadField(item, input, parsed.notification_id)
+                      : tag == kObjectTag ? ReadField(item, input, parsed.object_id)
+                                          : WireFormatLite::SkipField(&input, tag);
+    if (!read) return false;
+  }
+  return input.ConsumedEntireMessage() && !parsed.notification_id.empty();
 }
 
 absl::Status NoEvent() { return absl::InvalidArgumentError("not an event of a live stream"); }
@@ -128,7 +159,9 @@ SendRequests::Drawn SendRequests::Next(std::string& request) {
   AppendField(v1::SendNotificationRequest::kUserIdFieldNumber, options_.user_ids[drawn.user], request);
   AppendField(v1::SendNotificationRequest::kActorIdFieldNumber, absl::StrCat("actor-", random_.Below(kActors)),
               request);
-  AppendField(v1::SendNotificationRequest::kObjectIdFieldNumber, absl::StrCat("object-", made_), request);
+  AppendField(v1::SendNotificationRequest::kObjectIdFieldNumber,
+              options_.stamped ? StampedObject(options_.run_name, MonotonicNow()) : absl::StrCat("object-", made_),
+              request);
   if (options_.keys) {
     AppendField(v1::SendNotificationRequest::kIdempotencyKeyFieldNumber,
                 absl::StrCat(options_.run_name, "-send-", made_), request);
@@ -146,6 +179,19 @@ std::vector<SendRequests::Drawn> SendRequests::NextBatch(int size, std::string& 
     AppendField(v1::BatchSendNotificationsRequest::kRequestsFieldNumber, one_, batch);
   }
   return drawn;
+}
+
+std::string StampedObject(absl::string_view run_name, absl::Duration now) {
+  return absl::StrCat(run_name, kStamp, absl::ToInt64Microseconds(now));
+}
+
+std::optional<absl::Duration> StampOf(absl::string_view object_id) {
+  const size_t at = object_id.rfind(kStamp);
+  int64_t microseconds = 0;
+  if (at == absl::string_view::npos || !absl::SimpleAtoi(object_id.substr(at + kStamp.size()), &microseconds)) {
+    return std::nullopt;
+  }
+  return absl::Microseconds(microseconds);
 }
 
 absl::StatusOr<std::vector<absl::string_view>> IdsInSendAnswer(absl::string_view answer) {
@@ -168,22 +214,50 @@ absl::StatusOr<std::vector<absl::string_view>> IdsInBatchAnswer(absl::string_vie
   return ids;
 }
 
+std::string OneForEach(absl::Span<const std::string> user_ids, absl::string_view run_name) {
+  const std::string like = TemplateOf("like");
+  std::string batch, one;
+  for (const std::string& user_id : user_ids) {
+    one = like;
+    AppendField(v1::SendNotificationRequest::kUserIdFieldNumber, user_id, one);
+    AppendField(v1::SendNotificationRequest::kActorIdFieldNumber, "actor-1", one);
+    AppendField(v1::SendNotificationRequest::kObjectIdFieldNumber, StampedObject(run_name, MonotonicNow()), one);
+    AppendField(v1::BatchSendNotificationsRequest::kRequestsFieldNumber, one, batch);
+  }
+  return batch;
+}
+
+std::optional<int64_t> LastSeqInTopicAnswer(absl::string_view answer) {
+  constexpr uint32_t kLastSeqTag =
+      v1::ListTopicFeedResponse::kLastSeqFieldNumber << 3 | WireFormatLite::WIRETYPE_VARINT;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(answer.data());
+  google::protobuf::io::CodedInputStream input(bytes, static_cast<int>(answer.size()));
+  uint64_t last_seq = 0;
+  while (const uint32_t tag = input.ReadTag()) {
+    const bool read = tag == kLastSeqTag ? input.ReadVarint64(&last_seq) : WireFormatLite::SkipField(&input, tag);
+    if (!read) return std::nullopt;
+  }
+  if (!input.ConsumedEntireMessage()) return std::nullopt;
+  return static_cast<int64_t>(last_seq);
+}
+
 absl::StatusOr<StreamEvent> ParseStreamEvent(absl::string_view event) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(event.data());
   google::protobuf::io::CodedInputStream input(bytes, static_cast<int>(event.size()));
-  const uint32_t seq_tag =
-      WireFormatLite::MakeTag(v1::SubscribeResponse::kSeqFieldNumber, WireFormatLite::WIRETYPE_VARINT);
   StreamEvent parsed;
-  uint64_t seq = 0;
   while (const uint32_t tag = input.ReadTag()) {
-    if (tag == seq_tag ? !input.ReadVarint64(&seq) : !WireFormatLite::SkipField(&input, tag)) return NoEvent();
+    uint64_t seq = 0;
+    absl::string_view item;
+    if (tag == kSeqTag) {
+      if (!input.ReadVarint64(&seq)) return NoEvent();
+      parsed.seq = static_cast<int64_t>(seq);
+    } else if (tag == kItemTag) {
+      if (!ReadField(event, input, item) || !ParseItem(item, parsed)) return NoEvent();
+    } else if (!WireFormatLite::SkipField(&input, tag)) {
+      return NoEvent();
+    }
   }
-  parsed.seq = static_cast<int64_t>(seq);
-  const auto item = FieldOf(event, v1::SubscribeResponse::kItemFieldNumber);
-  if (!item.has_value()) return parsed;
-  const auto id = FieldOf(*item, v1::FeedItem::kNotificationIdFieldNumber);
-  if (!id.has_value()) return NoEvent();
-  parsed.notification_id = *id;
+  if (!input.ConsumedEntireMessage()) return NoEvent();
   return parsed;
 }
 

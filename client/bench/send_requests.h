@@ -3,11 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "client/bench/random.h"
 
 namespace carillon::bench {
@@ -30,6 +33,8 @@ class SendRequests {
     std::vector<std::string> types;
     // An idempotency key with each.
     bool keys = false;
+    // The instant at which it is drawn is part of the object id (StampedObject).
+    bool stamped = false;
   };
   // What was drawn: positions in user_ids and types.
   struct Drawn {
@@ -52,16 +57,28 @@ class SendRequests {
   std::string one_;
 };
 
+// An object id that tells an instant by MonotonicNow, and that instant; nullopt
+// for an id that tells none.
+std::string StampedObject(absl::string_view run_name, absl::Duration now);
+std::optional<absl::Duration> StampOf(absl::string_view object_id);
+
 // The ids in the answer to a send or a batch, in the order asked; views of
 // `answer`. INVALID_ARGUMENT if it is no such answer.
 absl::StatusOr<std::vector<absl::string_view>> IdsInSendAnswer(absl::string_view answer);
 absl::StatusOr<std::vector<absl::string_view>> IdsInBatchAnswer(absl::string_view answer);
+
+// A BatchSendNotificationsRequest with one like for each of these users.
+std::string OneForEach(absl::Span<const std::string> user_ids, absl::string_view run_name);
+
+// The last_seq in the answer of ListTopicFeed; nullopt if it is no such answer.
+std::optional<int64_t> LastSeqInTopicAnswer(absl::string_view answer);
 
 // What an event of a live stream says; a view of it.
 struct StreamEvent {
   int64_t seq = 0;
   // Empty if it is no item.
   absl::string_view notification_id;
+  absl::string_view object_id;
 };
 // INVALID_ARGUMENT if it is no such event.
 absl::StatusOr<StreamEvent> ParseStreamEvent(absl::string_view event);

@@ -13,6 +13,7 @@ namespace {
 
 using NotificationMethods = v1::NotificationService::StubInterface::async_interface;
 using FeedMethods = v1::FeedService::StubInterface::async_interface;
+using RecipientMethods = v1::RecipientService::StubInterface::async_interface;
 using CatalogMethods = v1::CatalogService::StubInterface::async_interface;
 using AdminMethods = v1::AdminService::StubInterface::async_interface;
 
@@ -33,6 +34,8 @@ bool IsRepeatable(const v1::BatchSendNotificationsRequest& batch) {
   }
   return true;
 }
+
+bool IsRepeatable(const v1::PublishEventRequest& request) { return !request.idempotency_key().empty(); }
 
 template <typename Methods, typename Request, typename Response>
 void Begin(ClientCore& core, Methods* stub, StubMethod<Methods, Request, Response> method, Request request,
@@ -97,6 +100,36 @@ absl::StatusOr<v1::ListNotificationsResponse> Client::ListNotifications(const v1
   return Call(*core_, stub, &NotificationMethods::ListNotifications, request, kRepeatable);
 }
 
+absl::StatusOr<v1::PublishEventResponse> Client::PublishEvent(const v1::PublishEventRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::PublishEvent, request, IsRepeatable(request));
+}
+
+absl::StatusOr<v1::GetEventResponse> Client::GetEvent(const v1::GetEventRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::GetEvent, request, kRepeatable);
+}
+
+absl::StatusOr<v1::PauseEventResponse> Client::PauseEvent(const v1::PauseEventRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::PauseEvent, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ResumeEventResponse> Client::ResumeEvent(const v1::ResumeEventRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::ResumeEvent, request, kRepeatable);
+}
+
+absl::StatusOr<v1::CancelEventResponse> Client::CancelEvent(const v1::CancelEventRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::CancelEvent, request, kRepeatable);
+}
+
+absl::StatusOr<v1::RecordReactionsResponse> Client::RecordReactions(const v1::RecordReactionsRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::RecordReactions, request, kRepeatable);
+}
+
 absl::StatusOr<v1::ListFeedResponse> Client::ListFeed(const v1::ListFeedRequest& request) {
   FeedMethods* stub = core_->feed->async();
   return Call(*core_, stub, &FeedMethods::ListFeed, request, kRepeatable);
@@ -112,9 +145,52 @@ absl::StatusOr<v1::MarkReadResponse> Client::MarkRead(const v1::MarkReadRequest&
   return Call(*core_, stub, &FeedMethods::MarkRead, request, kRepeatable);
 }
 
+absl::StatusOr<v1::ListTopicFeedResponse> Client::ListTopicFeed(const v1::ListTopicFeedRequest& request) {
+  FeedMethods* stub = core_->feed->async();
+  return Call(*core_, stub, &FeedMethods::ListTopicFeed, request, kRepeatable);
+}
+
+absl::StatusOr<v1::GetCountersResponse> Client::GetCounters(const v1::GetCountersRequest& request) {
+  FeedMethods* stub = core_->feed->async();
+  return Call(*core_, stub, &FeedMethods::GetCounters, request, kRepeatable);
+}
+
 std::unique_ptr<FeedSubscription> Client::Subscribe(FeedSubscription::Options options,
                                                     FeedSubscription::Callbacks callbacks) {
   return std::make_unique<FeedSubscription>(*core_, std::move(options), std::move(callbacks));
+}
+
+absl::StatusOr<v1::FollowResponse> Client::Follow(const v1::FollowRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::Follow, request, kRepeatable);
+}
+
+absl::StatusOr<v1::UnfollowResponse> Client::Unfollow(const v1::UnfollowRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::Unfollow, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ListFollowersResponse> Client::ListFollowers(const v1::ListFollowersRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::ListFollowers, request, kRepeatable);
+}
+
+absl::StatusOr<v1::AddTopicSubscriptionsResponse> Client::AddTopicSubscriptions(
+    const v1::AddTopicSubscriptionsRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::AddTopicSubscriptions, request, kRepeatable);
+}
+
+absl::StatusOr<v1::RemoveTopicSubscriptionsResponse> Client::RemoveTopicSubscriptions(
+    const v1::RemoveTopicSubscriptionsRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::RemoveTopicSubscriptions, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ListTopicSubscribersResponse> Client::ListTopicSubscribers(
+    const v1::ListTopicSubscribersRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::ListTopicSubscribers, request, kRepeatable);
 }
 
 absl::StatusOr<v1::ApplyTypesResponse> Client::ApplyTypes(const v1::ApplyTypesRequest& request) {
@@ -135,6 +211,11 @@ absl::StatusOr<v1::CreateAppResponse> Client::CreateApp(const v1::CreateAppReque
 absl::StatusOr<v1::RotateAppSecretResponse> Client::RotateAppSecret(const v1::RotateAppSecretRequest& request) {
   AdminMethods* stub = core_->admin->async();
   return Call(*core_, stub, &AdminMethods::RotateAppSecret, request, kOnce);
+}
+
+absl::StatusOr<v1::UpdateAppResponse> Client::UpdateApp(const v1::UpdateAppRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::UpdateApp, request, kRepeatable);
 }
 
 absl::StatusOr<v1::ListQueuesResponse> Client::ListQueues(const v1::ListQueuesRequest& request) {

@@ -10,7 +10,8 @@
 // Every call has a deadline. What failed with UNAVAILABLE, or with
 // RESOURCE_EXHAUSTED and a delay to wait, is repeated with exponential backoff
 // and jitter, within a bounded number of attempts and a bounded time, but only
-// where a repeat can't do a thing twice: reads, MarkRead, and sends that carry an
+// where a repeat can't do a thing twice: reads, MarkRead, follows, subscriptions,
+// reactions, what steers an event, and sends and events that carry an
 // idempotency_key (a batch: every one of it).
 #pragma once
 
@@ -22,6 +23,7 @@
 #include "carillon/v1/catalog_service.pb.h"
 #include "carillon/v1/feed_service.pb.h"
 #include "carillon/v1/notification_service.pb.h"
+#include "carillon/v1/recipient_service.pb.h"
 #include "client/carillon/feed_subscription.h"
 #include "client/carillon/options.h"
 
@@ -53,13 +55,31 @@ class Client {
                                    Callback<v1::BatchSendNotificationsResponse> done);
   absl::StatusOr<v1::GetNotificationResponse> GetNotification(const v1::GetNotificationRequest& request);
   absl::StatusOr<v1::ListNotificationsResponse> ListNotifications(const v1::ListNotificationsRequest& request);
+  absl::StatusOr<v1::PublishEventResponse> PublishEvent(const v1::PublishEventRequest& request);
+  absl::StatusOr<v1::GetEventResponse> GetEvent(const v1::GetEventRequest& request);
+  absl::StatusOr<v1::PauseEventResponse> PauseEvent(const v1::PauseEventRequest& request);
+  absl::StatusOr<v1::ResumeEventResponse> ResumeEvent(const v1::ResumeEventRequest& request);
+  absl::StatusOr<v1::CancelEventResponse> CancelEvent(const v1::CancelEventRequest& request);
+  absl::StatusOr<v1::RecordReactionsResponse> RecordReactions(const v1::RecordReactionsRequest& request);
 
   // --- FeedService. Scope: feed.
   absl::StatusOr<v1::ListFeedResponse> ListFeed(const v1::ListFeedRequest& request);
   absl::StatusOr<v1::GetFeedSummaryResponse> GetFeedSummary(const v1::GetFeedSummaryRequest& request);
   absl::StatusOr<v1::MarkReadResponse> MarkRead(const v1::MarkReadRequest& request);
+  absl::StatusOr<v1::ListTopicFeedResponse> ListTopicFeed(const v1::ListTopicFeedRequest& request);
+  absl::StatusOr<v1::GetCountersResponse> GetCounters(const v1::GetCountersRequest& request);
   // Follows a feed until the subscription is stopped or destroyed. Does not block.
   std::unique_ptr<FeedSubscription> Subscribe(FeedSubscription::Options options, FeedSubscription::Callbacks callbacks);
+
+  // --- RecipientService. Scope: feed.
+  absl::StatusOr<v1::FollowResponse> Follow(const v1::FollowRequest& request);
+  absl::StatusOr<v1::UnfollowResponse> Unfollow(const v1::UnfollowRequest& request);
+  absl::StatusOr<v1::ListFollowersResponse> ListFollowers(const v1::ListFollowersRequest& request);
+  absl::StatusOr<v1::AddTopicSubscriptionsResponse> AddTopicSubscriptions(
+      const v1::AddTopicSubscriptionsRequest& request);
+  absl::StatusOr<v1::RemoveTopicSubscriptionsResponse> RemoveTopicSubscriptions(
+      const v1::RemoveTopicSubscriptionsRequest& request);
+  absl::StatusOr<v1::ListTopicSubscribersResponse> ListTopicSubscribers(const v1::ListTopicSubscribersRequest& request);
 
   // --- CatalogService. Scope: catalog.
   absl::StatusOr<v1::ApplyTypesResponse> ApplyTypes(const v1::ApplyTypesRequest& request);
@@ -68,6 +88,7 @@ class Client {
   // --- AdminService. Scope: admin.
   absl::StatusOr<v1::CreateAppResponse> CreateApp(const v1::CreateAppRequest& request);
   absl::StatusOr<v1::RotateAppSecretResponse> RotateAppSecret(const v1::RotateAppSecretRequest& request);
+  absl::StatusOr<v1::UpdateAppResponse> UpdateApp(const v1::UpdateAppRequest& request);
   absl::StatusOr<v1::ListQueuesResponse> ListQueues(const v1::ListQueuesRequest& request);
   absl::StatusOr<v1::ListDeadLettersResponse> ListDeadLetters(const v1::ListDeadLettersRequest& request);
 

@@ -72,6 +72,7 @@ ClientCore::ClientCore(ClientOptions client_options)
       channel(grpc::CreateCustomChannel(options.address, CredentialsFor(options), ArgumentsFor(options))),
       notifications(v1::NotificationService::NewStub(channel)),
       feed(v1::FeedService::NewStub(channel)),
+      recipients(v1::RecipientService::NewStub(channel)),
       catalog(v1::CatalogService::NewStub(channel)),
       admin(v1::AdminService::NewStub(channel)) {}
 

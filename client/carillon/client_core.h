@@ -12,6 +12,7 @@
 #include "carillon/v1/catalog_service.grpc.pb.h"
 #include "carillon/v1/feed_service.grpc.pb.h"
 #include "carillon/v1/notification_service.grpc.pb.h"
+#include "carillon/v1/recipient_service.grpc.pb.h"
 #include "client/carillon/options.h"
 #include "client/carillon/timer.h"
 
@@ -43,6 +44,7 @@ class ClientCore {
   const std::shared_ptr<grpc::Channel> channel;
   const std::unique_ptr<v1::NotificationService::Stub> notifications;
   const std::unique_ptr<v1::FeedService::Stub> feed;
+  const std::unique_ptr<v1::RecipientService::Stub> recipients;
   const std::unique_ptr<v1::CatalogService::Stub> catalog;
   const std::unique_ptr<v1::AdminService::Stub> admin;
   RunningCalls calls;

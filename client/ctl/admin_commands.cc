@@ -1,4 +1,4 @@
-// migrate, app create, app rotate, queues, dlq list.
+// migrate, app create, app set, app rotate, queues, dlq list.
 #include <cstdio>
 
 #include "absl/strings/match.h"
@@ -62,6 +62,7 @@ absl::StatusOr<v1::CreateAppResponse> CreateDirectly(Context& context, const Cre
   response.mutable_app()->set_app_key(created.key);
   for (const std::string& scope : created.scopes) response.mutable_app()->add_scopes(scope);
   response.mutable_app()->mutable_create_time()->set_seconds(absl::ToUnixSeconds(created.create_time));
+  response.mutable_app()->set_shared_audience_threshold(created.shared_audience_threshold);
   response.set_app_secret(secret);
   return response;
 }
@@ -85,6 +86,28 @@ absl::Status CreateApp(Context& context, const CreateOptions& options) {
               created.app().app_id().c_str(), absl::StrJoin(created.app().scopes(), ",").c_str(),
               created.app().app_key().c_str(), created.app_secret().c_str());
   std::fprintf(stderr, "The secret is shown this once; only its hash is stored.\n");
+  return absl::OkStatus();
+}
+
+struct SetOptions {
+  std::string app_key;
+  std::optional<int64_t> shared_audience_threshold;
+};
+
+absl::Status SetApp(Context& context, const SetOptions& options) {
+  ASSIGN_OR_RETURN(Client * client, context.client());
+  v1::UpdateAppRequest request;
+  request.set_app_key(options.app_key);
+  if (options.shared_audience_threshold.has_value()) {
+    request.mutable_shared_audience_threshold()->set_value(*options.shared_audience_threshold);
+  }
+  ASSIGN_OR_RETURN(const v1::UpdateAppResponse updated, client->UpdateApp(request));
+  if (context.json()) {
+    std::printf("%s\n", ToJson(updated).c_str());
+  } else {
+    std::printf("app %s: events for more than %s recipients are stored once\n", updated.app().name().c_str(),
+                absl::StrCat(updated.app().shared_audience_threshold()).c_str());
+  }
   return absl::OkStatus();
 }
 
@@ -171,6 +194,14 @@ void AddAppCommands(CLI::App& app, Context& context) {
   create->add_option("--scopes", options->scopes, "of send,feed,catalog,admin; default: send,feed,catalog")
       ->delimiter(',');
   create->add_flag("--direct", options->direct, "write to CARILLON_DATABASE_URL: for the first app of an installation");
+  auto set_options = std::make_shared<SetOptions>();
+  CLI::App* set = AddCommand(*apps, context, "set", "change an app's settings",
+                             [&context, set_options] { return SetApp(context, *set_options); });
+  set->add_option("--app-key", set_options->app_key, "ck_...")->required();
+  set->add_option_function<int64_t>(
+         "--shared-audience-threshold", [set_options](int64_t size) { set_options->shared_audience_threshold = size; },
+         "events for more recipients are stored once and enter a feed when it is next looked at")
+      ->required();
   auto app_key = std::make_shared<std::string>();
   CLI::App* rotate = AddCommand(*apps, context, "rotate", "give an app a new secret; the one before stays valid",
                                 [&context, app_key] { return RotateSecret(context, *app_key); });

@@ -34,6 +34,11 @@ absl::StatusOr<std::string> Context::database_url() const {
   return database_url_;
 }
 
+absl::StatusOr<std::string> Context::app_key() const {
+  if (app_key_.empty()) return absl::FailedPreconditionError("CARILLON_APP_KEY is not set");
+  return app_key_;
+}
+
 std::string Context::DefaultMigrations() const {
   std::error_code ignored;
   const std::filesystem::path program = std::filesystem::canonical("/proc/self/exe", ignored);

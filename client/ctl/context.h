@@ -21,6 +21,7 @@ class Context {
   // not say whom to call.
   absl::StatusOr<Client*> client();
   absl::StatusOr<std::string> database_url() const;
+  absl::StatusOr<std::string> app_key() const;
   // Beside the sources that this program was built from, else where the package puts them.
   std::string DefaultMigrations() const;
 
@@ -50,9 +51,13 @@ CLI::App* AddCommand(CLI::App& parent, Context& context, const std::string& name
 void AddNotificationCommands(CLI::App& app, Context& context);
 // feed, watch.
 void AddFeedCommands(CLI::App& app, Context& context);
+// follows add, remove, list, import; topics subscribe, unsubscribe, subscribers, feed.
+void AddAudienceCommands(CLI::App& app, Context& context);
+// event publish, get, watch, pause, resume, cancel; react, counters.
+void AddEventCommands(CLI::App& app, Context& context);
 // types list, types apply.
 void AddCatalogCommands(CLI::App& app, Context& context);
-// migrate, app create, app rotate, queues, dlq list.
+// migrate, app create, app set, app rotate, queues, dlq list.
 void AddAdminCommands(CLI::App& app, Context& context);
 
 }  // namespace carillon::ctl

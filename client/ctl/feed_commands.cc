@@ -16,12 +16,6 @@ namespace {
 
 constexpr int kFeedPage = 100;
 
-void PrintItem(const v1::FeedItem& item) {
-  std::printf("%6ld  %s  %-20s  %s%s%s%s\n", static_cast<long>(item.seq()), TimeText(item.create_time()).c_str(),
-              item.type().c_str(), item.title().c_str(), item.body().empty() ? "" : ": ", item.body().c_str(),
-              item.read() ? "  (read)" : "");
-}
-
 struct FeedOptions {
   std::string user;
   bool unread_only = false;

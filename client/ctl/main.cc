@@ -6,8 +6,8 @@
 namespace {
 
 constexpr const char* kFooter =
-    "Reads CARILLON_ADDRESS, CARILLON_APP_KEY and CARILLON_APP_SECRET (migrate and app create --direct:\n"
-    "CARILLON_DATABASE_URL). After ./dev up:  . .run/env\n\n"
+    "Reads CARILLON_ADDRESS, CARILLON_APP_KEY and CARILLON_APP_SECRET (migrate, follows import and\n"
+    "app create --direct: CARILLON_DATABASE_URL). After ./dev up:  . .run/env\n\n"
     "  carillonctl send --type like --user ana --actor bob --object post-1 --data '{\"actor_name\": \"Bob\"}'\n"
     "  carillonctl watch --user ana\n"
     "  carillonctl get ID\n\n"
@@ -24,6 +24,8 @@ int main(int argc, char** argv) {
   context.AddOptions(app);
   carillon::ctl::AddNotificationCommands(app, context);
   carillon::ctl::AddFeedCommands(app, context);
+  carillon::ctl::AddAudienceCommands(app, context);
+  carillon::ctl::AddEventCommands(app, context);
   carillon::ctl::AddCatalogCommands(app, context);
   carillon::ctl::AddAdminCommands(app, context);
   try {

@@ -44,4 +44,10 @@ std::string ShortName(const std::string& enum_name, const std::string& prefix) {
   return absl::AsciiStrToLower(absl::StripPrefix(enum_name, prefix));
 }
 
+void PrintItem(const v1::FeedItem& item) {
+  std::printf("%6ld  %s  %-20s  %s%s%s%s\n", static_cast<long>(item.seq()), TimeText(item.create_time()).c_str(),
+              item.type().c_str(), item.title().c_str(), item.body().empty() ? "" : ": ", item.body().c_str(),
+              item.read() ? "  (read)" : "");
+}
+
 }  // namespace carillon::ctl

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "carillon/v1/feed_service.pb.h"
+
 namespace carillon::ctl {
 
 // One document with the original field names, all fields present; one line.
@@ -27,5 +29,8 @@ class Table {
 std::string TimeText(const google::protobuf::Timestamp& time);
 // STATE_DELIVERED -> delivered.
 std::string ShortName(const std::string& enum_name, const std::string& prefix);
+
+// One line.
+void PrintItem(const v1::FeedItem& item);
 
 }  // namespace carillon::ctl

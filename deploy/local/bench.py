@@ -17,7 +17,7 @@ PROGRAM = pathlib.Path(json.loads((STACK / "state.json").read_text())["binaries"
 RESULTS = ROOT / "build" / "bench"
 SCENARIO_SECONDS = 1800
 
-# (title, scenario, arguments): short enough that all of them take less than 10
+# (title, scenario, arguments): short enough that all of them take less than 15
 # minutes. Latencies first: what comes later leaves work to autovacuum.
 SCENARIOS = (
     ("latency, 400/s, all lanes", "latency", ["--rate=400", "--seconds=12"]),
@@ -35,6 +35,14 @@ SCENARIOS = (
     ("lane otp", "lane", ["--lane=otp", "--count=20000"]),
     ("lane social", "lane", ["--lane=social", "--count=60000"]),
     ("lane marketing", "lane", ["--lane=marketing", "--count=30000"]),
+    ("fan-out, a row each", "fanout", ["--followers=200000"]),
+    ("fan-out, two events and likes", "fanout", ["--followers=200000", "--events=2", "--like-rate=100", "--seconds=8"]),
+    ("fan-out, stored once", "fanout", ["--followers=200000", "--shared", "--online=1000"]),
+    ("10 000 streams", "streams", ["--seconds=10"]),
+    ("10 000 streams of one topic", "streams", ["--source=topic", "--seconds=10"]),
+    ("5 000 streams come back", "streams", ["--streams=5000", "--herd"]),
+    ("1 000 readers of a topic", "readers", ["--second-server", "--seconds=10"]),
+    ("routing", "routing", ["--seconds=10"]),
 )
 
 
@@ -95,26 +103,64 @@ def describe_lane(figures):
     return f"{figures['per_second']:.0f}/s"
 
 
-DESCRIBE = {"send": describe_send, "e2e": describe_e2e, "latency": describe_latency,
+def describe_fanout(figures):
+    if figures["path"] == "shared":
+        streams = figures["streams"]
+        return (f"to {figures['online']} online of {figures['followers']}: "
+                f"{milliseconds(figures['answer_to_online_ms'], ('p50', 'p99', 'max'))}; "
+                f"{streams['missing']} missing, {streams['twice']} twice")
+    told = figures["told"]
+    text = f"{figures['items_per_second']:.0f} items/s; {told['missing']} missing, {told['twice']} twice"
+    if "likes" in figures:
+        likes = figures["likes"]
+        text += "" if likes["comparable"] else "; NOT COMPARABLE, the machine was not ours alone"
+        text += "".join(f"; likes {name} {milliseconds(likes[phase]['to_the_stream_ms'], ('p50', 'p99'))} "
+                        f"(others used {likes[phase]['others_percent']:.0f} % of the machine)"
+                        for phase, name in (("idle", "idle"), ("fanout", "meanwhile")))
+    return text
+
+
+def describe_streams(figures):
+    text = f"{figures['kib_per_stream']:.1f} KiB a stream; "
+    if figures["source"] == "herd":
+        return text + f"all back with their backlog: {milliseconds(figures['begin_to_backlog_ms'], ('p50', 'p99', 'max'))}"
+    return text + f"{figures['messages_per_second']:.0f} messages/s, {milliseconds(figures['send_to_stream_ms'])}"
+
+
+def describe_readers(figures):
+    return (f"{figures['reads_per_second']:.0f} reads/s, {milliseconds(figures['read_ms'])}; {figures['queries']} queries; "
+            f"at most {figures['max_staleness_ms']:.0f} ms stale")
+
+
+def describe_routing(figures):
+    return "; ".join(f"{mode}: {figures[mode]['per_second']:.0f}/s, servers got "
+                     + " and ".join(f"{server['updates']} updates ({server['wanted']} wanted)"
+                                    for server in figures[mode]["received"].values())
+                     for mode in ("directed", "broadcast"))
+
+
+DESCRIBE = {"fanout": describe_fanout, "streams": describe_streams, "readers": describe_readers,
+            "routing": describe_routing, "send": describe_send, "e2e": describe_e2e, "latency": describe_latency,
             "isolation": describe_isolation, "relay": describe_relay, "lane": describe_lane}
 
 
 def usage_of(figures):
-    return figures.get("usage") or figures["flood"]["usage"]
+    return figures.get("usage") or figures.get("flood", figures.get("directed"))["usage"]
 
 
 def row(title, figures):
     if figures is None:
-        return f"| {title} | refused or failed: see above | | | |"
+        return f"| {title} | refused or failed: see above | | | | |"
     usage = usage_of(figures)
     passed = "" if figures["passed"] else "FAILED: "
     return (f"| {title} | {passed}{DESCRIBE[figures['scenario']](figures)} | {cpu(usage)} | "
-            f"{usage['steal_percent']} % | {figures['seed']} |")
+            f"{usage['steal_percent']} % | {usage['others_percent']} % | {figures['seed']} |")
 
 
 def write(name, rows, documents):
     RESULTS.mkdir(parents=True, exist_ok=True)
-    table = "\n".join(["| scenario | figures | CPU per notification | steal | seed |", "| --- | --- | --- | --- | --- |",
+    table = "\n".join(["| scenario | figures | CPU per notification | steal | others | seed |",
+                       "| --- | --- | --- | --- | --- | --- |",
                        *rows]) + "\n"
     (RESULTS / f"{name}.md").write_text(table)
     (RESULTS / f"{name}.json").write_text(json.dumps(documents, indent=2) + "\n")

@@ -31,7 +31,7 @@ PORT_RANGE = range(20000, 32000)
 PORT_NAMES = (
     "postgres", "rabbitmq", "rabbitmq-distribution", "epmd", "redis", "server",
     "server-metrics", "relay-metrics", "worker-payment-metrics", "worker-otp-metrics",
-    "worker-social-metrics", "worker-marketing-metrics",
+    "worker-social-metrics", "worker-marketing-metrics", "worker-fanout-metrics",
 )
 
 
@@ -77,6 +77,11 @@ class Layout:
         if not self.exists():
             raise StackError(f"no stack in {self.root}; './dev up --dir {self.root}' makes one")
         self.state = json.loads(self.state_file.read_text())
+        # Made before these parts existed.
+        missing = [name for name in PORT_NAMES if name not in self.state["ports"]]
+        if missing:
+            self.state["ports"].update(choose_ports(missing))
+            self.save()
 
     def open_or_create(self):
         if self.exists():
@@ -175,12 +180,12 @@ def write_private(path, text, account=None, mode=0o600):
     os.replace(new, path)
 
 
-def choose_ports():
+def choose_ports(names=PORT_NAMES):
     """A free port per name. All are held until all are chosen, so they differ."""
     held = []
     try:
         for candidate in random.SystemRandom().sample(PORT_RANGE, len(PORT_RANGE)):
-            if len(held) == len(PORT_NAMES):
+            if len(held) == len(names):
                 break
             listener = socket.socket()
             try:
@@ -188,9 +193,9 @@ def choose_ports():
                 held.append(listener)
             except OSError:
                 listener.close()
-        if len(held) < len(PORT_NAMES):
+        if len(held) < len(names):
             raise StackError("no free ports on 127.0.0.1")
-        return {name: listener.getsockname()[1] for name, listener in zip(PORT_NAMES, held)}
+        return {name: listener.getsockname()[1] for name, listener in zip(names, held)}
     finally:
         for listener in held:
             listener.close()

@@ -10,7 +10,7 @@ import processes
 import readiness
 from layout import StackError
 
-LANES = ("payment", "otp", "social", "marketing")
+LANES = ("payment", "otp", "social", "marketing", "fanout")
 SCOPES = "send,feed,catalog,admin"
 MIGRATE_SECONDS = 120
 

@@ -33,6 +33,15 @@ std::vector<std::string> CheckScopes(const v1::CreateAppRequest& request, Violat
   return scopes;
 }
 
+void ToProto(const App& app, v1::App* out) {
+  out->set_app_id(absl::StrCat(app.id.value()));
+  out->set_name(app.name);
+  out->set_app_key(app.key);
+  for (const std::string& scope : app.scopes) out->add_scopes(scope);
+  *out->mutable_create_time() = TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(app.create_time));
+  out->set_shared_audience_threshold(app.shared_audience_threshold);
+}
+
 void ToProto(const DeadLetter& letter, v1::DeadLetter* out) {
   out->set_dead_letter_id(absl::StrCat(letter.id));
   out->set_queue(letter.queue);
@@ -62,12 +71,7 @@ absl::Status AdminServiceImpl::Create(const v1::CreateAppRequest& request, v1::C
   const std::string secret = NewAppSecret();
   const App wanted{.id = {}, .name = request.name(), .key = NewAppKey(), .scopes = scopes, .create_time = {}};
   ASSIGN_OR_RETURN(const App created, deps_.apps->Create(wanted, HashSecret(secret)));
-  v1::App* app = response->mutable_app();
-  app->set_app_id(absl::StrCat(created.id.value()));
-  app->set_name(created.name);
-  app->set_app_key(created.key);
-  for (const std::string& scope : created.scopes) app->add_scopes(scope);
-  *app->mutable_create_time() = TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(created.create_time));
+  ToProto(created, response->mutable_app());
   response->set_app_secret(secret);
   return absl::OkStatus();
 }
@@ -84,6 +88,28 @@ grpc::ServerUnaryReactor* AdminServiceImpl::RotateAppSecret(grpc::CallbackServer
     response->set_app_secret(secret);
     return absl::OkStatus();
   });
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::UpdateApp(grpc::CallbackServerContext* context,
+                                                      const v1::UpdateAppRequest* request,
+                                                      v1::UpdateAppResponse* response) {
+  return RunUnary(calls_, context, "UpdateApp", kScope,
+                  [=, this](const Caller&) { return Update(*request, response); });
+}
+
+absl::Status AdminServiceImpl::Update(const v1::UpdateAppRequest& request, v1::UpdateAppResponse* response) {
+  Violations violations;
+  violations.CheckId("app_key", request.app_key(), /*required=*/true);
+  AppChanges changes;
+  if (request.has_shared_audience_threshold()) {
+    changes.shared_audience_threshold = request.shared_audience_threshold().value();
+    if (request.shared_audience_threshold().value() < 0)
+      violations.Add("shared_audience_threshold", "must be 0 or more");
+  }
+  RETURN_IF_ERROR(violations.ToStatus());
+  ASSIGN_OR_RETURN(const App updated, deps_.apps->Update(request.app_key(), changes));
+  ToProto(updated, response->mutable_app());
+  return absl::OkStatus();
 }
 
 grpc::ServerUnaryReactor* AdminServiceImpl::ListQueues(grpc::CallbackServerContext* context,

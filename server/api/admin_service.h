@@ -30,6 +30,8 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* RotateAppSecret(grpc::CallbackServerContext* context,
                                             const v1::RotateAppSecretRequest* request,
                                             v1::RotateAppSecretResponse* response) override;
+  grpc::ServerUnaryReactor* UpdateApp(grpc::CallbackServerContext* context, const v1::UpdateAppRequest* request,
+                                      v1::UpdateAppResponse* response) override;
   grpc::ServerUnaryReactor* ListQueues(grpc::CallbackServerContext* context, const v1::ListQueuesRequest* request,
                                        v1::ListQueuesResponse* response) override;
   grpc::ServerUnaryReactor* ListDeadLetters(grpc::CallbackServerContext* context,
@@ -38,6 +40,7 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
 
  private:
   absl::Status Create(const v1::CreateAppRequest& request, v1::CreateAppResponse* response);
+  absl::Status Update(const v1::UpdateAppRequest& request, v1::UpdateAppResponse* response);
   absl::Status InspectQueues(v1::ListQueuesResponse* response) ABSL_LOCKS_EXCLUDED(broker_mutex_);
   absl::Status ReadDeadLetters(AppId app, const v1::ListDeadLettersRequest& request,
                                v1::ListDeadLettersResponse* response);

@@ -6,8 +6,10 @@
 #include <map>
 #include <set>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
@@ -58,8 +60,7 @@ v1::Exchange ExchangeEnum(absl::string_view exchange) {
 }
 
 // Mustache sections and partials would be logic; templates have none.
-void CheckTemplateField(absl::string_view name, absl::string_view text, size_t max_bytes, Violations& violations) {
-  const std::string field = absl::StrCat("in_app.", name);
+void CheckTemplateField(absl::string_view field, absl::string_view text, size_t max_bytes, Violations& violations) {
   if (text.size() > max_bytes || !IsUtf8(text) || absl::StrContains(text, absl::string_view("\0", 1))) {
     violations.Add(field, absl::StrCat("must be at most ", max_bytes, " bytes of UTF-8"));
   }
@@ -73,13 +74,14 @@ void CheckTemplateField(absl::string_view name, absl::string_view text, size_t m
 
 InAppTemplate CheckTemplate(const v1::InAppTemplate& in_app, Violations& violations) {
   if (in_app.title().empty()) violations.Add("in_app.title", "is required");
-  CheckTemplateField("title", in_app.title(), limits::kMaxTemplateFieldBytes, violations);
-  CheckTemplateField("body", in_app.body(), limits::kMaxTemplateBodyBytes, violations);
-  CheckTemplateField("actor_name", in_app.actor_name(), limits::kMaxTemplateFieldBytes, violations);
-  CheckTemplateField("actor_picture_url", in_app.actor_picture_url(), limits::kMaxTemplateFieldBytes, violations);
-  CheckTemplateField("image_url", in_app.image_url(), limits::kMaxTemplateFieldBytes, violations);
-  CheckTemplateField("action_link", in_app.action_link(), limits::kMaxTemplateFieldBytes, violations);
-  CheckTemplateField("badge", in_app.badge(), limits::kMaxTemplateFieldBytes, violations);
+  CheckTemplateField("in_app.title", in_app.title(), limits::kMaxTemplateFieldBytes, violations);
+  CheckTemplateField("in_app.body", in_app.body(), limits::kMaxTemplateBodyBytes, violations);
+  CheckTemplateField("in_app.actor_name", in_app.actor_name(), limits::kMaxTemplateFieldBytes, violations);
+  CheckTemplateField("in_app.actor_picture_url", in_app.actor_picture_url(), limits::kMaxTemplateFieldBytes,
+                     violations);
+  CheckTemplateField("in_app.image_url", in_app.image_url(), limits::kMaxTemplateFieldBytes, violations);
+  CheckTemplateField("in_app.action_link", in_app.action_link(), limits::kMaxTemplateFieldBytes, violations);
+  CheckTemplateField("in_app.badge", in_app.badge(), limits::kMaxTemplateFieldBytes, violations);
   return {.title = in_app.title(),
           .body = in_app.body(),
           .actor_name = in_app.actor_name(),
@@ -87,6 +89,33 @@ InAppTemplate CheckTemplate(const v1::InAppTemplate& in_app, Violations& violati
           .image_url = in_app.image_url(),
           .action_link = in_app.action_link(),
           .badge = in_app.badge()};
+}
+
+absl::Duration ToDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+// Whether a tag of the text, however written, stands for the name.
+bool NamesTag(absl::string_view text, absl::string_view name) {
+  for (size_t at = text.find("{{"); at != absl::string_view::npos; at = text.find("{{", at + 2)) {
+    absl::string_view tag = text.substr(at + 2, text.find("}}", at) - at - 2);
+    if (!absl::ConsumePrefix(&tag, "{")) absl::ConsumePrefix(&tag, "&");
+    if (absl::StripAsciiWhitespace(tag) == name) return true;
+  }
+  return false;
+}
+
+void CheckDedupe(const v1::DedupeWindow& dedupe, NotificationType& type, Violations& violations) {
+  type.dedupe_key = dedupe.key();
+  type.dedupe_window = ToDuration(dedupe.window());
+  if (dedupe.key().empty()) violations.Add("dedupe.key", "is required");
+  CheckTemplateField("dedupe.key", dedupe.key(), limits::kMaxTemplateFieldBytes, violations);
+  if (NamesTag(dedupe.key(), "user_id")) {
+    violations.Add("dedupe.key", "may not name user_id: an event has no recipient of its own");
+  }
+  if (type.dedupe_window < absl::Seconds(1) || type.dedupe_window > limits::kMaxDedupeWindow) {
+    violations.Add("dedupe.window", "must be 1 s to 30 days");
+  }
 }
 
 void CheckRouting(const v1::Type& in, NotificationType& type, Violations& violations) {
@@ -122,10 +151,11 @@ NotificationType CheckType(const v1::Type& in, AppId app, Violations& violations
   }
   type.critical = in.critical();
   if (in.has_ttl()) {
-    type.ttl = absl::Seconds(in.ttl().seconds()) + absl::Nanoseconds(in.ttl().nanos());
+    type.ttl = ToDuration(in.ttl());
     if (*type.ttl < limits::kMinTtl || *type.ttl > limits::kMaxTtl) violations.Add("ttl", "must be 1 s to 365 days");
   }
   type.in_app = CheckTemplate(in.in_app(), violations);
+  if (in.has_dedupe()) CheckDedupe(in.dedupe(), type, violations);
   return type;
 }
 
@@ -146,6 +176,11 @@ void ToProto(const NotificationType& type, v1::Type* out) {
   if (type.ttl.has_value()) {
     *out->mutable_ttl() =
         google::protobuf::util::TimeUtil::MicrosecondsToDuration(absl::ToInt64Microseconds(*type.ttl));
+  }
+  if (!type.dedupe_key.empty()) {
+    out->mutable_dedupe()->set_key(type.dedupe_key);
+    *out->mutable_dedupe()->mutable_window() =
+        google::protobuf::util::TimeUtil::MicrosecondsToDuration(absl::ToInt64Microseconds(type.dedupe_window));
   }
   out->set_critical(type.critical);
   out->set_shipped(type.app == kShippedApp);

@@ -1,13 +1,15 @@
 #include "server/api/feed_service.h"
 
-#include "absl/strings/numbers.h"
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/feed_event.h"
-#include "server/api/page_token.h"
+#include "server/api/feed_pages.h"
+#include "server/api/raw_message.h"
 #include "server/api/subscribe_call.h"
 #include "server/api/validation.h"
 
@@ -15,21 +17,15 @@ namespace carillon {
 namespace {
 
 constexpr absl::string_view kScope = "feed";
+// With the time of a read and of the way there and back, far below the second
+// that is promised.
+constexpr absl::Duration kTopicMaxAge = absl::Milliseconds(300);
 
 absl::StatusOr<FeedKey> CheckedKey(AppId app, const std::string& user_id) {
   Violations violations;
   violations.CheckId("user_id", user_id, /*required=*/true);
   RETURN_IF_ERROR(violations.ToStatus());
   return FeedKey{.app = app, .recipient = RecipientId(user_id)};
-}
-
-absl::StatusOr<std::optional<int64_t>> PagePosition(const std::string& token, const std::string& fingerprint) {
-  ASSIGN_OR_RETURN(const std::string position, DecodePageToken(token, fingerprint));
-  int64_t before_seq = 0;
-  if (position.empty()) return std::nullopt;
-  if (!absl::SimpleAtoi(position, &before_seq))
-    return error::InvalidField("page_token", "must be from a page of feeds");
-  return before_seq;
 }
 
 // The ids that are well-formed; the others are violations.
@@ -57,18 +53,69 @@ void CheckMarkRead(const v1::MarkReadRequest& request, Violations* violations) {
   }
 }
 
+void CheckCounters(const v1::GetCountersRequest& request, Violations* violations) {
+  if (request.object_ids_size() < 1 || request.object_ids_size() > limits::kMaxCounterObjects) {
+    violations->Add("object_ids", absl::StrCat("must be 1 to ", limits::kMaxCounterObjects));
+    return;
+  }
+  for (int i = 0; i < request.object_ids_size(); ++i) {
+    violations->CheckId(absl::StrCat("object_ids[", i, "]"), request.object_ids(i), /*required=*/true);
+  }
+}
+
 }  // namespace
+
+FeedServiceImpl::FeedServiceImpl(ServerCalls& calls, Parts parts, Metrics& metrics)
+    : calls_(calls),
+      store_(std::move(parts.store)),
+      reactions_(std::move(parts.reactions)),
+      hub_(parts.hub),
+      publisher_(parts.publisher),
+      recipient_reads_("recipient", {}, calls.executor, calls.clock, metrics),
+      topic_reads_("topic", {.max_age = kTopicMaxAge}, calls.executor, calls.clock, metrics) {}
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* FeedServiceImpl::Subscribe(grpc::CallbackServerContext* context,
                                                                        const grpc::ByteBuffer* request) {
-  return SubscribeCall::Start(calls_, hub_, context, *request);
+  return SubscribeCall::Start(calls_, hub_, context, "Subscribe", PlaceInFeed(*request));
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* FeedServiceImpl::SubscribeTopic(grpc::CallbackServerContext* context,
+                                                                            const grpc::ByteBuffer* request) {
+  return SubscribeCall::Start(calls_, hub_, context, "SubscribeTopic", PlaceInTopicFeed(*request));
 }
 
 grpc::ServerUnaryReactor* FeedServiceImpl::ListFeed(grpc::CallbackServerContext* context,
-                                                    const v1::ListFeedRequest* request,
-                                                    v1::ListFeedResponse* response) {
-  return RunUnary(calls_, context, "ListFeed", kScope,
-                  [=, this](const Caller& caller) { return List(caller.app, *request, response); });
+                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return Share<v1::ListFeedRequest, ReadFeedPage>(recipient_reads_, context, "ListFeed", request, response);
+}
+
+grpc::ServerUnaryReactor* FeedServiceImpl::ListTopicFeed(grpc::CallbackServerContext* context,
+                                                         const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return Share<v1::ListTopicFeedRequest, ReadTopicPage>(topic_reads_, context, "ListTopicFeed", request, response);
+}
+
+// Unlike RunUnary it takes no thread: that is for the read, if there has to be one.
+template <typename Request, auto read>
+grpc::ServerUnaryReactor* FeedServiceImpl::Share(SharedReads& reads, grpc::CallbackServerContext* context,
+                                                 absl::string_view method, const grpc::ByteBuffer* request,
+                                                 grpc::ByteBuffer* response) {
+  auto call = std::make_shared<UnaryCall>(calls_, context, method);
+  grpc::ServerUnaryReactor* const reactor = call->reactor();
+  calls_.authenticator.Authenticate(*context, kScope, [=, this, &reads](absl::StatusOr<Caller> caller) {
+    if (!caller.ok()) return call->Finish(caller.status());
+    const absl::StatusOr<Request> parsed = FromByteBuffer<Request>(*request);
+    if (!parsed.ok()) return call->Finish(parsed.status());
+    const absl::StatusOr<FeedPage> page = PageOf(caller->app, *parsed);
+    if (!page.ok()) return call->Finish(page.status());
+    reads.Ask(IdentityOf(*page), [store = store_, page = *page] { return read(*store, page); },
+              {.is_gone = [this, call] { return call->is_cancelled() || call->deadline() < calls_.clock.Now(); },
+               .done =
+                   [call, response](const absl::StatusOr<SharedBytes>& answer) {
+                     if (answer.ok()) *response = ToByteBuffer(*answer);
+                     call->Finish(answer.status());
+                   }});
+  });
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* FeedServiceImpl::GetFeedSummary(grpc::CallbackServerContext* context,
@@ -85,31 +132,17 @@ grpc::ServerUnaryReactor* FeedServiceImpl::MarkRead(grpc::CallbackServerContext*
                   [=, this](const Caller& caller) { return Mark(caller.app, *request, response); });
 }
 
-absl::Status FeedServiceImpl::List(AppId app, const v1::ListFeedRequest& request, v1::ListFeedResponse* response) {
-  FeedStore::ListQuery query;
-  ASSIGN_OR_RETURN(query.key, CheckedKey(app, request.user_id()));
-  ASSIGN_OR_RETURN(const int page_size,
-                   EffectivePageSize(request.page_size(), limits::kDefaultPageSize, limits::kMaxPageSize));
-  const std::string fingerprint =
-      absl::StrCat("feed/", app.value(), "/", request.unread_only() ? "unread" : "all", "/", request.user_id());
-  ASSIGN_OR_RETURN(query.before_seq, PagePosition(request.page_token(), fingerprint));
-  query.unread_only = request.unread_only();
-  // One more than asked tells whether there is another page.
-  query.limit = page_size + 1;
-  ASSIGN_OR_RETURN(std::vector<FeedItem> items, store_->List(query));
-  if (items.size() > static_cast<size_t>(page_size)) {
-    items.resize(page_size);
-    response->set_next_page_token(EncodePageToken(absl::StrCat(items.back().seq), fingerprint));
-  }
-  for (const FeedItem& item : items) ToProto(item, response->add_items());
-  return absl::OkStatus();
+grpc::ServerUnaryReactor* FeedServiceImpl::GetCounters(grpc::CallbackServerContext* context,
+                                                       const v1::GetCountersRequest* request,
+                                                       v1::GetCountersResponse* response) {
+  return RunUnary(calls_, context, "GetCounters", kScope,
+                  [=, this](const Caller& caller) { return Count(caller.app, *request, response); });
 }
 
 absl::Status FeedServiceImpl::Summarize(AppId app, const v1::GetFeedSummaryRequest& request,
                                         v1::GetFeedSummaryResponse* response) {
   ASSIGN_OR_RETURN(const FeedKey key, CheckedKey(app, request.user_id()));
-  ASSIGN_OR_RETURN(const std::vector<FeedHead> heads, store_->ReadHeads({key}));
-  const FeedHead& head = heads.front();
+  ASSIGN_OR_RETURN(const FeedHead head, store_->Summarize(key));
   response->set_unread(head.unread);
   response->set_last_seq(head.last_seq);
   response->set_last_read_seq(head.last_read_seq);
@@ -131,10 +164,26 @@ absl::Status FeedServiceImpl::Mark(AppId app, const v1::MarkReadRequest& request
   return absl::OkStatus();
 }
 
+absl::Status FeedServiceImpl::Count(AppId app, const v1::GetCountersRequest& request,
+                                    v1::GetCountersResponse* response) {
+  Violations violations;
+  CheckCounters(request, &violations);
+  RETURN_IF_ERROR(violations.ToStatus());
+  const std::vector<std::string> object_ids(request.object_ids().begin(), request.object_ids().end());
+  ASSIGN_OR_RETURN(const std::vector<ReactionCounter> counters, reactions_->Counters(app, object_ids));
+  for (const ReactionCounter& counter : counters) {
+    v1::Counter* const out = response->add_counters();
+    out->set_object_id(counter.object_id);
+    out->set_kind(counter.kind);
+    out->set_count(counter.count);
+  }
+  return absl::OkStatus();
+}
+
 void FeedServiceImpl::Announce(const FeedKey& key, const ReadMarker& marker) {
   const LiveMessage message{.key = key, .payload = EncodeLiveUpdate(marker)};
   hub_.OnLiveMessage(message);
-  const absl::Status published = publisher_.Publish({message});
+  const absl::Status published = publisher_.Publish({key}, [&](size_t) { return message.payload; });
   if (!published.ok()) log::Debug("live.publish_failed", {{"error", published}});
 }
 

@@ -7,7 +7,9 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
+#include "server/api/event_request.h"
 #include "server/api/page_token.h"
+#include "server/api/record_reactions.h"
 #include "server/api/send_request.h"
 
 namespace carillon {
@@ -21,6 +23,16 @@ absl::Status CatalogueNotLoaded() {
 
 SendOrigin OriginOf(const UnaryCall& call, AppId app) {
   return {.app = app, .time = call.started(), .traceparent = call.traceparent()};
+}
+
+// Does something with the event that a request names and shows what it is then.
+template <typename Request, typename Response, typename Work>
+absl::Status AnswerEvent(const Request& request, Response* response, Work work) {
+  const std::optional<Uuid> id = Uuid::Parse(request.event_id());
+  if (!id.has_value()) return error::InvalidField("event_id", "must be a UUID");
+  ASSIGN_OR_RETURN(const EventRecord record, work(*id));
+  ToProto(record, response->mutable_event());
+  return absl::OkStatus();
 }
 
 // The lane whose queue a batch waits in: the lightest of its items', so that a
@@ -59,9 +71,9 @@ grpc::ServerUnaryReactor* NotificationServiceImpl::SendNotification(grpc::Callba
 
 void NotificationServiceImpl::Send(const CallPtr& call, AppId app, const v1::SendNotificationRequest* request,
                                    v1::SendNotificationResponse* response) {
-  if (!catalogue_.loaded()) return call->Finish(CatalogueNotLoaded());
+  if (!deps_.catalogue.loaded()) return call->Finish(CatalogueNotLoaded());
   Violations violations;
-  NewNotification prepared = PrepareSend(*request, OriginOf(*call, app), catalogue_, violations);
+  NewNotification prepared = PrepareSend(*request, OriginOf(*call, app), deps_.catalogue, violations);
   if (!violations.empty()) return call->Finish(violations.ToStatus());
   const Lane lane = prepared.notification.lane;
   IngestRequest ingest{.items = {}, .all_or_nothing = false, .deadline = call->deadline(), .done = nullptr};
@@ -72,7 +84,7 @@ void NotificationServiceImpl::Send(const CallPtr& call, AppId app, const v1::Sen
     if (outcome.status.ok()) FillSendResponse(*request, items.front(), outcome, response);
     call->Finish(outcome.status);
   };
-  writers_.at(lane)->Submit(std::move(ingest));
+  deps_.writers.at(lane)->Submit(std::move(ingest));
 }
 
 grpc::ServerUnaryReactor* NotificationServiceImpl::BatchSendNotifications(
@@ -90,7 +102,7 @@ grpc::ServerUnaryReactor* NotificationServiceImpl::BatchSendNotifications(
 void NotificationServiceImpl::SendBatch(const CallPtr& call, AppId app,
                                         const v1::BatchSendNotificationsRequest* request,
                                         v1::BatchSendNotificationsResponse* response) {
-  if (!catalogue_.loaded()) return call->Finish(CatalogueNotLoaded());
+  if (!deps_.catalogue.loaded()) return call->Finish(CatalogueNotLoaded());
   if (request->requests_size() < 1 || request->requests_size() > limits::kMaxBatchSize) {
     return call->Finish(error::InvalidField("requests", absl::StrCat("must be 1 to ", limits::kMaxBatchSize)));
   }
@@ -100,14 +112,14 @@ void NotificationServiceImpl::SendBatch(const CallPtr& call, AppId app,
   Violations violations;
   for (int i = 0; i < request->requests_size(); ++i) {
     Violations own(absl::StrCat("requests[", i, "]."));
-    prepared.push_back(PrepareSend(request->requests(i), origin, catalogue_, own));
+    prepared.push_back(PrepareSend(request->requests(i), origin, deps_.catalogue, own));
     violations.Append(own);
   }
   CheckKeysDiffer(*request, violations);
   if (!violations.empty()) return call->Finish(violations.ToStatus());
   for (const NewNotification& item : prepared) {
     const Lane lane = item.notification.lane;
-    if (!writers_.at(lane)->is_open()) return call->Finish(OutboxFull(lane));
+    if (!deps_.writers.at(lane)->is_open()) return call->Finish(OutboxFull(lane));
   }
   const Lane lane = LaneOfBatch(prepared);
   IngestRequest ingest{
@@ -119,7 +131,7 @@ void NotificationServiceImpl::SendBatch(const CallPtr& call, AppId app,
     }
     call->Finish(absl::OkStatus());
   };
-  writers_.at(lane)->Submit(std::move(ingest));
+  deps_.writers.at(lane)->Submit(std::move(ingest));
 }
 
 grpc::ServerUnaryReactor* NotificationServiceImpl::GetNotification(grpc::CallbackServerContext* context,
@@ -128,7 +140,7 @@ grpc::ServerUnaryReactor* NotificationServiceImpl::GetNotification(grpc::Callbac
   return RunUnary(calls_, context, "GetNotification", kScope, [=, this](const Caller& caller) -> absl::Status {
     const std::optional<Uuid> id = Uuid::Parse(request->notification_id());
     if (!id.has_value()) return error::InvalidField("notification_id", "must be a UUID");
-    ASSIGN_OR_RETURN(const NotificationRecord record, store_->Get(caller.app, *id));
+    ASSIGN_OR_RETURN(const NotificationRecord record, deps_.store->Get(caller.app, *id));
     ToProto(record, response->mutable_notification());
     AddTimeline(record, response->mutable_notification());
     return absl::OkStatus();
@@ -157,12 +169,91 @@ absl::Status NotificationServiceImpl::List(AppId app, const v1::ListNotification
       absl::StrCat("notifications/", app.value(), "/", request.state(), "/", request.user_id());
   ASSIGN_OR_RETURN(const std::string position, DecodePageToken(request.page_token(), fingerprint));
   query.older_than = Uuid::FromBytes(position);
-  ASSIGN_OR_RETURN(const std::vector<NotificationRecord> records, store_->List(query));
+  ASSIGN_OR_RETURN(const std::vector<NotificationRecord> records, deps_.store->List(query));
   for (const NotificationRecord& record : records) ToProto(record, response->add_notifications());
   if (records.size() == static_cast<size_t>(query.limit)) {
     response->set_next_page_token(EncodePageToken(records.back().notification.id.bytes(), fingerprint));
   }
   return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::RecordReactions(grpc::CallbackServerContext* context,
+                                                                   const v1::RecordReactionsRequest* request,
+                                                                   v1::RecordReactionsResponse*) {
+  auto call = std::make_shared<UnaryCall>(calls_, context, "RecordReactions");
+  grpc::ServerUnaryReactor* const reactor = call->reactor();
+  calls_.authenticator.Authenticate(*context, kScope, [=, this](absl::StatusOr<Caller> caller) {
+    if (!caller.ok()) return call->Finish(caller.status());
+    Record(call, caller->app, *request);
+  });
+  return reactor;
+}
+
+void NotificationServiceImpl::Record(const CallPtr& call, AppId app, const v1::RecordReactionsRequest& request) {
+  if (!deps_.catalogue.loaded()) return call->Finish(CatalogueNotLoaded());
+  Violations violations;
+  std::vector<Reaction> reactions = PrepareReactions(request, OriginOf(*call, app), deps_.catalogue, violations);
+  if (!violations.empty()) return call->Finish(violations.ToStatus());
+  if (!deps_.writers.at(Lane::kSocial)->is_open()) return call->Finish(OutboxFull(Lane::kSocial));
+  deps_.reactions.Submit({.reactions = std::move(reactions),
+                          .deadline = call->deadline(),
+                          .done = [call](const absl::Status& status) { call->Finish(status); }});
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::PublishEvent(grpc::CallbackServerContext* context,
+                                                                const v1::PublishEventRequest* request,
+                                                                v1::PublishEventResponse* response) {
+  return RunUnary(calls_, context, "PublishEvent", kScope, [=, this](const UnaryCall& call, const Caller& caller) {
+    return Publish(call, caller.app, *request, response);
+  });
+}
+
+absl::Status NotificationServiceImpl::Publish(const UnaryCall& call, AppId app, const v1::PublishEventRequest& request,
+                                              v1::PublishEventResponse* response) {
+  if (!deps_.catalogue.loaded()) return CatalogueNotLoaded();
+  Violations violations;
+  const NewEvent event = PrepareEvent(request, OriginOf(call, app), deps_.catalogue, violations);
+  if (!violations.empty()) return violations.ToStatus();
+  if (!deps_.outbox.fanout_is_open()) return OutboxFull(Lane::kFanout);
+  ASSIGN_OR_RETURN(const EventOutcome outcome, deps_.events->Accept(event));
+  if (!outcome.duplicate) deps_.waker.Wake(Lane::kFanout);
+  FillPublishResponse(request, event, outcome, response);
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::GetEvent(grpc::CallbackServerContext* context,
+                                                            const v1::GetEventRequest* request,
+                                                            v1::GetEventResponse* response) {
+  return RunUnary(calls_, context, "GetEvent", kScope, [=, this](const Caller& caller) -> absl::Status {
+    return AnswerEvent(*request, response, [&](const Uuid& id) { return deps_.events->Get(caller.app, id); });
+  });
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::PauseEvent(grpc::CallbackServerContext* context,
+                                                              const v1::PauseEventRequest* request,
+                                                              v1::PauseEventResponse* response) {
+  return RunUnary(calls_, context, "PauseEvent", kScope, [=, this](const Caller& caller) -> absl::Status {
+    return AnswerEvent(*request, response, [&](const Uuid& id) { return deps_.events->Pause(caller.app, id); });
+  });
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::ResumeEvent(grpc::CallbackServerContext* context,
+                                                               const v1::ResumeEventRequest* request,
+                                                               v1::ResumeEventResponse* response) {
+  return RunUnary(calls_, context, "ResumeEvent", kScope, [=, this](const Caller& caller) -> absl::Status {
+    const absl::Status status =
+        AnswerEvent(*request, response, [&](const Uuid& id) { return deps_.events->Resume(caller.app, id); });
+    deps_.waker.Wake(Lane::kFanout);
+    return status;
+  });
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::CancelEvent(grpc::CallbackServerContext* context,
+                                                               const v1::CancelEventRequest* request,
+                                                               v1::CancelEventResponse* response) {
+  return RunUnary(calls_, context, "CancelEvent", kScope, [=, this](const Caller& caller) -> absl::Status {
+    return AnswerEvent(*request, response, [&](const Uuid& id) { return deps_.events->Cancel(caller.app, id); });
+  });
 }
 
 }  // namespace carillon

@@ -3,20 +3,32 @@
 
 #include <memory>
 
+#include "carillon/ports/event_store.h"
 #include "carillon/ports/notification_store.h"
+#include "carillon/ports/outbox_store.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/v1/notification_service.grpc.pb.h"
 #include "server/api/arena_allocator.h"
 #include "server/api/unary_call.h"
 #include "server/ingest/ingest_writer.h"
+#include "server/ingest/outbox_guard.h"
+#include "server/ingest/reaction_writer.h"
 
 namespace carillon {
 
 class NotificationServiceImpl final : public v1::NotificationService::CallbackService {
  public:
-  NotificationServiceImpl(ServerCalls& calls, IngestWriters& writers, std::shared_ptr<NotificationStore> store,
-                          const Catalogue& catalogue)
-      : calls_(calls), writers_(writers), store_(std::move(store)), catalogue_(catalogue) {
+  struct Deps {
+    IngestWriters& writers;
+    const OutboxGuard& outbox;
+    OutboxWaker& waker;
+    ReactionWriter& reactions;
+    std::shared_ptr<NotificationStore> store;
+    std::shared_ptr<EventStore> events;
+    const Catalogue& catalogue;
+  };
+
+  NotificationServiceImpl(ServerCalls& calls, Deps deps) : calls_(calls), deps_(std::move(deps)) {
     SetMessageAllocatorFor_SendNotification(&send_messages_);
     SetMessageAllocatorFor_BatchSendNotifications(&batch_messages_);
   }
@@ -34,6 +46,21 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
                                               const v1::ListNotificationsRequest* request,
                                               v1::ListNotificationsResponse* response) override;
 
+  grpc::ServerUnaryReactor* PublishEvent(grpc::CallbackServerContext* context, const v1::PublishEventRequest* request,
+                                         v1::PublishEventResponse* response) override;
+  grpc::ServerUnaryReactor* GetEvent(grpc::CallbackServerContext* context, const v1::GetEventRequest* request,
+                                     v1::GetEventResponse* response) override;
+  grpc::ServerUnaryReactor* PauseEvent(grpc::CallbackServerContext* context, const v1::PauseEventRequest* request,
+                                       v1::PauseEventResponse* response) override;
+  grpc::ServerUnaryReactor* ResumeEvent(grpc::CallbackServerContext* context, const v1::ResumeEventRequest* request,
+                                        v1::ResumeEventResponse* response) override;
+  grpc::ServerUnaryReactor* CancelEvent(grpc::CallbackServerContext* context, const v1::CancelEventRequest* request,
+                                        v1::CancelEventResponse* response) override;
+
+  grpc::ServerUnaryReactor* RecordReactions(grpc::CallbackServerContext* context,
+                                            const v1::RecordReactionsRequest* request,
+                                            v1::RecordReactionsResponse* response) override;
+
  private:
   using CallPtr = std::shared_ptr<UnaryCall>;
 
@@ -41,14 +68,15 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
             v1::SendNotificationResponse* response);
   void SendBatch(const CallPtr& call, AppId app, const v1::BatchSendNotificationsRequest* request,
                  v1::BatchSendNotificationsResponse* response);
+  void Record(const CallPtr& call, AppId app, const v1::RecordReactionsRequest& request);
+  absl::Status Publish(const UnaryCall& call, AppId app, const v1::PublishEventRequest& request,
+                       v1::PublishEventResponse* response);
   absl::Status List(AppId app, const v1::ListNotificationsRequest& request, v1::ListNotificationsResponse* response);
 
   ArenaAllocator<v1::SendNotificationRequest, v1::SendNotificationResponse> send_messages_;
   ArenaAllocator<v1::BatchSendNotificationsRequest, v1::BatchSendNotificationsResponse, 64 * 1024> batch_messages_;
   ServerCalls& calls_;
-  IngestWriters& writers_;
-  const std::shared_ptr<NotificationStore> store_;
-  const Catalogue& catalogue_;
+  const Deps deps_;
 };
 
 }  // namespace carillon

@@ -1,10 +1,10 @@
 #include "server/api/subscribe_call.h"
 
-#include <grpcpp/support/proto_buffer_reader.h>
-
 #include "carillon/domain/errors.h"
+#include "carillon/domain/event.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
+#include "server/api/raw_message.h"
 #include "server/api/status.h"
 #include "server/api/validation.h"
 
@@ -12,58 +12,50 @@ namespace carillon {
 namespace {
 
 constexpr absl::string_view kScope = "feed";
-constexpr char kMethod[] = "Subscribe";
 
-// Without a copy: the slice holds the message that all streams share.
-grpc::ByteBuffer ToByteBuffer(std::shared_ptr<const std::string> message) {
-  auto* const owner = new std::shared_ptr<const std::string>(std::move(message));
-  const grpc::Slice slice(
-      const_cast<char*>((*owner)->data()), (*owner)->size(),
-      [](void* held) { delete static_cast<std::shared_ptr<const std::string>*>(held); }, owner);
-  return grpc::ByteBuffer(&slice, 1);
-}
-
-absl::StatusOr<v1::SubscribeRequest> ParseRequest(grpc::ByteBuffer bytes) {
-  v1::SubscribeRequest request;
-  grpc::ProtoBufferReader reader(&bytes);
-  if (!reader.status().ok() || !request.ParseFromZeroCopyStream(&reader)) {
-    return absl::InvalidArgumentError("the request is not a SubscribeRequest");
-  }
-  return request;
-}
-
-absl::Status Validate(const v1::SubscribeRequest& request) {
-  Violations violations;
-  violations.CheckId("user_id", request.user_id(), /*required=*/true);
-  if (request.after_seq() < 0) violations.Add("after_seq", "must be at least 0");
-  return violations.ToStatus();
+void CheckAfterSeq(int64_t after_seq, Violations& violations) {
+  if (after_seq < 0) violations.Add("after_seq", "must be at least 0");
 }
 
 }  // namespace
 
+absl::StatusOr<StreamPlace> PlaceInFeed(const grpc::ByteBuffer& bytes) {
+  ASSIGN_OR_RETURN(const v1::SubscribeRequest request, FromByteBuffer<v1::SubscribeRequest>(bytes));
+  Violations violations;
+  violations.CheckId("user_id", request.user_id(), /*required=*/true);
+  CheckAfterSeq(request.after_seq(), violations);
+  RETURN_IF_ERROR(violations.ToStatus());
+  return StreamPlace{.recipient = RecipientId(request.user_id()), .after_seq = request.after_seq()};
+}
+
+absl::StatusOr<StreamPlace> PlaceInTopicFeed(const grpc::ByteBuffer& bytes) {
+  ASSIGN_OR_RETURN(const v1::SubscribeTopicRequest request, FromByteBuffer<v1::SubscribeTopicRequest>(bytes));
+  Violations violations;
+  violations.CheckId("topic_id", request.topic_id(), /*required=*/true);
+  CheckAfterSeq(request.after_seq(), violations);
+  RETURN_IF_ERROR(violations.ToStatus());
+  return StreamPlace{.recipient = TopicFeedKey(AppId(0), request.topic_id()).recipient,
+                     .after_seq = request.after_seq()};
+}
+
 grpc::ServerWriteReactor<grpc::ByteBuffer>* SubscribeCall::Start(ServerCalls& calls, LiveHub& hub,
                                                                  grpc::CallbackServerContext* context,
-                                                                 const grpc::ByteBuffer& request) {
-  auto call = std::make_shared<SubscribeCall>(calls, hub, context);
+                                                                 const char* method,
+                                                                 absl::StatusOr<StreamPlace> place) {
+  auto call = std::make_shared<SubscribeCall>(calls, hub, context, method);
   SubscribeCall* const reactor = call.get();
   reactor->self_ = call;
-  absl::StatusOr<v1::SubscribeRequest> parsed = ParseRequest(request);
-  if (!parsed.ok()) {
-    reactor->Open(parsed.status(), {});
-    return reactor;
-  }
   calls.authenticator.Authenticate(
-      *context, kScope, [call = std::move(call), request = *std::move(parsed)](absl::StatusOr<Caller> caller) {
-        call->Open(caller, request);
-      });
+      *context, kScope,
+      [call = std::move(call), place = std::move(place)](absl::StatusOr<Caller> caller) { call->Open(caller, place); });
   return reactor;
 }
 
-SubscribeCall::SubscribeCall(ServerCalls& calls, LiveHub& hub, grpc::CallbackServerContext* context)
-    : calls_(calls), hub_(hub), context_(context), request_id_(NewUuid7(calls.clock.Now()).ToString()) {}
+SubscribeCall::SubscribeCall(ServerCalls& calls, LiveHub& hub, grpc::CallbackServerContext* context, const char* method)
+    : calls_(calls), hub_(hub), context_(context), method_(method), request_id_(NewUuid7(calls.clock.Now())) {}
 
-void SubscribeCall::Open(const absl::StatusOr<Caller>& caller, const v1::SubscribeRequest& request) {
-  const absl::Status opened = caller.ok() ? OpenStream(*caller, request) : caller.status();
+void SubscribeCall::Open(const absl::StatusOr<Caller>& caller, const absl::StatusOr<StreamPlace>& place) {
+  const absl::Status opened = caller.ok() ? OpenStream(*caller, place) : caller.status();
   {
     absl::MutexLock lock(&mutex_);
     state_ = opened.ok() ? State::kIdle : State::kFinished;
@@ -72,13 +64,13 @@ void SubscribeCall::Open(const absl::StatusOr<Caller>& caller, const v1::Subscri
   Pump();
 }
 
-absl::Status SubscribeCall::OpenStream(const Caller& caller, const v1::SubscribeRequest& request) {
-  RETURN_IF_ERROR(Validate(request));
-  const FeedKey key{.app = caller.app, .recipient = RecipientId(request.user_id())};
-  ASSIGN_OR_RETURN(stream_, hub_.Open(key, request.after_seq(), shared_from_this()));
+absl::Status SubscribeCall::OpenStream(const Caller& caller, const absl::StatusOr<StreamPlace>& place) {
+  RETURN_IF_ERROR(place.status());
+  const FeedKey key{.app = caller.app, .recipient = place->recipient};
+  ASSIGN_OR_RETURN(stream_, hub_.Open(key, place->after_seq, shared_from_this()));
   // Tells the client that from here on nothing escapes it.
   StartSendInitialMetadata();
-  log::Debug("stream.opened", {{"request_id", request_id_}, {"after_seq", request.after_seq()}});
+  log::Debug("stream.opened", {{"request_id", request_id_.ToString()}, {"after_seq", place->after_seq}});
   return absl::OkStatus();
 }
 
@@ -105,10 +97,11 @@ std::optional<StreamStep> SubscribeCall::NextStep() {
 }
 
 void SubscribeCall::FinishWith(const absl::Status& status) {
-  const grpc::Status result = ToGrpcStatus(status, request_id_);
-  calls_.metrics.Count(kMethod, result.error_code());
-  log::Debug("rpc.finished",
-             {{"request_id", request_id_}, {"method", kMethod}, {"code", static_cast<int>(result.error_code())}});
+  const grpc::Status result = ToGrpcStatus(status, request_id_.ToString());
+  calls_.metrics.Count(method_, result.error_code());
+  log::Debug(
+      "rpc.finished",
+      {{"request_id", request_id_.ToString()}, {"method", method_}, {"code", static_cast<int>(result.error_code())}});
   Finish(result);
 }
 

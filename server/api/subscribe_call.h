@@ -1,4 +1,4 @@
-// One Subscribe call: carries a live stream to a client.
+// One Subscribe or SubscribeTopic call: carries a live stream to a client.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -9,11 +9,19 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "carillon/v1/feed_service.pb.h"
 #include "server/api/unary_call.h"
 #include "server/feed/live_hub.h"
 
 namespace carillon {
+
+// Where in which of the caller's feeds a stream begins.
+struct StreamPlace {
+  RecipientId recipient;
+  int64_t after_seq = 0;
+};
+// From a SubscribeRequest and a SubscribeTopicRequest, validated.
+absl::StatusOr<StreamPlace> PlaceInFeed(const grpc::ByteBuffer& bytes);
+absl::StatusOr<StreamPlace> PlaceInTopicFeed(const grpc::ByteBuffer& bytes);
 
 // Events are sent as the bytes that the hub shares among streams. One write is
 // under way at a time, and Finish is called once, when none is. It owns itself
@@ -22,12 +30,13 @@ class SubscribeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                             public StreamSink,
                             public std::enable_shared_from_this<SubscribeCall> {
  public:
-  // Authenticates, then opens the stream. Everything given outlives the gRPC server.
+  // Authenticates, then opens the stream. `method` is a literal. Everything given
+  // outlives the gRPC server.
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(ServerCalls& calls, LiveHub& hub,
-                                                           grpc::CallbackServerContext* context,
-                                                           const grpc::ByteBuffer& request);
+                                                           grpc::CallbackServerContext* context, const char* method,
+                                                           absl::StatusOr<StreamPlace> place);
 
-  SubscribeCall(ServerCalls& calls, LiveHub& hub, grpc::CallbackServerContext* context);
+  SubscribeCall(ServerCalls& calls, LiveHub& hub, grpc::CallbackServerContext* context, const char* method);
 
   // StreamSink
   void OnReady() override { Pump(); }
@@ -46,8 +55,8 @@ class SubscribeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     kFinished,  // Finish was called: the context may be gone.
   };
 
-  void Open(const absl::StatusOr<Caller>& caller, const v1::SubscribeRequest& request);
-  absl::Status OpenStream(const Caller& caller, const v1::SubscribeRequest& request);
+  void Open(const absl::StatusOr<Caller>& caller, const absl::StatusOr<StreamPlace>& place);
+  absl::Status OpenStream(const Caller& caller, const absl::StatusOr<StreamPlace>& place);
   // Writes the next event, or finishes, if that can be done now.
   void Pump() ABSL_LOCKS_EXCLUDED(mutex_);
   // With it the state moves on to kWriting or kFinished.
@@ -58,7 +67,8 @@ class SubscribeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   ServerCalls& calls_;
   LiveHub& hub_;
   grpc::CallbackServerContext* const context_;
-  const std::string request_id_;
+  const char* const method_;
+  const Uuid request_id_;
   std::shared_ptr<SubscribeCall> self_;
   // Set once, before kIdle.
   std::shared_ptr<LiveStream> stream_;

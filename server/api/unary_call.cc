@@ -58,6 +58,13 @@ std::string UnaryCall::traceparent() const {
 
 grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
                                    absl::string_view scope, absl::AnyInvocable<absl::Status(const Caller&)> work) {
+  return RunUnary(calls, context, method, scope,
+                  [work = std::move(work)](const UnaryCall&, const Caller& caller) mutable { return work(caller); });
+}
+
+grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
+                                   absl::string_view scope,
+                                   absl::AnyInvocable<absl::Status(const UnaryCall&, const Caller&)> work) {
   auto call = std::make_shared<UnaryCall>(calls, context, method);
   grpc::ServerUnaryReactor* const reactor = call->reactor();
   auto shared_work = std::make_shared<decltype(work)>(std::move(work));
@@ -67,7 +74,7 @@ grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerConte
       if (call->is_cancelled() || call->deadline() < calls.clock.Now()) {
         return call->Finish(error::DeadlineExceeded());
       }
-      call->Finish((*shared_work)(caller));
+      call->Finish((*shared_work)(*call, caller));
     });
     if (!taken) call->Finish(error::Overloaded("the queue of this server", absl::Milliseconds(200)));
   });

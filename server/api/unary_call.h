@@ -64,5 +64,9 @@ class UnaryCall {
 // finishes the call with what it returns. `request` and `response` live until then.
 grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
                                    absl::string_view scope, absl::AnyInvocable<absl::Status(const Caller&)> work);
+// The same for work that wants to know of the call.
+grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
+                                   absl::string_view scope,
+                                   absl::AnyInvocable<absl::Status(const UnaryCall&, const Caller&)> work);
 
 }  // namespace carillon

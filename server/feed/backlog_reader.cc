@@ -8,8 +8,14 @@
 namespace carillon {
 namespace {
 
-// Streams in one query: with full pages of ordinary items, some ten megabytes.
-constexpr size_t kBatchStreams = 64;
+// Streams taken at a time: one look at their heads.
+constexpr size_t kBatchStreams = 1000;
+// Fewer are read at once.
+constexpr size_t kHeadsFirst = 16;
+// Of one query: feeds, which it may have to lock, and items, some ten megabytes of
+// ordinary ones.
+constexpr size_t kPackRequests = 200;
+constexpr int64_t kPackItems = 64 * limits::kBacklogPage;
 constexpr absl::Duration kBackoffBase = absl::Milliseconds(100);
 constexpr absl::Duration kBackoffMax = absl::Seconds(1);
 
@@ -41,8 +47,8 @@ void BacklogReader::Enqueue(std::shared_ptr<LiveStream> stream) {
 void BacklogReader::Run() {
   Backoff backoff(kBackoffBase, kBackoffMax);
   while (!stop_.is_set()) {
-    const std::vector<Group> groups = GroupByRequest(TakeBatch());
-    if (!groups.empty()) Read(groups, &backoff);
+    Groups groups = WithoutUpToDate(GroupByRequest(TakeBatch()));
+    while (!groups.empty() && !stop_.is_set()) Read(TakePack(groups), &backoff);
   }
 }
 
@@ -58,7 +64,7 @@ BacklogReader::Streams BacklogReader::TakeBatch() {
   return batch;
 }
 
-void BacklogReader::PutBack(const std::vector<Group>& groups) {
+void BacklogReader::PutBack(const Groups& groups) {
   absl::MutexLock lock(&mutex_);
   if (stopped_) return;
   // Clients that gave up during an outage must not pile up here.
@@ -68,8 +74,8 @@ void BacklogReader::PutBack(const std::vector<Group>& groups) {
   }
 }
 
-std::vector<BacklogReader::Group> BacklogReader::GroupByRequest(const Streams& streams) {
-  std::vector<Group> groups;
+BacklogReader::Groups BacklogReader::GroupByRequest(const Streams& streams) {
+  Groups groups;
   absl::flat_hash_map<std::pair<FeedKey, int64_t>, size_t> index;
   for (const std::shared_ptr<LiveStream>& stream : streams) {
     const std::optional<int64_t> position = stream->BeginRead();
@@ -81,7 +87,39 @@ std::vector<BacklogReader::Group> BacklogReader::GroupByRequest(const Streams& s
   return groups;
 }
 
-void BacklogReader::Read(const std::vector<Group>& groups, Backoff* backoff) {
+BacklogReader::Groups BacklogReader::WithoutUpToDate(Groups groups) {
+  if (groups.size() < kHeadsFirst) return groups;
+  std::vector<FeedKey> keys;
+  keys.reserve(groups.size());
+  for (const Group& group : groups) keys.push_back(group.request.key);
+  const absl::StatusOr<std::vector<FeedHead>> heads = store_.ReadHeads(keys);
+  if (!heads.ok()) return groups;
+  Groups others;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const FeedHead& head = (*heads)[i];
+    const int64_t missing = head.last_seq - groups[i].request.after_seq;
+    if (missing > 0 || head.behind) {
+      groups[i].items = std::clamp<int64_t>(missing, 1, limits::kBacklogPage);
+      others.push_back(std::move(groups[i]));
+    } else {
+      Finish(groups[i], {.head = head, .complete_up_to = head.last_seq});
+    }
+  }
+  return others;
+}
+
+BacklogReader::Groups BacklogReader::TakePack(Groups& groups) {
+  Groups pack;
+  int64_t items = 0;
+  while (!groups.empty() && pack.size() < kPackRequests && items + groups.back().items <= kPackItems) {
+    items += groups.back().items;
+    pack.push_back(std::move(groups.back()));
+    groups.pop_back();
+  }
+  return pack;
+}
+
+void BacklogReader::Read(const Groups& groups, Backoff* backoff) {
   std::vector<BacklogRequest> requests;
   requests.reserve(groups.size());
   for (const Group& group : groups) requests.push_back(group.request);
@@ -91,7 +129,7 @@ void BacklogReader::Read(const std::vector<Group>& groups, Backoff* backoff) {
   for (size_t i = 0; i < groups.size(); ++i) Finish(groups[i], (*backlogs)[i]);
 }
 
-void BacklogReader::HandleFailure(const absl::Status& status, const std::vector<Group>& groups, Backoff* backoff) {
+void BacklogReader::HandleFailure(const absl::Status& status, const Groups& groups, Backoff* backoff) {
   if (IsInfrastructureFailure(status)) {
     if (backoff->failures() == 0) log::Warn("live.backlog_unavailable", {{"error", status}});
     PutBack(groups);

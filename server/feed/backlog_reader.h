@@ -10,6 +10,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "carillon/domain/backoff.h"
+#include "carillon/domain/limits.h"
 #include "carillon/ports/feed_store.h"
 #include "carillon/ports/stop_signal.h"
 #include "server/feed/live_stream.h"
@@ -18,8 +19,10 @@ namespace carillon {
 
 // A few threads that may block on the store. While they read, further requests
 // gather; the next read takes many of them at once, and streams of one recipient
-// at one position share a request and its events. When the store fails, streams
-// stay where they are and the read is repeated with backoff.
+// at one position share a request and its events. Of many it first reads the
+// heads, which is cheap: most clients that come back together have missed nothing.
+// When the store fails, streams stay where they are and the read is repeated with
+// backoff.
 //
 // Thread-safe. Holds as many entries as there are streams.
 class BacklogReader {
@@ -44,15 +47,22 @@ class BacklogReader {
   struct Group {
     BacklogRequest request;
     Streams streams;
+    // At most so many are to be read.
+    int64_t items = limits::kBacklogPage;
   };
+  using Groups = std::vector<Group>;
 
   void Run();
   // Blocks until there is something; empty after Stop.
   Streams TakeBatch() ABSL_LOCKS_EXCLUDED(mutex_);
-  void PutBack(const std::vector<Group>& groups) ABSL_LOCKS_EXCLUDED(mutex_);
-  static std::vector<Group> GroupByRequest(const Streams& streams);
-  void Read(const std::vector<Group>& groups, Backoff* backoff);
-  void HandleFailure(const absl::Status& status, const std::vector<Group>& groups, Backoff* backoff);
+  void PutBack(const Groups& groups) ABSL_LOCKS_EXCLUDED(mutex_);
+  static Groups GroupByRequest(const Streams& streams);
+  // Those for which there is more to read than the head; all of them if it can't be read.
+  Groups WithoutUpToDate(Groups groups);
+  // As many as one query may read.
+  static Groups TakePack(Groups& groups);
+  void Read(const Groups& groups, Backoff* backoff);
+  void HandleFailure(const absl::Status& status, const Groups& groups, Backoff* backoff);
   void Finish(const Group& group, const Backlog& backlog);
 
   FeedStore& store_;

@@ -11,9 +11,12 @@ FeedEvent Encode(const v1::SubscribeResponse& response) {
 
 std::vector<FeedEvent> EncodeBacklog(const Backlog& backlog) {
   std::vector<FeedEvent> events;
-  events.reserve(backlog.items.size() + 1);
+  events.reserve(backlog.items.size() + backlog.removals.size() + 1);
   for (const FeedItem& item : backlog.items) {
     if (item.seq <= backlog.complete_up_to) events.push_back(EncodeFeedEvent(item));
+  }
+  for (const FeedRemoval& removal : backlog.removals) {
+    if (removal.seq <= backlog.complete_up_to) events.push_back(EncodeFeedEvent(removal));
   }
   if (backlog.marker.has_value() && backlog.marker->seq <= backlog.complete_up_to) {
     events.push_back(EncodeFeedEvent(*backlog.marker));

@@ -1,6 +1,8 @@
 #include "server/feed/live_hub.h"
 
 #include "carillon/domain/errors.h"
+#include "carillon/domain/event.h"
+#include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/feed_event.h"
 
@@ -9,6 +11,10 @@ namespace {
 
 constexpr size_t kHeadsInOneRead = 1000;
 constexpr absl::Duration kRetryWhenFull = absl::Seconds(5);
+// Between two looks for shared events: a burst of them is one or two.
+constexpr absl::Duration kSharedEventPause = absl::Milliseconds(100);
+
+MonotonicTime Now() { return std::chrono::steady_clock::now(); }
 
 // Often enough for the shortest of a stream's intervals.
 absl::Duration TickInterval(const LiveStream::Timing& timing) {
@@ -22,10 +28,14 @@ absl::Duration TickInterval(const LiveStream::Timing& timing) {
 LiveHub::LiveHub(FeedStore& store, Metrics& metrics, Options options)
     : store_(store),
       options_(std::move(options)),
+      waker_(options_.waker_threads),
       reader_(store, options_.reader_threads,
               [this](const std::shared_ptr<LiveStream>& stream, LiveStream::Wants wants) { Act(stream, wants); }),
       streams_gauge_(metrics.Gauge("carillon_live_streams", "Open live streams.")),
+      presence_gauge_(metrics.Gauge("carillon_presence_entries", "Feeds that have a live stream here.")),
       events_counter_(metrics.Counter("carillon_live_events_total", "Events handed to live streams.")),
+      wanted_counter_(
+          metrics.Counter("carillon_live_messages_wanted_total", "Live updates for a feed that has a stream here.")),
       found_by_sweep_counter_(metrics.Counter("carillon_live_found_by_sweep_total",
                                               "Feeds that the sweep found ahead of a stream: lost or late hints.")),
       malformed_hints_counter_(
@@ -34,6 +44,7 @@ LiveHub::LiveHub(FeedStore& store, Metrics& metrics, Options options)
           metrics.Counter("carillon_live_slow_clients_total", "Streams ended because the client read too slowly.")) {}
 
 void LiveHub::Start() {
+  waker_.Start();
   reader_.Start();
   sweep_thread_ = std::thread([this] { RunSweeps(); });
   tick_thread_ = std::thread([this] { RunTicks(); });
@@ -50,25 +61,35 @@ void LiveHub::Stop() {
   if (sweep_thread_.joinable()) sweep_thread_.join();
   if (tick_thread_.joinable()) tick_thread_.join();
   reader_.Stop();
+  waker_.Stop();
 }
 
 absl::StatusOr<std::shared_ptr<LiveStream>> LiveHub::Open(FeedKey key, int64_t after_seq,
                                                           std::shared_ptr<StreamSink> sink) {
-  auto stream = std::make_shared<LiveStream>(key, after_seq, options_.timing, std::move(sink));
-  {
-    absl::MutexLock lock(&mutex_);
-    if (stopped_) return error::Draining();
-    if (stream_count_ >= options_.max_streams) return error::TooManyStreams("server", kRetryWhenFull);
-    const auto recipient = streams_.find(key);
-    if (recipient != streams_.end() && recipient->second.size() >= options_.max_streams_per_recipient) {
-      return error::TooManyStreams("recipient", kRetryWhenFull);
-    }
-    streams_[std::move(key)].push_back(stream);
-    ++stream_count_;
-  }
+  auto stream = std::make_shared<LiveStream>(std::move(key), after_seq, options_.timing, std::move(sink));
+  RETURN_IF_ERROR(Register(stream));
   streams_gauge_.Increment();
-  Act(stream, stream->Start());
+  const auto start = [this, stream] { Act(stream, stream->Start()); };
+  if (options_.presence == nullptr) {
+    start();
+  } else {
+    options_.presence->Add(stream->key(), start);
+  }
   return stream;
+}
+
+absl::Status LiveHub::Register(const std::shared_ptr<LiveStream>& stream) {
+  absl::MutexLock lock(&mutex_);
+  if (stopped_) return error::Draining();
+  if (stream_count_ >= options_.max_streams) return error::TooManyStreams("server", kRetryWhenFull);
+  Streams& streams = streams_[stream->key()];
+  if (streams.size() >= options_.max_streams_per_recipient && !IsTopicFeed(stream->key())) {
+    return error::TooManyStreams("recipient", kRetryWhenFull);
+  }
+  streams.push_back(stream);
+  ++stream_count_;
+  presence_gauge_.Set(static_cast<double>(streams_.size()));
+  return absl::OkStatus();
 }
 
 std::optional<StreamStep> LiveHub::Take(const std::shared_ptr<LiveStream>& stream) {
@@ -80,20 +101,31 @@ std::optional<StreamStep> LiveHub::Take(const std::shared_ptr<LiveStream>& strea
 
 void LiveHub::Close(const std::shared_ptr<LiveStream>& stream) {
   stream->Close();
-  {
-    absl::MutexLock lock(&mutex_);
-    const auto recipient = streams_.find(stream->key());
-    if (recipient == streams_.end() || std::erase(recipient->second, stream) == 0) return;
-    if (recipient->second.empty()) streams_.erase(recipient);
-    --stream_count_;
-  }
+  if (!Unregister(stream)) return;
   streams_gauge_.Decrement();
+  if (options_.presence != nullptr) options_.presence->Remove(stream->key());
+}
+
+bool LiveHub::Unregister(const std::shared_ptr<LiveStream>& stream) {
+  absl::MutexLock lock(&mutex_);
+  const auto recipient = streams_.find(stream->key());
+  if (recipient == streams_.end()) return false;
+  Streams& streams = recipient->second;
+  const auto found = std::find(streams.begin(), streams.end(), stream);
+  if (found == streams.end()) return false;
+  std::swap(*found, streams.back());
+  streams.pop_back();
+  if (streams.empty()) streams_.erase(recipient);
+  --stream_count_;
+  presence_gauge_.Set(static_cast<double>(streams_.size()));
+  return true;
 }
 
 void LiveHub::OnLiveMessage(const LiveMessage& message) {
   // Most messages are for recipients of other servers: those are not even parsed.
   const Streams streams = StreamsOf(message.key);
   if (streams.empty()) return;
+  wanted_counter_.Increment();
   const absl::StatusOr<LiveUpdate> update = DecodeLiveUpdate(message.payload);
   if (!update.ok()) {
     malformed_hints_counter_.Increment();
@@ -106,7 +138,12 @@ void LiveHub::OnLiveMessage(const LiveMessage& message) {
 
 void LiveHub::SweepNow() {
   absl::MutexLock lock(&mutex_);
-  sweep_requested_ = true;
+  requested_.everyone = true;
+}
+
+void LiveHub::OnSharedEvent(AppId app) {
+  absl::MutexLock lock(&mutex_);
+  requested_.apps.insert(app);
 }
 
 size_t LiveHub::stream_count() const {
@@ -117,10 +154,10 @@ size_t LiveHub::stream_count() const {
 void LiveHub::Act(const std::shared_ptr<LiveStream>& stream, LiveStream::Wants wants) {
   if (wants.read) reader_.Enqueue(stream);
   if (!wants.wake && !wants.abandon) return;
-  const std::shared_ptr<StreamSink> sink = stream->sink();
+  std::shared_ptr<StreamSink> sink = stream->sink();
   if (sink == nullptr) return;
-  if (wants.wake) sink->OnReady();
   if (wants.abandon) sink->OnAbandoned();
+  if (wants.wake) waker_.Wake(std::move(sink));
 }
 
 LiveHub::Streams LiveHub::StreamsOf(const FeedKey& key) const {
@@ -137,28 +174,42 @@ LiveHub::Streams LiveHub::AllStreams() const {
   return all;
 }
 
-std::vector<FeedKey> LiveHub::ConnectedRecipients() const {
+std::vector<FeedKey> LiveHub::ConnectedRecipients(const SweepScope& scope) const {
   absl::MutexLock lock(&mutex_);
   std::vector<FeedKey> keys;
   keys.reserve(streams_.size());
-  for (const auto& [key, streams] : streams_) keys.push_back(key);
+  for (const auto& [key, streams] : streams_) {
+    if (scope.everyone || scope.apps.contains(key.app)) keys.push_back(key);
+  }
   return keys;
 }
 
 void LiveHub::RunSweeps() {
-  while (WaitForSweep()) Sweep();
+  MonotonicTime next_of_everyone = Now() + absl::ToChronoNanoseconds(options_.sweep_interval);
+  while (const std::optional<SweepScope> scope = WaitForSweep(next_of_everyone)) {
+    Sweep(*scope);
+    if (scope->everyone) {
+      next_of_everyone = Now() + absl::ToChronoNanoseconds(options_.sweep_interval);
+    } else {
+      stop_.WaitFor(kSharedEventPause);
+    }
+  }
 }
 
-bool LiveHub::WaitForSweep() {
+std::optional<LiveHub::SweepScope> LiveHub::WaitForSweep(MonotonicTime next_of_everyone) {
   absl::MutexLock lock(&mutex_);
-  const auto due = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopped_ || sweep_requested_; };
-  mutex_.AwaitWithTimeout(absl::Condition(&due), options_.sweep_interval);
-  sweep_requested_ = false;
-  return !stopped_;
+  const auto due = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stopped_ || requested_.everyone || !requested_.apps.empty();
+  };
+  mutex_.AwaitWithTimeout(absl::Condition(&due), absl::FromChrono(next_of_everyone - Now()));
+  if (stopped_) return std::nullopt;
+  SweepScope scope = std::exchange(requested_, {});
+  scope.everyone = scope.everyone || Now() >= next_of_everyone;
+  return scope;
 }
 
-void LiveHub::Sweep() {
-  const std::vector<FeedKey> keys = ConnectedRecipients();
+void LiveHub::Sweep(const SweepScope& scope) {
+  const std::vector<FeedKey> keys = ConnectedRecipients(scope);
   for (size_t begin = 0; begin < keys.size() && !stop_.is_set(); begin += kHeadsInOneRead) {
     const absl::Span<const FeedKey> chunk = absl::MakeConstSpan(keys).subspan(begin, kHeadsInOneRead);
     const absl::StatusOr<std::vector<FeedHead>> heads = store_.ReadHeads(chunk);
@@ -170,7 +221,7 @@ void LiveHub::Sweep() {
     for (size_t i = 0; i < chunk.size(); ++i) {
       for (const std::shared_ptr<LiveStream>& stream : StreamsOf(chunk[i])) {
         const LiveStream::Wants wants = stream->OfferHead((*heads)[i]);
-        if (wants.read) found_by_sweep_counter_.Increment();
+        if (wants.read && scope.everyone) found_by_sweep_counter_.Increment();
         Act(stream, wants);
       }
     }

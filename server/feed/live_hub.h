@@ -8,6 +8,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "carillon/domain/limits.h"
@@ -17,14 +19,16 @@
 #include "carillon/runtime/metrics.h"
 #include "server/feed/backlog_reader.h"
 #include "server/feed/live_stream.h"
+#include "server/feed/stream_waker.h"
 
 namespace carillon {
 
 // Every stream gets each change of its feed after after_seq once, in the order of
-// seq, without a gap (see live_stream.h). A stream is registered for live events
-// before its backlog is read, so nothing falls between the two. Hints may be lost,
-// late or doubled: a sweep compares the heads of all connected recipients with the
-// store, so that a change arrives within two seconds without any hint.
+// seq, without a gap (see live_stream.h). A stream is registered for live events,
+// here and with those who publish them, before its backlog is read, so nothing
+// falls between the two. Hints may be lost, late or doubled: a sweep compares the
+// heads of all connected recipients with the store, so that a change arrives
+// within two seconds without any hint.
 //
 // When the store is down, streams stay open and catch up afterwards.
 //
@@ -36,11 +40,16 @@ class LiveHub {
     absl::Duration sweep_interval = absl::Milliseconds(1750);
     LiveStream::Timing timing;
     int reader_threads = 2;
+    int waker_threads = 2;
     size_t max_streams = limits::kMaxStreams;
+    // Public feeds have no such bound.
     size_t max_streams_per_recipient = limits::kMaxStreamsPerRecipient;
+    // Told of every stream. It must announce nothing any more when the hub is
+    // destroyed. Null: hints come anyway.
+    Presence* presence = nullptr;
   };
 
-  // The store and the metrics must outlive it.
+  // The store, the metrics and the presence must outlive it.
   LiveHub(FeedStore& store, Metrics& metrics, Options options);
   ~LiveHub() { Stop(); }
 
@@ -62,31 +71,45 @@ class LiveHub {
   void OnLiveMessage(const LiveMessage& message) ABSL_LOCKS_EXCLUDED(mutex_);
   // Sweeps as soon as may be: hints have been lost. Does not block.
   void SweepNow() ABSL_LOCKS_EXCLUDED(mutex_);
+  // The app has a new event that is stored once: looks at its recipients as soon
+  // as may be, for many events at a time. Does not block.
+  void OnSharedEvent(AppId app) ABSL_LOCKS_EXCLUDED(mutex_);
 
   size_t stream_count() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  using Streams = std::vector<std::shared_ptr<LiveStream>>;
+  using Streams = absl::InlinedVector<std::shared_ptr<LiveStream>, 1>;
+  // Whose feeds a sweep looks at.
+  struct SweepScope {
+    bool everyone = false;
+    absl::flat_hash_set<AppId> apps;
+  };
 
+  absl::Status Register(const std::shared_ptr<LiveStream>& stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  // False if it is not registered.
+  bool Unregister(const std::shared_ptr<LiveStream>& stream) ABSL_LOCKS_EXCLUDED(mutex_);
   // Does what a stream wants. Under no lock.
   void Act(const std::shared_ptr<LiveStream>& stream, LiveStream::Wants wants);
   Streams StreamsOf(const FeedKey& key) const ABSL_LOCKS_EXCLUDED(mutex_);
   Streams AllStreams() const ABSL_LOCKS_EXCLUDED(mutex_);
-  std::vector<FeedKey> ConnectedRecipients() const ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<FeedKey> ConnectedRecipients(const SweepScope& scope) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   void RunSweeps();
-  // False after Stop.
-  bool WaitForSweep() ABSL_LOCKS_EXCLUDED(mutex_);
-  void Sweep();
+  // Until something is due; nullopt after Stop.
+  std::optional<SweepScope> WaitForSweep(MonotonicTime next_of_everyone) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Sweep(const SweepScope& scope);
   void RunTicks();
 
   FeedStore& store_;
   const Options options_;
+  StreamWaker waker_;
   BacklogReader reader_;
   StopSignal stop_;
 
   prometheus::Gauge& streams_gauge_;
+  prometheus::Gauge& presence_gauge_;
   prometheus::Counter& events_counter_;
+  prometheus::Counter& wanted_counter_;
   prometheus::Counter& found_by_sweep_counter_;
   prometheus::Counter& malformed_hints_counter_;
   prometheus::Counter& slow_clients_counter_;
@@ -94,7 +117,7 @@ class LiveHub {
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<FeedKey, Streams> streams_ ABSL_GUARDED_BY(mutex_);
   size_t stream_count_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool sweep_requested_ ABSL_GUARDED_BY(mutex_) = false;
+  SweepScope requested_ ABSL_GUARDED_BY(mutex_);
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread sweep_thread_;

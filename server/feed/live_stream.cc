@@ -14,7 +14,7 @@ absl::Duration Between(MonotonicTime from, MonotonicTime to) { return absl::From
 
 }  // namespace
 
-LiveStream::LiveStream(FeedKey key, int64_t after_seq, Timing timing, std::shared_ptr<StreamSink> sink)
+LiveStream::LiveStream(FeedKey key, int64_t after_seq, const Timing& timing, std::shared_ptr<StreamSink> sink)
     : key_(std::move(key)),
       timing_(timing),
       sink_(std::move(sink)),
@@ -30,6 +30,7 @@ std::shared_ptr<StreamSink> LiveStream::sink() const {
 
 LiveStream::Wants LiveStream::Start() {
   absl::MutexLock lock(&mutex_);
+  started_ = true;
   return SettleLocked();
 }
 
@@ -39,7 +40,7 @@ LiveStream::Wants LiveStream::OfferEvents(absl::Span<const FeedEvent> events, in
   for (const FeedEvent& event : events) {
     target_ = std::max(target_, event.seq);
     if (event.seq != position_ + 1 || !started_from_store_ || FullLocked()) continue;
-    PushLocked(event);
+    buffer_.Push(event);
     position_ = event.seq;
   }
   target_ = std::max(target_, last_seq);
@@ -50,6 +51,8 @@ LiveStream::Wants LiveStream::OfferHead(const FeedHead& head) {
   absl::MutexLock lock(&mutex_);
   if (end_.has_value()) return {};
   target_ = std::max(target_, head.last_seq);
+  // Something is stored for this feed that has no number yet: a read gives it one.
+  if (head.behind) unconfirmed_ = true;
   // Mostly a head that was read just before the last event; else another database.
   if (head.last_seq < position_) unconfirmed_ = true;
   return SettleLocked();
@@ -99,7 +102,7 @@ LiveStream::Wants LiveStream::Tick(MonotonicTime now) {
     return wants;
   }
   if (buffer_.empty() && Between(last_activity_, now) >= timing_.heartbeat_interval) {
-    PushLocked(EncodeHeartbeat(position_));
+    buffer_.Push(EncodeHeartbeat(position_));
   }
   return SettleLocked();
 }
@@ -117,9 +120,7 @@ std::pair<std::optional<StreamStep>, LiveStream::Wants> LiveStream::Take() {
     waiting_ = true;
     return {std::nullopt, SettleLocked()};
   }
-  FeedEvent event = std::move(buffer_.front());
-  buffer_.pop_front();
-  buffer_bytes_ -= event.message->size();
+  FeedEvent event = buffer_.Pop();
   taken_ = event.seq;
   last_activity_ = Now();
   return {StreamStep{.message = std::move(event.message), .status = {}}, SettleLocked()};
@@ -139,24 +140,19 @@ bool LiveStream::closed() const {
 bool LiveStream::BehindLocked() const { return unconfirmed_ || target_ > position_; }
 
 bool LiveStream::FullLocked() const {
-  return buffer_.size() >= limits::kStreamBufferEvents || buffer_bytes_ >= kStreamBufferBytes;
+  return buffer_.size() >= limits::kStreamBufferEvents || buffer_.bytes() >= kStreamBufferBytes;
 }
 
 bool LiveStream::HasRoomForPageLocked() const {
   return buffer_.size() + limits::kBacklogPage <= limits::kStreamBufferEvents &&
-         buffer_bytes_ <= kStreamBufferBytes / 2;
-}
-
-void LiveStream::PushLocked(FeedEvent event) {
-  buffer_bytes_ += event.message->size();
-  buffer_.push_back(std::move(event));
+         buffer_.bytes() <= kStreamBufferBytes / 2;
 }
 
 bool LiveStream::AppendBacklogLocked(const Backlog& backlog, absl::Span<const FeedEvent> events) {
   for (const FeedEvent& event : events) {
     if (event.seq <= position_) continue;
     if (FullLocked()) return false;
-    PushLocked(event);
+    buffer_.Push(event);
     position_ = event.seq;
   }
   position_ = std::max(position_, backlog.complete_up_to);
@@ -165,13 +161,12 @@ bool LiveStream::AppendBacklogLocked(const Backlog& backlog, absl::Span<const Fe
 
 void LiveStream::RequireResumeLocked(int64_t seq, v1::ResumeRequired::Cause cause) {
   EndLocked(absl::OkStatus());
-  PushLocked(EncodeResumeRequired(seq, cause));
+  buffer_.Push(EncodeResumeRequired(seq, cause));
 }
 
 void LiveStream::EndLocked(absl::Status status) {
   end_ = std::move(status);
-  buffer_.clear();
-  buffer_bytes_ = 0;
+  buffer_.Clear();
   last_activity_ = Now();
 }
 
@@ -187,7 +182,7 @@ LiveStream::Wants LiveStream::SettleLocked() {
   } else if (was_up_to_date_ && !full_since_.has_value()) {
     full_since_ = Now();
   }
-  if (BehindLocked() && HasRoomForPageLocked() && !read_pending_) {
+  if (started_ && BehindLocked() && HasRoomForPageLocked() && !read_pending_) {
     read_pending_ = true;
     wants.read = true;
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +13,7 @@
 #include "carillon/ports/feed_store.h"
 #include "carillon/v1/feed_service.pb.h"
 #include "carillon/wire/feed_event.h"
+#include "server/feed/event_buffer.h"
 
 namespace carillon {
 
@@ -67,13 +67,14 @@ class LiveStream {
     bool slow = false;     // Count it: the client has just been found too slow.
   };
 
-  LiveStream(FeedKey key, int64_t after_seq, Timing timing, std::shared_ptr<StreamSink> sink);
+  // The timing must outlive it.
+  LiveStream(FeedKey key, int64_t after_seq, const Timing& timing, std::shared_ptr<StreamSink> sink);
 
   const FeedKey& key() const { return key_; }
   // Null after Close.
   std::shared_ptr<StreamSink> sink() const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Asks for the first read.
+  // Asks for the first read: from here on nothing escapes the stream.
   Wants Start() ABSL_LOCKS_EXCLUDED(mutex_);
   // Live events, by seq; last_seq is known to exist.
   Wants OfferEvents(absl::Span<const FeedEvent> events, int64_t last_seq) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -103,7 +104,6 @@ class LiveStream {
   bool BehindLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool FullLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasRoomForPageLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void PushLocked(FeedEvent event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Appends what is new; false if not all of it fitted.
   bool AppendBacklogLocked(const Backlog& backlog, absl::Span<const FeedEvent> events)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -113,7 +113,7 @@ class LiveStream {
   Wants SettleLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const FeedKey key_;
-  const Timing timing_;
+  const Timing& timing_;
 
   mutable absl::Mutex mutex_;
   std::shared_ptr<StreamSink> sink_ ABSL_GUARDED_BY(mutex_);
@@ -125,12 +125,12 @@ class LiveStream {
   int64_t taken_ ABSL_GUARDED_BY(mutex_);
   // The store must confirm position_: at the start, and when a head contradicts it.
   bool unconfirmed_ ABSL_GUARDED_BY(mutex_) = true;
+  bool started_ ABSL_GUARDED_BY(mutex_) = false;
   bool started_from_store_ ABSL_GUARDED_BY(mutex_) = false;
   bool was_up_to_date_ ABSL_GUARDED_BY(mutex_) = false;
   bool read_pending_ ABSL_GUARDED_BY(mutex_) = false;
   bool waiting_ ABSL_GUARDED_BY(mutex_) = false;
-  std::deque<FeedEvent> buffer_ ABSL_GUARDED_BY(mutex_);
-  size_t buffer_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  EventBuffer buffer_ ABSL_GUARDED_BY(mutex_);
   std::optional<MonotonicTime> full_since_ ABSL_GUARDED_BY(mutex_);
   MonotonicTime last_activity_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);

@@ -2,6 +2,7 @@
 // lane whose rows pass the bound takes no more until it has drained.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 
@@ -22,11 +23,15 @@ class OutboxGuard {
   // what comes in between is the overshoot. On an error nothing changes.
   absl::Status Check();
 
+  // False while the rows of the fan-out pass the bound: no event is accepted. Thread-safe.
+  bool fanout_is_open() const { return fanout_open_; }
+
  private:
   const int64_t bound_rows_;
   const std::shared_ptr<UpkeepStore> store_;
   IngestWriters& writers_;
   std::map<Lane, bool> closed_;
+  std::atomic<bool> fanout_open_ = true;
 };
 
 }  // namespace carillon

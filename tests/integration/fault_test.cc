@@ -267,5 +267,132 @@ TEST(Faults, AStreamFollowsItsFeedThroughKillsOfEveryProcess) {
   EXPECT_EQ(CountDeadLetters(stack), 0);
 }
 
+// An event to so many followers of "star", told in pages of 100.
+constexpr int kFollowers = 20'000;
+
+class EventFaults : public ::testing::Test {
+ protected:
+  explicit EventFaults(const std::vector<std::string>& relay_flags = {}) : stack_(Options(relay_flags)) {
+    const std::string fans = absl::StrCat("SELECT app_id, 'fan-' || n FROM apps, generate_series(1, ", kFollowers,
+                                          ") AS n WHERE name = 'test'");
+    stack_.database().Query("INSERT INTO feed_heads (app_id, recipient_id) " + fans);
+    stack_.database().Query(
+        "INSERT INTO memberships (app_id, member_id, kind, group_id, since_position)"
+        " SELECT *, 'followers', 'star', 0 FROM (" +
+        fans + ") AS fans");
+  }
+
+  static RunningStackOptions Options(const std::vector<std::string>& relay_flags) {
+    RunningStackOptions options;
+    options.processes = {"server", "relay", "worker-fanout"};
+    options.flags["worker-fanout"] = {"--page=100"};
+    options.flags["relay"] = relay_flags;
+    return options;
+  }
+  void Publish() {
+    v1::PublishEventRequest request;
+    request.set_type("comment");
+    request.set_actor_id("star");
+    request.mutable_audience()->set_followers_of("star");
+    const auto published = client_.PublishEvent(request);
+    ASSERT_OK(published);
+    id_ = published->event().event_id();
+  }
+  v1::Event Get() {
+    v1::GetEventRequest request;
+    request.set_event_id(id_);
+    const auto got = client_.GetEvent(request);
+    return got.ok() ? got->event() : v1::Event();
+  }
+  bool WaitUntilExpanded(int64_t count) {
+    return WaitFor([&] { return Get().expanded() >= count; }, absl::Seconds(60));
+  }
+  void ExpectEverybodyToldOnce() {
+    EXPECT_TRUE(WaitFor([&] { return Get().state() == v1::EVENT_STATE_DONE; }, absl::Seconds(90)));
+    EXPECT_EQ(Get().expanded(), kFollowers);
+    EXPECT_EQ(stack_.database().Query("SELECT count(*) || ' ' || count(DISTINCT recipient_id) FROM feed_items"),
+              absl::StrCat(kFollowers, " ", kFollowers));
+    EXPECT_EQ(stack_.database().Query("SELECT count(*) FROM feed_heads WHERE last_seq = 1 AND unread = 1"),
+              absl::StrCat(kFollowers));
+    EXPECT_EQ(CountDeadLetters(stack_), 0);
+  }
+
+  RunningStack stack_;
+  Client client_ = ClientOf(stack_);
+  std::string id_;
+};
+
+class ImpatientEventFaults : public EventFaults {
+ protected:
+  ImpatientEventFaults() : EventFaults({"--idle-bound=3s"}) {}
+
+  // With nobody to take them, all pages under way wait in the queue. Loses them.
+  void LoseQueuedPages() {
+    ASSERT_TRUE(WaitFor(
+        [&] {
+          return stack_.database().Query("SELECT count(*) FROM outbox") == "0" &&
+                 MessagesIn(client_, "fanout.social") > 0;
+        },
+        absl::Seconds(30)));
+    Rabbitmqctl({"purge_queue", "-p", stack_.vhost().name(), "fanout.social"});
+  }
+};
+
+TEST_F(EventFaults, KillsOfTheFanoutWorkerLeaveNobodyOutAndTellNobodyTwice) {
+  Publish();
+  for (int kill = 1; kill <= 5; ++kill) {
+    ASSERT_TRUE(WaitUntilExpanded(kill * 2500));
+    stack_.KillProcess("worker-fanout");
+    EXPECT_LT(Get().expanded(), kFollowers);
+    stack_.StartProcess("worker-fanout");
+  }
+  ExpectEverybodyToldOnce();
+}
+
+TEST_F(EventFaults, KillsOfTheRelayAndLostConnectionsLeaveNobodyOutAndTellNobodyTwice) {
+  Publish();
+  for (int round = 1; round <= 3; ++round) {
+    ASSERT_TRUE(WaitUntilExpanded(round * 4000 - 2000));
+    stack_.KillProcess("relay");
+    stack_.StartProcess("relay");
+    ASSERT_TRUE(WaitUntilExpanded(round * 4000));
+    stack_.vhost().CloseConnections();
+    stack_.database().Query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid()");
+  }
+  ExpectEverybodyToldOnce();
+}
+
+TEST_F(ImpatientEventFaults, APagesMessageThatIsLostIsSentAgain) {
+  Publish();
+  for (int round = 1; round <= 2; ++round) {
+    ASSERT_TRUE(WaitUntilExpanded(round * 2000));
+    LoseQueuedPages();
+    const int64_t stood = Get().expanded();
+    stack_.StartProcess("worker-fanout");
+    ASSERT_TRUE(WaitUntilExpanded(stood + 1));
+  }
+  ExpectEverybodyToldOnce();
+}
+
+// The last page is written, and the worker dies before it ends the event; then its
+// message is lost too.
+TEST_F(ImpatientEventFaults, AnEventOfWhichAllIsToldEndsWithoutAMessage) {
+  stack_.database().Query(
+      "CREATE FUNCTION hang_at_the_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+      " IF NEW.state = 'done' THEN PERFORM pg_sleep(4); END IF; RETURN NEW; END $$;"
+      "CREATE TRIGGER hang_at_the_end BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION hang_at_the_end()");
+  Publish();
+  ASSERT_TRUE(WaitFor([&] { return SomeoneHangs(stack_); }, absl::Seconds(60)));
+  stack_.KillProcess("worker-fanout");
+  stack_.database().Query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+      " AND datname = current_database()");
+  stack_.database().Query("DROP TRIGGER hang_at_the_end ON events");
+  LoseQueuedPages();
+  ExpectEverybodyToldOnce();
+}
+
 }  // namespace
 }  // namespace carillon::testing

@@ -35,8 +35,8 @@ bool RecordedStream::WaitForEvents(size_t count, absl::Duration limit) const {
   return WaitFor([&] { return events().size() >= count; }, limit);
 }
 
-Client ClientOf(const RunningStack& stack) {
-  return Client({.address = stack.address(), .app_key = stack.app_key(), .app_secret = stack.app_secret()});
+Client ClientOf(const RunningStack& stack, const std::string& server) {
+  return Client({.address = stack.address(server), .app_key = stack.app_key(), .app_secret = stack.app_secret()});
 }
 
 v1::SendNotificationRequest Request(const std::string& type, const std::string& user, const std::string& key) {

@@ -35,7 +35,7 @@ class RecordedStream {
   std::unique_ptr<FeedSubscription> subscription_;
 };
 
-Client ClientOf(const RunningStack& stack);
+Client ClientOf(const RunningStack& stack, const std::string& server = "server");
 v1::SendNotificationRequest Request(const std::string& type, const std::string& user, const std::string& key = "");
 // 1, 2, ... count.
 std::vector<int64_t> CountUpTo(int64_t count);

@@ -33,6 +33,8 @@ void PrintEndOfLog(const std::string& name, const std::string& path) {
   for (const std::string& line : lines) std::cerr << line << "\n";
 }
 
+bool IsServer(absl::string_view name) { return name == "server" || absl::StartsWith(name, "server-"); }
+
 [[noreturn]] void Die(const std::string& what) {
   std::cerr << "RunningStack: " << what << std::endl;
   std::abort();
@@ -40,7 +42,11 @@ void PrintEndOfLog(const std::string& name, const std::string& path) {
 
 }  // namespace
 
-RunningStack::RunningStack(RunningStackOptions options) : options_(std::move(options)), address_(FreeAddress()) {
+RunningStack::RunningStack(RunningStackOptions options) : options_(std::move(options)) {
+  addresses_["server"] = FreeAddress();
+  for (const std::string& name : options_.processes) {
+    if (IsServer(name)) addresses_.try_emplace(name, FreeAddress());
+  }
   const nlohmann::json created = CreateApp("test");
   app_key_ = created["app"]["app_key"];
   app_secret_ = created["app_secret"];
@@ -63,7 +69,7 @@ void RunningStack::StartProcess(const std::string& name) {
   const bool is_ready = WaitFor(
       [&] {
         return !processes_[name]->IsRunning() ||
-               (IsListening(metrics_addresses_[name]) && (name != "server" || IsListening(address_)));
+               (IsListening(metrics_addresses_[name]) && (!IsServer(name) || IsListening(addresses_[name])));
       },
       kStartLimit);
   if (is_ready && processes_[name]->IsRunning()) return;
@@ -97,9 +103,12 @@ absl::StatusOr<CommandResult> RunningStack::Carillonctl(const std::vector<std::s
 }
 
 std::map<std::string, std::string> RunningStack::Environment() const {
-  return {{"CARILLON_ADDRESS", address_},       {"CARILLON_APP_KEY", app_key_},
-          {"CARILLON_APP_SECRET", app_secret_}, {"CARILLON_DATABASE_URL", database_.url()},
-          {"CARILLON_AMQP_URL", vhost_.url()},  {"CARILLON_REDIS_URL", TestRedisUrl()}};
+  return {{"CARILLON_ADDRESS", address()},
+          {"CARILLON_APP_KEY", app_key_},
+          {"CARILLON_APP_SECRET", app_secret_},
+          {"CARILLON_DATABASE_URL", database_.url()},
+          {"CARILLON_AMQP_URL", vhost_.url()},
+          {"CARILLON_REDIS_URL", options_.redis_url.empty() ? TestRedisUrl() : options_.redis_url}};
 }
 
 std::vector<std::string> RunningStack::Command(const std::string& name) const {
@@ -107,9 +116,10 @@ std::vector<std::string> RunningStack::Command(const std::string& name) const {
   if (const auto found = options_.wrappers.find(name); found != options_.wrappers.end()) command = found->second;
   absl::string_view lane = name;
   const bool is_worker = absl::ConsumePrefix(&lane, "worker-");
-  command.push_back(absl::StrCat(BinaryDirectory(), "/carillon-", is_worker ? "worker" : name));
+  const std::string program = is_worker ? "worker" : IsServer(name) ? "server" : name;
+  command.push_back(absl::StrCat(BinaryDirectory(), "/carillon-", program));
   if (is_worker) command.push_back(absl::StrCat("--lane=", lane));
-  if (name == "server") command.push_back(absl::StrCat("--listen=", address_));
+  if (IsServer(name)) command.push_back(absl::StrCat("--listen=", addresses_.at(name)));
   command.push_back(absl::StrCat("--metrics-address=", metrics_addresses_.at(name)));
   if (const auto found = options_.flags.find(name); found != options_.flags.end()) {
     command.insert(command.end(), found->second.begin(), found->second.end());

@@ -16,13 +16,16 @@
 namespace carillon::testing {
 
 struct RunningStackOptions {
-  // Of server, relay and worker-<lane>; started in this order.
+  // Of server, server-<n> (more servers), relay and worker-<lane>; started in this order.
   std::vector<std::string> processes = {"server",     "relay",         "worker-payment",
-                                        "worker-otp", "worker-social", "worker-marketing"};
+                                        "worker-otp", "worker-social", "worker-marketing",
+                                        "worker-fanout"};
   // More flags of a process, by its name.
   std::map<std::string, std::vector<std::string>> flags;
   // Put in front of a process's command, by its name: {"faketime", "-f", "+1d"}.
   std::map<std::string, std::vector<std::string>> wrappers;
+  // A Redis of the test's own. Empty: the one that all tests share.
+  std::string redis_url;
 };
 
 // A whole system of one test. Its processes are killed with it; if the test has
@@ -33,7 +36,8 @@ class RunningStack {
   explicit RunningStack(RunningStackOptions options = {});
   ~RunningStack();
 
-  const std::string& address() const { return address_; }
+  const std::string& address() const { return addresses_.at("server"); }
+  const std::string& address(const std::string& server) const { return addresses_.at(server); }
   const std::string& app_key() const { return app_key_; }
   const std::string& app_secret() const { return app_secret_; }
   TestDatabase& database() { return database_; }
@@ -64,7 +68,8 @@ class RunningStack {
   const ScratchDirectory scratch_;
   TestDatabase database_;
   TestVhost vhost_;
-  const std::string address_;
+  // Of servers: host:port of the API.
+  std::map<std::string, std::string> addresses_;
   std::map<std::string, std::string> metrics_addresses_;
   std::string app_key_;
   std::string app_secret_;

@@ -80,6 +80,10 @@ MustacheData Names(const Notification& notification) {
 
 }  // namespace
 
+std::string RenderText(const std::string& text, const Notification& notification) {
+  return Render(text, Names(notification));
+}
+
 FeedItem RenderFeedItem(const Notification& notification, const InAppTemplate& in_app) {
   const MustacheData names = Names(notification);
   FeedItem item;

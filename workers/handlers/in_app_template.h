@@ -1,6 +1,8 @@
 // Renders feed items from a type's mustache texts. Logic-less: names only.
 #pragma once
 
+#include <string>
+
 #include "carillon/domain/notification.h"
 
 namespace carillon {
@@ -11,5 +13,8 @@ namespace carillon {
 // longer than limits::kMaxRenderedFieldBytes are cut. Never fails: a text that
 // is no valid template stands as it is.
 FeedItem RenderFeedItem(const Notification& notification, const InAppTemplate& in_app);
+
+// One text with the same names, as it stands where it is no valid template.
+std::string RenderText(const std::string& text, const Notification& notification);
 
 }  // namespace carillon

@@ -109,13 +109,16 @@ void NotificationHandler::WakeStreams(std::vector<FeedDelivery>& deliveries,
       changed[delivery.key].push_back(std::move(delivery.item));
     }
   }
-  std::vector<LiveMessage> messages;
+  std::vector<FeedKey> keys;
+  std::vector<std::vector<FeedItem>*> updates;
   for (auto& [key, items] : changed) {
     std::sort(items.begin(), items.end(), [](const FeedItem& a, const FeedItem& b) { return a.seq < b.seq; });
-    messages.push_back({key, EncodeLiveUpdate(items)});
+    keys.push_back(key);
+    updates.push_back(&items);
   }
-  if (!messages.empty() && !deps_.live.Publish(messages).ok()) {
-    wake_failures_.Increment(static_cast<double>(messages.size()));
+  const auto payload_of = [&](size_t i) { return EncodeLiveUpdate(*updates[i]); };
+  if (!keys.empty() && !deps_.live.Publish(keys, payload_of).ok()) {
+    wake_failures_.Increment(static_cast<double>(keys.size()));
   }
 }
 

@@ -1,12 +1,19 @@
 #include "workers/lane/batch.h"
 
-#include "absl/status/statusor.h"
 #include "carillon/wire/envelope.h"
 
 namespace carillon {
 namespace {
 
-using Decoded = absl::StatusOr<std::vector<Notification>>;
+using Decoded = absl::StatusOr<EnvelopeContents>;
+
+template <typename T>
+void Move(std::vector<T>& from, size_t place, std::vector<T>& to, std::vector<size_t>& sources) {
+  for (T& thing : from) {
+    to.push_back(std::move(thing));
+    sources.push_back(place);
+  }
+}
 
 void Append(InboundMessage message, Decoded decoded, Batch* batch) {
   const size_t place = batch->messages.size();
@@ -15,14 +22,16 @@ void Append(InboundMessage message, Decoded decoded, Batch* batch) {
     batch->unreadable.emplace_back(place, decoded.status());
     return;
   }
-  for (Notification& item : *decoded) {
-    batch->items.push_back(std::move(item));
-    batch->sources.push_back(place);
-  }
+  Move(decoded->items, place, batch->items, batch->sources);
+  Move(decoded->reactions, place, batch->reactions, batch->reaction_sources);
+  Move(decoded->pages, place, batch->pages, batch->page_sources);
 }
 
-bool HasRoom(const Batch& batch, size_t items) {
-  return batch.items.size() + items <= kMaxBatchItems && !batch.messages.back().redelivered;
+bool HasRoom(const Batch& batch, const Decoded& decoded) {
+  if (batch.messages.back().redelivered || !batch.pages.empty()) return false;
+  if (!decoded.ok()) return true;
+  const size_t items = decoded->items.size() + decoded->reactions.size();
+  return decoded->pages.empty() && batch.items.size() + batch.reactions.size() + items <= kMaxBatchItems;
 }
 
 }  // namespace
@@ -30,9 +39,8 @@ bool HasRoom(const Batch& batch, size_t items) {
 std::vector<Batch> CutIntoBatches(std::vector<InboundMessage> messages) {
   std::vector<Batch> batches;
   for (InboundMessage& message : messages) {
-    Decoded decoded = DecodeEnvelope(message.body);
-    const size_t items = decoded.ok() ? decoded->size() : 0;
-    if (batches.empty() || message.redelivered || !HasRoom(batches.back(), items)) batches.emplace_back();
+    Decoded decoded = DecodeContents(message.body);
+    if (batches.empty() || message.redelivered || !HasRoom(batches.back(), decoded)) batches.emplace_back();
     Append(std::move(message), std::move(decoded), &batches.back());
   }
   return batches;

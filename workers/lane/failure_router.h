@@ -15,16 +15,9 @@
 #include "carillon/ports/clock.h"
 #include "carillon/ports/notification_store.h"
 #include "carillon/runtime/metrics.h"
+#include "workers/lane/batch.h"
 
 namespace carillon {
-
-// One item that failed, with the message it came in.
-struct FailedItem {
-  const InboundMessage* message = nullptr;
-  // Null: the message could not be read; it goes as it is.
-  const Notification* item = nullptr;
-  absl::Status status;
-};
 
 // Thread-safe; its publisher is used by one call at a time.
 class FailureRouter {

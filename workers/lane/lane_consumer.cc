@@ -148,7 +148,8 @@ absl::Status LaneConsumer::SettleBatch(const Batch& batch) {
 absl::Status LaneConsumer::Attempt(const Batch& batch) {
   // What came a second time is alone in its batch.
   const bool again = batch.messages.front().redelivered;
-  if (again && batch.items.size() > 1) return deps_.failures.Split(batch.messages.front(), batch.items);
+  const bool pack = batch.items.size() > 1 && batch.reactions.empty();
+  if (again && pack) return deps_.failures.Split(batch.messages.front(), batch.items);
   return Handle(batch);
 }
 
@@ -156,13 +157,8 @@ absl::Status LaneConsumer::Attempt(const Batch& batch) {
 absl::Status LaneConsumer::Handle(const Batch& batch) {
   std::vector<FailedItem> failures;
   for (const auto& [place, status] : batch.unreadable) failures.push_back({&batch.messages[place], nullptr, status});
-  for (size_t begin = 0; begin < batch.items.size(); begin += kMaxBatchItems) {
-    const auto slice = absl::MakeConstSpan(batch.items).subspan(begin, kMaxBatchItems);
-    ASSIGN_OR_RETURN(const std::vector<absl::Status> statuses, deps_.handler.Handle(slice));
-    for (size_t i = 0; i < slice.size(); ++i) {
-      if (!statuses[i].ok()) failures.push_back({&batch.SourceOf(begin + i), &slice[i], statuses[i]});
-    }
-  }
+  ASSIGN_OR_RETURN(const std::vector<FailedItem> failed, deps_.handler.Handle(batch));
+  failures.insert(failures.end(), failed.begin(), failed.end());
   return failures.empty() ? absl::OkStatus() : deps_.failures.Route(failures);
 }
 

@@ -22,7 +22,6 @@
 #include "carillon/ports/broker.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/runtime/metrics.h"
-#include "workers/handlers/notification_handler.h"
 #include "workers/lane/batch.h"
 #include "workers/lane/failure_router.h"
 #include "workers/lane/one_at_a_time.h"
@@ -42,7 +41,7 @@ class LaneConsumer {
   };
   struct Deps {
     std::unique_ptr<Consumer> broker;
-    NotificationHandler& handler;
+    BatchHandler& handler;
     FailureRouter& failures;
     // One consumer of the process at a time handles what came a second time.
     OneAtATime& careful;

@@ -17,6 +17,8 @@ constexpr int kMaxSweepsPerRun = 50;
 constexpr int kRetireFeeds = 200;  // Heads locked at a time: others wait for little.
 constexpr int kMaxRetireStepsPerRun = 100;
 constexpr int kExpireKeys = 2'000;
+constexpr int kExpireEvents = 500;
+constexpr absl::Duration kStuckOutbox = absl::Seconds(5);
 constexpr int kMaxExpireStepsPerRun = 20;
 constexpr int kRequeueRows = 1'000;
 // A queue with consumers gets through so many well within any idle bound.
@@ -50,9 +52,11 @@ void Housekeeper::Run() {
 absl::Status Housekeeper::RunOnce() {
   absl::Status status = MakeSlices();
   for (const Lane lane : kNotificationLanes) status.Update(RequeueIdle(lane));
+  status.Update(RequeueIdleEvents());
   status.Update(Sweep());
   status.Update(MeasureOutbox());
   status.Update(ExpireKeys());
+  status.Update(ExpireEvents());
   status.Update(RetireSlices());
   return status;
 }
@@ -110,6 +114,32 @@ absl::Status Housekeeper::RequeueIdle(Lane lane) {
   ASSIGN_OR_RETURN(const int written, deps_.store->Reenqueue(lost));
   requeued_.Increment(written);
   log::Warn("housekeeping.requeued", {{"lane", ToString(lane)}, {"notifications", written}});
+  return absl::OkStatus();
+}
+
+// Where a queue is long, or nobody consumes it, its pages are merely late; where
+// rows wait in the outbox, they may be among them.
+absl::Status Housekeeper::RequeueIdleEvents() {
+  ASSIGN_OR_RETURN(const std::vector<OutboxStats> lanes, deps_.store->Outbox());
+  for (const OutboxStats& stats : lanes) {
+    if (stats.lane == Lane::kFanout && (stats.deferred > 0 || stats.oldest_age > kStuckOutbox)) return absl::OkStatus();
+  }
+  for (const Lane lane : {Lane::kSocial, Lane::kMarketing}) {
+    ASSIGN_OR_RETURN(const bool held, MayStillHold(FanoutQueue(lane)));
+    if (held) continue;
+    ASSIGN_OR_RETURN(const int pages, deps_.events->RequeueIdle(
+                                          lane, deps_.clock.Now() - IdleBound(Lane::kFanout), kRequeueRows));
+    if (pages > 0) log::Warn("housekeeping.requeued_pages", {{"queue", FanoutQueue(lane)}, {"pages", pages}});
+    requeued_.Increment(pages);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeper::ExpireEvents() {
+  for (int step = 0; step < kMaxExpireStepsPerRun; ++step) {
+    ASSIGN_OR_RETURN(const int expired, deps_.events->Expire(deps_.clock.Now(), kExpireEvents));
+    if (expired < kExpireEvents) break;
+  }
   return absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@
 
 #include "carillon/ports/broker.h"
 #include "carillon/ports/clock.h"
+#include "carillon/ports/event_store.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/ports/upkeep_store.h"
 #include "carillon/runtime/catalogue.h"
@@ -26,6 +27,7 @@ class Housekeeper {
   };
   struct Deps {
     std::shared_ptr<UpkeepStore> store;
+    std::shared_ptr<EventStore> events;
     std::unique_ptr<TopologyAdmin> broker;
     const Catalogue& catalogue;
     const Clock& clock;
@@ -47,6 +49,8 @@ class Housekeeper {
   absl::Status Sweep();
   absl::Status SweepPass(UpkeepStore::Pass pass, absl::Duration age);
   absl::Status RequeueIdle(Lane lane);
+  absl::Status RequeueIdleEvents();
+  absl::Status ExpireEvents();
   // Those of `idle` that no queue can still hold, ready for the outbox.
   absl::StatusOr<std::vector<NewNotification>> ChooseLost(const std::vector<Notification>& idle);
   absl::StatusOr<bool> MayStillHold(const std::string& queue);

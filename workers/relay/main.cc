@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/event_store.h"
 #include "carillon/postgres/outbox_listener.h"
 #include "carillon/postgres/outbox_reader.h"
 #include "carillon/postgres/upkeep_store.h"
@@ -93,6 +94,7 @@ class Relay final : public ManagedProcess {
                    .stop = stop_}),
         housekeeper_({.idle_bounds = config.idle_bounds},
                      {.store = std::make_shared<PostgresUpkeepStore>(pool_),
+                      .events = std::make_shared<PostgresEventStore>(pool_),
                       .broker = std::make_unique<RabbitTopologyAdmin>(config.rabbit),
                       .catalogue = catalogue_,
                       .clock = clock_,

@@ -29,7 +29,9 @@ class CatalogStoreTest : public PostgresTest {
             .retention_days = 30,
             .critical = true,
             .ttl = absl::Minutes(10) + absl::Milliseconds(1),
-            .in_app = {.title = "{{data.a}} \"quoted\" 'x' \\ {y}", .body = "ä€😀", .badge = "b"}};
+            .in_app = {.title = "{{data.a}} \"quoted\" 'x' \\ {y}", .body = "ä€😀", .badge = "b"},
+            .dedupe_key = "{{actor_id}}/{{data.x}}",
+            .dedupe_window = absl::Minutes(5) + absl::Milliseconds(1)};
   }
   std::vector<NotificationType> Types(AppId app) {
     absl::StatusOr<std::vector<NotificationType>> types = store_.LoadTypes();
@@ -60,6 +62,13 @@ TEST_F(CatalogStoreTest, HoldsTheShippedTypes) {
   EXPECT_EQ(otp->in_app.body, "{{data.code}}");
 }
 
+TEST_F(CatalogStoreTest, TellsOfAStreamersStartOncePerTenMinutes) {
+  for (const NotificationType& type : Types(kShippedApp)) {
+    EXPECT_EQ(type.dedupe_key, type.name == "stream.start" ? "{{actor_id}}" : "");
+    EXPECT_EQ(type.dedupe_window, type.name == "stream.start" ? absl::Minutes(10) : absl::ZeroDuration());
+  }
+}
+
 TEST_F(CatalogStoreTest, AddsAndReplacesTypes) {
   NotificationType type = Type("a.b");
   ASSERT_OK(store_.Apply({type, Type("c")}));
@@ -72,6 +81,8 @@ TEST_F(CatalogStoreTest, AddsAndReplacesTypes) {
   type.retention_days = 1;
   type.critical = false;
   type.in_app = {.title = "t"};
+  type.dedupe_key = "";
+  type.dedupe_window = absl::ZeroDuration();
   ASSERT_OK(store_.Apply({type}));
   EXPECT_THAT(Types(app_), ElementsAre(type, Type("c")));
 }
@@ -120,6 +131,8 @@ TEST_F(AppStoreTest, CreatesAndFindsAnApp) {
   EXPECT_EQ(found.app.key, "key-1");
   EXPECT_THAT(found.app.scopes, ElementsAre("send", "feed"));
   EXPECT_EQ(found.app.create_time, created.create_time);
+  EXPECT_EQ(created.shared_audience_threshold, 100'000);
+  EXPECT_EQ(found.app.shared_audience_threshold, 100'000);
   EXPECT_THAT(found.secret_hashes, ElementsAre(Hash('\xff')));
 }
 
@@ -127,6 +140,19 @@ TEST_F(AppStoreTest, KnowsNoOtherKeys) {
   EXPECT_THAT(store_.Find("unknown"), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(store_.Find(""), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(store_.AddSecret("unknown", Hash('a')), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(AppStoreTest, ChangesWhatIsGivenAndNothingElse) {
+  ASSERT_OK(store_.Create({.name = "changing", .key = "key-5", .scopes = {"send"}}, Hash('a')));
+  ASSERT_OK_AND_ASSIGN(App app, store_.Update("key-5", {.shared_audience_threshold = 0}));
+  EXPECT_EQ(app.shared_audience_threshold, 0);
+  EXPECT_EQ(app.name, "changing");
+  EXPECT_THAT(app.scopes, ElementsAre("send"));
+  ASSERT_OK_AND_ASSIGN(app, store_.Update("key-5", {}));
+  EXPECT_EQ(app.shared_audience_threshold, 0);
+  ASSERT_OK_AND_ASSIGN(const AppCredentials found, store_.Find("key-5"));
+  EXPECT_EQ(found.app.shared_audience_threshold, 0);
+  EXPECT_THAT(store_.Update("unknown", {.shared_audience_threshold = 1}), StatusIs(absl::StatusCode::kNotFound));
 }
 
 TEST_F(AppStoreTest, RefusesANameThatIsTaken) {

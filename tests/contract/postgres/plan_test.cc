@@ -10,9 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "carillon/postgres/event_store.h"
 #include "carillon/postgres/feed_store.h"
+#include "carillon/postgres/membership_store.h"
 #include "carillon/postgres/notification_store.h"
 #include "carillon/postgres/outbox_reader.h"
+#include "carillon/postgres/reaction_store.h"
 #include "carillon/postgres/upkeep_store.h"
 #include "tests/contract/postgres/postgres_fixture.h"
 #include "tests/kit/status_matchers.h"
@@ -132,7 +135,7 @@ TEST_F(PlanTest, DeliverReadsTheSliceOfItsNotifications) {
   Record();
   ASSERT_OK(feeds_.Deliver(DeliveriesOf(items_)));
   EXPECT_THAT(recorder_->plans, Not(HasSubstr("Seq Scan")));
-  EXPECT_EQ(Read(""), Slices("notifications", {7}, items_[0].notification.create_time));
+  EXPECT_EQ(Read("notifications_"), Slices("notifications", {7}, items_[0].notification.create_time));
 }
 
 TEST_F(PlanTest, BacklogsAreReadByRecipientInOrder) {
@@ -192,7 +195,20 @@ TEST_F(PlanTest, AttemptsAreWrittenToOneSlice) {
   Record();
   ASSERT_OK(notifications_.RecordAttempts({{items_[0].notification.id, 7, {absl::Now(), 1, "x"}}}));
   EXPECT_THAT(recorder_->plans, Not(HasSubstr("Seq Scan")));
-  EXPECT_EQ(Read(""), Slices("notifications", {7}, items_[0].notification.create_time));
+  EXPECT_EQ(Read("notifications_"), Slices("notifications", {7}, items_[0].notification.create_time));
+}
+
+TEST_F(PlanTest, MembershipsAreRemovedByTheirWholeKeyAndListedInItsOrder) {
+  PostgresMembershipStore memberships(pool_);
+  ASSERT_OK(memberships.Add(app_, GroupKind::kFollowers, {{"cleo", "ann"}, {"cleo", "bob"}}));
+  Record();
+  ASSERT_OK(memberships.Remove(app_, GroupKind::kFollowers, {{"cleo", "ann"}}));
+  EXPECT_THAT(recorder_->plans, AllOf(HasSubstr("member_id = asked.member_id"), Not(HasSubstr("Join Filter")),
+                                      Not(HasSubstr("Seq Scan"))));
+  Record();
+  ASSERT_OK(memberships.List({app_, GroupKind::kFollowers, "cleo"}, "a", 10));
+  ExpectIndexesOnly();
+  EXPECT_THAT(recorder_->plans, AllOf(HasSubstr("member_id > $4"), Not(HasSubstr("Sort Method"))));
 }
 
 TEST_F(PlanTest, TheSweepReadsOnFromItsPosition) {
@@ -237,6 +253,200 @@ TEST_F(PlanTest, ExpiredKeysAreFoundByTime) {
   Record();
   ASSERT_OK(upkeep_.ExpireKeys(absl::Now() + absl::Hours(25), 5));
   ExpectIndexesOnly();
+}
+
+// Of one post among many, with many who like it.
+TEST_F(PlanTest, ReactionsGoByTheirKeysAndTouchTheSliceOfTheirItem) {
+  Query(R"sql(
+    INSERT INTO reactions (app_id, version, active, object_id, kind, actor_id, recipient_id, type)
+    SELECT 5, n, true, 'post-' || n % 100, 'like', 'actor-' || n, 'owner-' || n % 100, 'like' FROM generate_series(1, 20000) AS n;
+    INSERT INTO reaction_counters SELECT 5, 200, 0, 'post-' || n, 'like' FROM generate_series(0, 99) AS n;
+    INSERT INTO reaction_items (app_id, count, moved, recipient_id, type, object_id)
+    SELECT 5, 200, 0, 'owner-' || n, 'like', 'post-' || n FROM generate_series(0, 99) AS n;
+    ANALYZE reactions, reaction_counters, reaction_items)sql");
+  PostgresReactionStore reactions(pool_);
+  const auto render = [](const Reaction&) { return ReactionItem{.item = {.id = NewUuid7(absl::Now())}}; };
+  const auto like = [](const std::string& actor, int64_t version) {
+    return Reaction{.app = AppId(5),
+                    .actor_id = actor,
+                    .object_id = "post-7",
+                    .kind = "like",
+                    .version = version,
+                    .recipient = "owner-7",
+                    .type = "like",
+                    .data_json = ""};
+  };
+  ASSERT_OK(reactions.Apply({like("new-1", 100'001)}, render));
+  Record();
+  ASSERT_THAT(reactions.Apply({like("new-2", 100'002)}, render), IsOkAndHolds(SizeIs(1)));
+  ExpectIndexesOnly();
+  EXPECT_THAT(recorder_->plans, AllOf(HasSubstr("reactions_of_item"), Not(HasSubstr("Sort Key: r."))));
+  EXPECT_EQ(Read("feed_items"), Slices("feed_items", {7}, absl::Now()));
+  Record();
+  ASSERT_OK(reactions.Counters(AppId(5), {std::string("post-7"), "post-8"}));
+  ExpectIndexesOnly();
+}
+
+// Among many apps, graphs and events, as the planner knows them.
+class EventPlanTest : public PlanTest {
+ protected:
+  static constexpr int64_t kApp = 5;
+  static constexpr int kMembers = 20'000;
+
+  static void SetUpTestSuite() {
+    PlanTest::SetUpTestSuite();
+    Query(R"sql(
+      INSERT INTO apps (app_id, name, app_key, scopes) OVERRIDING SYSTEM VALUE
+      SELECT n, 'app-' || n, 'key-' || n, '{send}' FROM generate_series(1, 2000) AS n;
+      INSERT INTO event_positions SELECT n, 1000 FROM generate_series(1, 2000) AS n;
+      INSERT INTO feed_heads (app_id, recipient_id, event_position)
+      SELECT app_id, 'user-' || n, 990 FROM generate_series(1, 5) AS app_id, generate_series(1, 20000) AS n;
+      INSERT INTO memberships (app_id, kind, group_id, member_id, since_position)
+      SELECT 5, 'followers', 'star-' || n % 5, 'user-' || n, 0 FROM generate_series(1, 100000) AS n;
+      INSERT INTO events (event_id, app_id, created_at, expires_at, state, finished_at, position, retention_days, lane, audience,
+                          audience_id, type, item)
+      SELECT new_uuid7(), app_id, now(), now() + n * interval '1 minute', 'done', now(), n, 7, 'social', 'followers', 'star-' || n % 5,
+             'stream.start', '{"title":"live"}'
+      FROM generate_series(1, 20) AS app_id, generate_series(1, 1000) AS n;
+      INSERT INTO event_shards (event_id, shard, cursor, done) SELECT event_id, 0, '', true FROM events;
+      INSERT INTO dedupe_windows SELECT 5, new_uuid7(), now() + n * interval '1 minute', 'stream.start', n
+      FROM generate_series(1, 20000) AS n;
+      ANALYZE apps, event_positions, feed_heads, memberships, events, event_shards, dedupe_windows)sql");
+  }
+
+  Event Publish(AudienceKind kind, const std::string& id) {
+    NewEvent made;
+    Event& event = made.event;
+    event.id = NewUuid7(absl::Now());
+    event.app = AppId(kApp);
+    event.type = "stream.start";
+    event.create_time = absl::Now();
+    event.audience = {.kind = kind, .id = id, .users = {}};
+    if (kind == AudienceKind::kUsers) event.audience.users = {"ann", "ben", "cleo"};
+    EXPECT_OK(events_.Accept(made));
+    return event;
+  }
+  static FanoutPage PageOf(const Event& event) {
+    return {.app = event.app, .event_id = event.id, .type = event.type, .shard = 0, .cursor = ""};
+  }
+  void ExpectNothingScanned() const {
+    EXPECT_THAT(recorder_->plans, HasSubstr("Query Text"));
+    EXPECT_THAT(recorder_->plans, Not(HasSubstr("Seq Scan")));
+  }
+
+  PostgresEventStore events_{pool_};
+};
+
+TEST_F(EventPlanTest, AnEventIsAcceptedWithoutReadingATable) {
+  Record();
+  Publish(AudienceKind::kFollowers, "star-1");
+  EXPECT_THAT(recorder_->plans, HasSubstr("Insert on outbox"));
+  EXPECT_THAT(Read("event"), IsEmpty());
+}
+
+TEST_F(EventPlanTest, APageIsOpenedByItsKeys) {
+  const Event event = Publish(AudienceKind::kFollowers, "star-1");
+  Record();
+  ASSERT_OK(events_.Open(PageOf(event)));
+  ExpectIndexesOnly();
+  EXPECT_THAT(Read(""), ElementsAre("apps", "event_shards", "events"));
+}
+
+TEST_F(EventPlanTest, APageIsWrittenByItsKeysHoweverOftenTheStatementIsRun) {
+  // The server plans for parameters in general from the sixth time on.
+  for (int round = 0; round < 8; ++round) {
+    const Event event = Publish(AudienceKind::kFollowers, "star-1");
+    ASSERT_OK(events_.BeginExpanding(event, 20, {EventRange()}));
+    ASSERT_OK_AND_ASSIGN(const std::vector<std::string> members, events_.Members(event, {}, 500));
+    PageItems items;
+    items.item.title = "live";
+    items.recipients = members;
+    for (size_t i = 0; i < members.size(); ++i) items.ids.push_back(NewUuid7(absl::Now()));
+    Record();
+    ASSERT_THAT(events_.WritePage(event, {.page = PageOf(event), .new_cursor = members.back()}, items),
+                IsOkAndHolds(SizeIs(500)));
+    ExpectNothingScanned();
+    EXPECT_THAT(Read(""), ElementsAre("event_positions", "event_shards", "events"));
+  }
+}
+
+TEST_F(EventPlanTest, MembersAreReadInTheOrderOfTheIndexAndNoMoreThanAPage) {
+  for (const auto& [kind, id] : {std::pair(AudienceKind::kFollowers, "star-1"), {AudienceKind::kEveryone, ""}}) {
+    const Event event = Publish(kind, id);
+    const std::string table = kind == AudienceKind::kEveryone ? "feed_heads" : "memberships";
+    for (int round = 0; round < 8; ++round) {
+      Record();
+      ASSERT_THAT(events_.Members(event, {.shard = 0, .after = "user-3", .last_id = {}}, 500),
+                  IsOkAndHolds(SizeIs(500)));
+      ASSERT_THAT(events_.Members(event, {.shard = 0, .after = "user-3", .last_id = "user-7"}, 500),
+                  IsOkAndHolds(SizeIs(500)));
+      ExpectIndexesOnly();
+      EXPECT_THAT(recorder_->plans, AllOf(Not(HasSubstr("Sort Method")), HasSubstr(table + "_pkey")));
+    }
+  }
+}
+
+TEST_F(EventPlanTest, AnAudienceIsMeasuredInTheOrderOfTheIndex) {
+  for (const auto& [kind, id] : {std::pair(AudienceKind::kFollowers, "star-1"), {AudienceKind::kEveryone, ""}}) {
+    const Event event = Publish(kind, id);
+    Record();
+    ASSERT_OK_AND_ASSIGN(const EventStore::Measure measure, events_.MeasureAudience(event, 3000, 1'000'000));
+    EXPECT_EQ(measure.size, kMembers);
+    ExpectIndexesOnly();
+    EXPECT_THAT(recorder_->plans, Not(HasSubstr("Sort Method")));
+  }
+}
+
+TEST_F(EventPlanTest, ListedUsersAreReadFromTheirEvent) {
+  const Event event = Publish(AudienceKind::kUsers, "");
+  Record();
+  ASSERT_THAT(events_.Members(event, {}, 500), IsOkAndHolds(SizeIs(3)));
+  ExpectNothingScanned();
+  EXPECT_THAT(Read(""), ElementsAre("events"));
+}
+
+TEST_F(EventPlanTest, FeedsAreTouchedByTheirKeysAndThePositionsTheyLack) {
+  for (int round = 0; round < 8; ++round) {
+    std::vector<BacklogRequest> requests;
+    for (int i = 1; i <= 50; ++i) {
+      requests.push_back({{AppId(kApp), RecipientId(absl::StrCat("user-", 5 * (100 * round + i)))}, 0});
+    }
+    Record();
+    ASSERT_OK_AND_ASSIGN(const std::vector<Backlog> backlogs, feeds_.ReadBacklogs(requests));
+    // Followers of one of five, of whom each has two of the ten newest events; no page was theirs.
+    for (const Backlog& backlog : backlogs) EXPECT_THAT(backlog.items, SizeIs(2));
+    ExpectNothingScanned();
+    EXPECT_THAT(recorder_->plans,
+                AllOf(HasSubstr("events_by_position"), HasSubstr("memberships_pkey"), HasSubstr("feed_heads_pkey")));
+  }
+}
+
+TEST_F(EventPlanTest, IdleShardsAreFoundAmongTheUnfinishedEvents) {
+  const Event event = Publish(AudienceKind::kFollowers, "star-1");
+  for (int round = 0; round < 8; ++round) {
+    Query("UPDATE event_shards SET updated_at = now() - interval '1 hour' WHERE event_id = '" + event.id.ToString() +
+          "'");
+    Record();
+    ASSERT_OK(events_.RequeueIdle(Lane::kSocial, absl::Now() - absl::Minutes(30), 1000));
+    ExpectNothingScanned();
+    EXPECT_THAT(recorder_->plans, HasSubstr("events_unfinished"));
+  }
+}
+
+TEST_F(EventPlanTest, ExpiredEventsAndWindowsAreFoundByTime) {
+  for (int round = 1; round <= 8; ++round) {
+    Record();
+    ASSERT_OK(events_.Expire(absl::Now() + round * absl::Minutes(2), 500));
+    ExpectNothingScanned();
+    EXPECT_THAT(recorder_->plans, AllOf(HasSubstr("events_by_expiry"), HasSubstr("dedupe_windows_by_expiry")));
+  }
+}
+
+TEST_F(EventPlanTest, AWindowIsTakenByItsKey) {
+  const Event event = Publish(AudienceKind::kFollowers, "star-1");
+  Record();
+  ASSERT_OK(events_.TakeWindow(event, "77", absl::Minutes(10)));
+  ExpectNothingScanned();
 }
 
 // What a table's readers did, as the server counts it.

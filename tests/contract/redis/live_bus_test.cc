@@ -2,16 +2,15 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
-#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "carillon/redis/live_listener.h"
 #include "carillon/redis/live_publisher.h"
+#include "carillon/redis/presence.h"
 #include "tests/kit/environment.h"
 #include "tests/kit/loopback.h"
-#include "tests/kit/process.h"
-#include "tests/kit/scratch_directory.h"
+#include "tests/kit/private_redis.h"
 #include "tests/kit/status_matchers.h"
 #include "tests/kit/wait_for.h"
 
@@ -19,32 +18,42 @@ namespace carillon {
 namespace {
 
 using testing::FreeAddress;
-using testing::IsListening;
 using testing::IsOk;
 using ::testing::Not;
-using testing::Process;
-using testing::ScratchDirectory;
+using testing::PrivateRedis;
 using testing::StatusIs;
 using testing::WaitFor;
 
 constexpr absl::Duration kHeartbeat = absl::Milliseconds(100);
+const SystemClock kClock;
+const RedisLivePublisher::Options kBroadcast = {
+    .routing = LiveRouting::kBroadcast, .own_server = "", .on_published = {}};
 
 // Unlike those of any other test on the same Redis.
 FeedKey UniqueKey(const std::string& suffix = "") {
   return {.app = AppId(7), .recipient = RecipientId(absl::StrCat(NewUuid7(absl::Now()).ToString(), suffix))};
 }
 
-// Listens, and keeps what comes for the recipients it is asked about.
+// Listens as a server, and keeps what comes for the recipients it is asked about.
 class Inbox {
  public:
-  explicit Inbox(const std::string& url) : listener_({.url = url}, kHeartbeat) {
+  explicit Inbox(const std::string& url, const std::string& server = "nobody")
+      : listener_(
+            {.url = url},
+            {.server = server, .heartbeat_interval = kHeartbeat, .on_received = [this](LiveRouting routing, size_t) {
+               ++(routing == LiveRouting::kDirected ? directed_ : broadcast_);
+             }}) {
     listener_.Start({.on_message = [this](LiveMessage message) { Add(std::move(message)); },
+                     .on_shared_event = [this](AppId app) { shared_event_of_ = app.value(); },
                      .on_connected = [this] { ++connections_; }});
   }
   ~Inbox() { listener_.Stop(); }
 
   RedisLiveListener& listener() { return listener_; }
   int connections() const { return connections_; }
+  int directed() const { return directed_; }
+  int broadcast() const { return broadcast_; }
+  int64_t shared_event_of() const { return shared_event_of_; }
   bool Connects() {
     return WaitFor([this] { return listener_.connected() && connections_ > 0; });
   }
@@ -67,45 +76,29 @@ class Inbox {
   }
 
   std::atomic<int> connections_ = 0;
+  std::atomic<int> directed_ = 0;
+  std::atomic<int> broadcast_ = 0;
+  std::atomic<int64_t> shared_event_of_ = 0;
   absl::Mutex mutex_;
   std::vector<LiveMessage> messages_ ABSL_GUARDED_BY(mutex_);
   RedisLiveListener listener_;
-};
-
-// A Redis of the test's own, to be killed, frozen and started again.
-class PrivateRedis {
- public:
-  PrivateRedis() : address_(FreeAddress()) { Start(); }
-
-  void Start() {
-    const std::string port = address_.substr(address_.rfind(':') + 1);
-    absl::StatusOr<std::unique_ptr<Process>> process =
-        Process::Start({.command = {"redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly",
-                                    "no", "--requirepass", "secret", "--dir", directory_.path()},
-                        .environment = {},
-                        .output_file = directory_.Path("log")});
-    EXPECT_THAT(process, IsOk());
-    process_ = *std::move(process);
-    EXPECT_TRUE(WaitFor([this] { return IsListening(address_); }));
-  }
-  void Kill() { process_->Kill(); }
-  void Freeze() { process_->Signal(SIGSTOP); }
-  void Thaw() { process_->Signal(SIGCONT); }
-
-  std::string url(const std::string& password = "secret") const {
-    return absl::StrCat("redis://:", password, "@", address_, "/3");
-  }
-
- private:
-  const std::string address_;
-  const ScratchDirectory directory_;
-  std::unique_ptr<Process> process_;
 };
 
 absl::Duration TimeOf(const std::function<void()>& action) {
   const absl::Time start = absl::Now();
   action();
   return absl::Now() - start;
+}
+
+absl::Status Publish(LivePublisher& publisher, absl::Span<const LiveMessage> messages) {
+  std::vector<FeedKey> keys;
+  for (const LiveMessage& message : messages) keys.push_back(message.key);
+  return publisher.Publish(keys, [&](size_t i) { return messages[i].payload; });
+}
+
+absl::Status Publish(const std::string& url, const LiveMessage& message) {
+  RedisLivePublisher publisher({.url = url}, kClock, kBroadcast);
+  return Publish(publisher, {message});
 }
 
 class RedisLiveBus : public ::testing::Test {
@@ -117,10 +110,10 @@ class RedisLiveBus : public ::testing::Test {
 TEST_F(RedisLiveBus, DeliversWhatIsPublished) {
   Inbox inbox(testing::TestRedisUrl());
   ASSERT_TRUE(inbox.Connects());
-  RedisLivePublisher publisher({.url = testing::TestRedisUrl()});
+  RedisLivePublisher publisher({.url = testing::TestRedisUrl()}, kClock, kBroadcast);
   const FeedKey key = UniqueKey(":with:colons");
   const std::string binary("\0\r\n\xff", 4);
-  ASSERT_THAT(publisher.Publish({{{.key = key, .payload = "first"}, {.key = key, .payload = binary}}}), IsOk());
+  ASSERT_THAT(Publish(publisher, {{.key = key, .payload = "first"}, {.key = key, .payload = binary}}), IsOk());
   ASSERT_TRUE(inbox.Receives(key, 2));
   EXPECT_THAT(inbox.PayloadsFor(key), ::testing::ElementsAre("first", binary));
 }
@@ -128,22 +121,22 @@ TEST_F(RedisLiveBus, DeliversWhatIsPublished) {
 TEST_F(RedisLiveBus, PublishesManyInOneRoundTrip) {
   Inbox inbox(testing::TestRedisUrl());
   ASSERT_TRUE(inbox.Connects());
-  RedisLivePublisher publisher({.url = testing::TestRedisUrl()});
+  RedisLivePublisher publisher({.url = testing::TestRedisUrl()}, kClock, kBroadcast);
   const FeedKey key = UniqueKey();
   const std::vector<LiveMessage> messages(1000, {.key = key, .payload = std::string(2000, 'x')});
-  ASSERT_THAT(publisher.Publish(messages), IsOk());
+  ASSERT_THAT(Publish(publisher, messages), IsOk());
   EXPECT_TRUE(inbox.Receives(key, 1000));
 }
 
 TEST_F(RedisLiveBus, PublishesFromManyThreads) {
   Inbox inbox(testing::TestRedisUrl());
   ASSERT_TRUE(inbox.Connects());
-  RedisLivePublisher publisher({.url = testing::TestRedisUrl()});
+  RedisLivePublisher publisher({.url = testing::TestRedisUrl()}, kClock, kBroadcast);
   const FeedKey key = UniqueKey();
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&] {
-      for (int n = 0; n < 100; ++n) EXPECT_THAT(publisher.Publish({{{.key = key, .payload = "x"}}}), IsOk());
+      for (int n = 0; n < 100; ++n) EXPECT_THAT(Publish(publisher, {{.key = key, .payload = "x"}}), IsOk());
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -153,8 +146,8 @@ TEST_F(RedisLiveBus, PublishesFromManyThreads) {
 TEST_F(RedisLiveBus, AuthenticatesAndSelectsTheDatabase) {
   PrivateRedis redis;
   const LiveMessage message{.key = UniqueKey(), .payload = "x"};
-  EXPECT_THAT(RedisLivePublisher({.url = redis.url()}).Publish({message}), IsOk());
-  EXPECT_THAT(RedisLivePublisher({.url = redis.url("wrong")}).Publish({message}), Not(IsOk()));
+  EXPECT_THAT(Publish(redis.url(), message), IsOk());
+  EXPECT_THAT(Publish(redis.url("wrong"), message), Not(IsOk()));
 }
 
 TEST_F(RedisLiveBus, ListenerReconnectsAndSaysSo) {
@@ -167,8 +160,8 @@ TEST_F(RedisLiveBus, ListenerReconnectsAndSaysSo) {
   ASSERT_TRUE(WaitFor([&] { return inbox.connections() == 2; }));
   EXPECT_TRUE(inbox.listener().connected());
   const FeedKey key = UniqueKey();
-  RedisLivePublisher publisher({.url = redis.url()});
-  ASSERT_THAT(publisher.Publish({{.key = key, .payload = "x"}}), IsOk());
+  RedisLivePublisher publisher({.url = redis.url()}, kClock, kBroadcast);
+  ASSERT_THAT(Publish(publisher, {{.key = key, .payload = "x"}}), IsOk());
   EXPECT_TRUE(inbox.Receives(key, 1));
 }
 
@@ -191,34 +184,34 @@ TEST_F(RedisLiveBus, ListenerStaysConnectedWhileNothingIsPublished) {
 }
 
 TEST_F(RedisLiveBus, ListenerStopsAtOnceWithoutRedis) {
-  RedisLiveListener listener({.url = absl::StrCat("redis://", FreeAddress())}, kHeartbeat);
-  listener.Start({.on_message = [](LiveMessage) {}, .on_connected = [] {}});
+  RedisLiveListener listener({.url = absl::StrCat("redis://", FreeAddress())}, {.server = "nobody"});
+  listener.Start({.on_message = [](LiveMessage) {}, .on_shared_event = [](AppId) {}, .on_connected = [] {}});
   EXPECT_LT(TimeOf([&] { listener.Stop(); }), absl::Seconds(2));
   EXPECT_FALSE(listener.connected());
   listener.Stop();
 }
 
 TEST_F(RedisLiveBus, ListenerMayBeStoppedWithoutHavingStarted) {
-  RedisLiveListener listener({.url = "redis://127.0.0.1:1"}, kHeartbeat);
+  RedisLiveListener listener({.url = "redis://127.0.0.1:1"}, {.server = "nobody"});
   listener.Stop();
 }
 
 TEST_F(RedisLiveBus, PublisherUsesANewRedisAtOnce) {
   PrivateRedis redis;
-  RedisLivePublisher publisher({.url = redis.url()});
+  RedisLivePublisher publisher({.url = redis.url()}, kClock, kBroadcast);
   const LiveMessage message{.key = UniqueKey(), .payload = "x"};
-  ASSERT_THAT(publisher.Publish({message}), IsOk());
+  ASSERT_THAT(Publish(publisher, {message}), IsOk());
   redis.Kill();
   redis.Start();
-  EXPECT_THAT(publisher.Publish({message}), IsOk());
+  EXPECT_THAT(Publish(publisher, {message}), IsOk());
 }
 
 TEST_F(RedisLiveBus, PublisherFailsAtOnceWhileRedisIsDown) {
-  RedisLivePublisher publisher({.url = absl::StrCat("redis://", FreeAddress())});
+  RedisLivePublisher publisher({.url = absl::StrCat("redis://", FreeAddress())}, kClock, kBroadcast);
   const LiveMessage message{.key = UniqueKey(), .payload = "x"};
   const absl::Duration time = TimeOf([&] {
     for (int i = 0; i < 1000; ++i) {
-      EXPECT_THAT(publisher.Publish({message}), StatusIs(absl::StatusCode::kUnavailable));
+      EXPECT_THAT(Publish(publisher, {message}), StatusIs(absl::StatusCode::kUnavailable));
     }
   });
   EXPECT_LT(time, absl::Seconds(2));
@@ -226,20 +219,21 @@ TEST_F(RedisLiveBus, PublisherFailsAtOnceWhileRedisIsDown) {
 
 TEST_F(RedisLiveBus, PublisherWaitsBoundedlyForARedisThatHangs) {
   PrivateRedis redis;
-  RedisLivePublisher publisher({.url = redis.url()});
+  RedisLivePublisher publisher({.url = redis.url()}, kClock, kBroadcast);
   const LiveMessage message{.key = UniqueKey(), .payload = "x"};
-  ASSERT_THAT(publisher.Publish({message}), IsOk());
+  ASSERT_THAT(Publish(publisher, {message}), IsOk());
   redis.Freeze();
-  const absl::Duration first = TimeOf([&] { EXPECT_THAT(publisher.Publish({message}), Not(IsOk())); });
+  const absl::Duration first = TimeOf([&] { EXPECT_THAT(Publish(publisher, {message}), Not(IsOk())); });
   EXPECT_LT(first, absl::Milliseconds(900));
-  const absl::Duration second = TimeOf([&] { EXPECT_THAT(publisher.Publish({message}), Not(IsOk())); });
+  const absl::Duration second = TimeOf([&] { EXPECT_THAT(Publish(publisher, {message}), Not(IsOk())); });
   EXPECT_LT(second, absl::Milliseconds(200));
   redis.Thaw();
-  EXPECT_TRUE(WaitFor([&] { return publisher.Publish({message}).ok(); }));
+  EXPECT_TRUE(WaitFor([&] { return Publish(publisher, {message}).ok(); }));
 }
 
 TEST_F(RedisLiveBus, PublishesNothingWithoutRedis) {
-  EXPECT_THAT(RedisLivePublisher({.url = "redis://127.0.0.1:1"}).Publish({}), IsOk());
+  RedisLivePublisher publisher({.url = "redis://127.0.0.1:1"}, kClock, kBroadcast);
+  EXPECT_THAT(Publish(publisher, {}), IsOk());
 }
 
 }  // namespace

@@ -76,5 +76,39 @@ TEST(CpuMeter, SeesItsOwnProcess) {
   EXPECT_GT(usage.cpu_seconds[0].second, 0);
 }
 
+TEST(CpuMeter, TellsWhatOthersUsedOfTheMachine) {
+  CpuMeter::Reading first{.machine = {.total = 1000, .idle = 400, .steal = 10}};
+  CpuMeter::Reading last{.moment = absl::Seconds(2), .machine = {.total = 1400, .idle = 500, .steal = 14}};
+  first.ticks["server"] = {1, 100};
+  last.ticks["server"] = {1, 196};
+  EXPECT_NEAR(CpuMeter::Between(first, last).others_percent, 50, 0.5);
+}
+
+TEST(ResidentMemory, IsReadFromTheStatusOfAProcess) {
+  EXPECT_EQ(ParseResidentMemory("Name:\tcarillon-server\nVmHWM:\t    9999 kB\nVmRSS:\t    1711 kB\nThreads:\t4\n"),
+            1711 * 1024);
+  for (const char* status : {"", "VmRSS:", "VmRSS:\tx kB", "Name:\tkthreadd\n"}) {
+    EXPECT_FALSE(ParseResidentMemory(status).has_value()) << status;
+  }
+}
+
+TEST(ResidentMemory, IsKnownOfAProcessThatRuns) {
+  CpuMeter meter("");
+  EXPECT_FALSE(meter.ResidentMemory("server").has_value());
+  meter.Follow("server", getpid());
+  EXPECT_GT(meter.ResidentMemory("server").value_or(0), 1024 * 1024);
+}
+
+TEST(Usage, OfTwoIntervalsAddsTheCpuAndWeighsTheShares) {
+  Usage usage{.time = absl::Seconds(1), .cpu_seconds = {{"server", 0.5}, {"generator", 1}}, .idle_percent = 40};
+  usage.Add({.time = absl::Seconds(3), .cpu_seconds = {{"server", 0.25}, {"relay", 0.125}}, .idle_percent = 80});
+  EXPECT_EQ(usage.time, absl::Seconds(4));
+  EXPECT_DOUBLE_EQ(usage.seconds_of("server"), 0.75);
+  EXPECT_DOUBLE_EQ(usage.seconds_of("relay"), 0.125);
+  EXPECT_DOUBLE_EQ(usage.seconds_of("redis"), 0);
+  EXPECT_DOUBLE_EQ(usage.system_seconds(), 0.875);
+  EXPECT_DOUBLE_EQ(usage.idle_percent, 70);
+}
+
 }  // namespace
 }  // namespace carillon::bench

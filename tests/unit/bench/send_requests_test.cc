@@ -129,12 +129,53 @@ TEST(StreamEvent, TellsItsNumberAndTheNotificationOfAnItem) {
   EXPECT_EQ(ParseStreamEvent(event.SerializeAsString())->notification_id, "");
   event.mutable_item()->set_title("Hello");
   event.mutable_item()->set_notification_id("a");
+  event.mutable_item()->set_object_id("post-1");
   const std::string bytes = event.SerializeAsString();
   const absl::StatusOr<StreamEvent> item = ParseStreamEvent(bytes);
   ASSERT_TRUE(item.ok());
   EXPECT_EQ(item->seq, 300);
   EXPECT_EQ(item->notification_id, "a");
+  EXPECT_EQ(item->object_id, "post-1");
   EXPECT_FALSE(ParseStreamEvent(absl::string_view(bytes).substr(0, bytes.size() - 1)).ok());
+}
+
+TEST(StreamEvent, RefusesAnItemWithoutANotification) {
+  v1::SubscribeResponse event;
+  event.mutable_item()->set_title("Hello");
+  EXPECT_FALSE(ParseStreamEvent(event.SerializeAsString()).ok());
+}
+
+TEST(StampedObject, TellsItsInstant) {
+  const std::string object_id = StampedObject("run-1", absl::Microseconds(123'456'789));
+  EXPECT_EQ(StampOf(object_id), absl::Microseconds(123'456'789));
+  for (const char* other : {"", "object-1", "@", "run@", "run@x"}) EXPECT_FALSE(StampOf(other).has_value()) << other;
+}
+
+TEST(SendRequests, StampTheirObjectsIfAsked) {
+  SendRequests requests({.seed = 1, .run_name = "run", .user_ids = {"a"}, .types = {"like"}, .stamped = true});
+  std::string bytes;
+  requests.Next(bytes);
+  v1::SendNotificationRequest request;
+  ASSERT_TRUE(request.ParseFromString(bytes));
+  EXPECT_TRUE(StampOf(request.object_id()).has_value());
+}
+
+TEST(OneForEach, HoldsALikeForEachUser) {
+  v1::BatchSendNotificationsRequest batch;
+  ASSERT_TRUE(batch.ParseFromString(OneForEach(std::vector<std::string>{"ada", "bob"}, "run")));
+  ASSERT_EQ(batch.requests_size(), 2);
+  EXPECT_EQ(batch.requests(0).user_id(), "ada");
+  EXPECT_EQ(batch.requests(1).user_id(), "bob");
+  EXPECT_EQ(batch.requests(1).type(), "like");
+}
+
+TEST(TopicAnswer, TellsItsLastSeq) {
+  v1::ListTopicFeedResponse answer;
+  EXPECT_EQ(LastSeqInTopicAnswer(answer.SerializeAsString()), 0);
+  answer.add_items()->set_seq(7);
+  answer.set_last_seq(12);
+  EXPECT_EQ(LastSeqInTopicAnswer(answer.SerializeAsString()), 12);
+  EXPECT_FALSE(LastSeqInTopicAnswer("\xff\xff").has_value());
 }
 
 }  // namespace

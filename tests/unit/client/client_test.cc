@@ -66,6 +66,20 @@ TEST(Client, RepeatsABatchOnlyIfEveryRequestHasAKey) {
   EXPECT_EQ(server.notifications.calls(), 3);
 }
 
+TEST(Client, RepeatsAnEventOnlyIfItHasAKey) {
+  FakeServer server;
+  server.notifications.script = [](int, grpc::ServerContext&) { return Unavailable(); };
+  ClientOptions options = server.Options();
+  options.retry.max_attempts = 2;
+  Client client(options);
+  v1::PublishEventRequest request;
+  EXPECT_THAT(client.PublishEvent(request), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(server.notifications.calls(), 1);
+  request.set_idempotency_key("k");
+  EXPECT_THAT(client.PublishEvent(request), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(server.notifications.calls(), 3);
+}
+
 TEST(Client, TellsOfEachAttemptThatItRepeats) {
   FakeServer server;
   server.notifications.script = [](int call, grpc::ServerContext&) {

@@ -52,6 +52,10 @@ class FakeNotificationService final : public v1::NotificationService::Service {
                                       v1::BatchSendNotificationsResponse*) override {
     return script(NextCall(), *context);
   }
+  grpc::Status PublishEvent(grpc::ServerContext* context, const v1::PublishEventRequest*,
+                            v1::PublishEventResponse*) override {
+    return script(NextCall(), *context);
+  }
 
   int calls() const {
     absl::MutexLock lock(&mutex_);

@@ -85,6 +85,15 @@ class InMemoryFeedStore final : public FeedStore {
     absl::MutexLock lock(&mutex_);
     return backlog_reads_;
   }
+  int list_reads() const {
+    absl::MutexLock lock(&mutex_);
+    return list_reads_;
+  }
+  // Recipients whose heads were read, each time that they were.
+  int heads_read() const {
+    absl::MutexLock lock(&mutex_);
+    return heads_read_;
+  }
   int backlog_requests() const {
     absl::MutexLock lock(&mutex_);
     return backlog_requests_;
@@ -101,8 +110,15 @@ class InMemoryFeedStore final : public FeedStore {
     return backlogs;
   }
 
+  absl::StatusOr<FeedHead> Summarize(const FeedKey& key) override {
+    absl::StatusOr<std::vector<FeedHead>> heads = ReadHeads({key});
+    if (!heads.ok()) return heads.status();
+    return heads->front();
+  }
+
   absl::StatusOr<std::vector<FeedHead>> ReadHeads(absl::Span<const FeedKey> keys) override {
     absl::MutexLock lock(&mutex_);
+    heads_read_ += static_cast<int>(keys.size());
     if (!failure_.ok()) return failure_;
     std::vector<FeedHead> heads;
     for (const FeedKey& key : keys) heads.push_back(feeds_[key].head);
@@ -125,8 +141,21 @@ class InMemoryFeedStore final : public FeedStore {
   absl::StatusOr<std::vector<DeliveryOutcome>> Deliver(absl::Span<const FeedDelivery>) override {
     return error::Internal("not part of this model");
   }
-  absl::StatusOr<std::vector<FeedItem>> List(const ListQuery&) override {
-    return error::Internal("not part of this model");
+  absl::StatusOr<std::vector<FeedItem>> List(const ListQuery& query) override {
+    absl::MutexLock lock(&mutex_);
+    ++list_reads_;
+    if (!failure_.ok()) return failure_;
+    const Feed& feed = feeds_[query.key];
+    std::vector<FeedItem> items;
+    for (auto item = feed.items.rbegin(); item != feed.items.rend(); ++item) {
+      if (items.size() == static_cast<size_t>(query.limit)) break;
+      if (query.before_seq.has_value() && item->first >= *query.before_seq) continue;
+      items.push_back(item->second);
+      items.back().read = item->first <= feed.head.last_read_seq;
+      if (query.unread_only && items.back().read) items.pop_back();
+    }
+    AwaitUnblocked();
+    return items;
   }
   absl::StatusOr<MarkReadResult> MarkReadItems(const FeedKey&, absl::Span<const NotificationId>) override {
     return error::Internal("not part of this model");
@@ -166,6 +195,8 @@ class InMemoryFeedStore final : public FeedStore {
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   bool blocked_ ABSL_GUARDED_BY(mutex_) = false;
   int backlog_reads_ ABSL_GUARDED_BY(mutex_) = 0;
+  int list_reads_ ABSL_GUARDED_BY(mutex_) = 0;
+  int heads_read_ ABSL_GUARDED_BY(mutex_) = 0;
   int backlog_requests_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <random>
 #include <thread>
 
+#include "carillon/domain/event.h"
 #include "carillon/wire/feed_event.h"
 #include "tests/kit/status_matchers.h"
 #include "tests/kit/wait_for.h"
@@ -32,6 +33,25 @@ LiveHub::Options Quiet() {
   options.timing.heartbeat_interval = absl::Hours(1);
   return options;
 }
+
+// Announces when it is told to.
+class TestPresence final : public Presence {
+ public:
+  void Add(const FeedKey& key, std::function<void()> announced) override {
+    ++streams_[key];
+    waiting_.push_back(std::move(announced));
+  }
+  void Remove(const FeedKey& key) override { --streams_[key]; }
+
+  void Announce() {
+    for (const std::function<void()>& announced : std::exchange(waiting_, {})) announced();
+  }
+  int streams(const FeedKey& key) { return streams_[key]; }
+
+ private:
+  std::map<FeedKey, int> streams_;
+  std::vector<std::function<void()>> waiting_;
+};
 
 // A client: reads when it is told to, and keeps what it got.
 class Client final : public StreamSink, public std::enable_shared_from_this<Client> {
@@ -137,6 +157,7 @@ class LiveHubTest : public ::testing::Test {
   const FeedKey key_ = Key("ada");
   InMemoryFeedStore store_;
   Metrics metrics_;
+  TestPresence presence_;
   std::optional<LiveHub> hub_;
   std::vector<std::shared_ptr<Client>> clients_;
 };
@@ -290,6 +311,48 @@ TEST_F(LiveHubTest, GathersReadsWhileOneIsUnderWay) {
   store_.SetBlocked(false);
   for (const auto& client : clients) ASSERT_TRUE(client->ReceivesEvents(1));
   EXPECT_EQ(store_.backlog_reads(), 2);
+}
+
+TEST_F(LiveHubTest, ReadsOnlyTheHeadsOfManyThatHaveMissedNothing) {
+  LiveHub::Options options = Quiet();
+  options.reader_threads = 1;
+  StartHub(options);
+  constexpr int kClients = 500;
+  const auto key = [](int i) { return Key(absl::StrCat("user ", i)); };
+  for (int i = 0; i < kClients; ++i) AppendMany(key(i), 3);
+  store_.SetBlocked(true);
+  Connect(key_, 0);
+  ASSERT_TRUE(WaitFor([&] { return store_.backlog_reads() == 1; }));
+  std::vector<std::shared_ptr<Client>> clients;
+  // Every tenth lacks an item, one is of another database.
+  for (int i = 0; i < kClients; ++i) clients.push_back(Connect(key(i), i == 7 ? 99 : i % 10 == 0 ? 2 : 3));
+  store_.SetBlocked(false);
+  EXPECT_TRUE(clients[7]->Ends());
+  for (int i = 0; i < kClients; i += 10) EXPECT_TRUE(clients[i]->ReceivesEvents(1));
+  EXPECT_EQ(store_.backlog_requests(), 1 + kClients / 10);
+  EXPECT_EQ(store_.backlog_reads(), 2);
+  // The others follow from where they are.
+  Announce(key(1), {Append(key(1))});
+  EXPECT_TRUE(clients[1]->ReceivesEvents(1));
+  EXPECT_EQ(store_.backlog_reads(), 2);
+}
+
+TEST_F(LiveHubTest, ReadsManyBacklogsInAFewQueries) {
+  LiveHub::Options options = Quiet();
+  options.reader_threads = 1;
+  StartHub(options);
+  constexpr int kClients = 1000;
+  store_.SetBlocked(true);
+  Connect(key_, 0);
+  ASSERT_TRUE(WaitFor([&] { return store_.backlog_reads() == 1; }));
+  std::vector<std::shared_ptr<Client>> clients;
+  for (int i = 0; i < kClients; ++i) {
+    AppendMany(Key(absl::StrCat("user ", i)), 10);
+    clients.push_back(Connect(Key(absl::StrCat("user ", i)), 0));
+  }
+  store_.SetBlocked(false);
+  for (const auto& client : clients) ASSERT_TRUE(client->ReceivesEvents(10));
+  EXPECT_THAT(store_.backlog_reads(), Le(1 + kClients / 200));
 }
 
 TEST_F(LiveHubTest, SharesOneRequestAmongStreamsAtOnePosition) {
@@ -471,6 +534,93 @@ TEST_F(LiveHubTest, BoundsTheStreamsOfARecipientAndOfTheServer) {
   first->Disconnect();
   EXPECT_EQ(hub_->stream_count(), 2u);
   Connect(key_, 0);
+}
+
+TEST_F(LiveHubTest, DoesNotBoundTheStreamsOfAPublicFeed) {
+  LiveHub::Options options = Quiet();
+  options.max_streams_per_recipient = 2;
+  StartHub(options);
+  const FeedKey topic = TopicFeedKey(AppId(7), "news");
+  std::vector<std::shared_ptr<Client>> clients;
+  for (int i = 0; i < 30; ++i) clients.push_back(Connect(topic, 0));
+  Announce(topic, {Append(topic)});
+  for (const auto& client : clients) EXPECT_TRUE(client->ReceivesEvents(1));
+}
+
+TEST_F(LiveHubTest, ReadsOnlyWhenPublishersKnowOfTheStream) {
+  LiveHub::Options options = Quiet();
+  options.presence = &presence_;
+  StartHub(options);
+  AppendMany(key_, 2);
+  const auto client = Connect(key_, 0);
+  // Nothing of this starts the read: what is published now may not come here.
+  client->TakeAll();
+  Announce(key_, {Append(key_)});
+  hub_->SweepNow();
+  ASSERT_TRUE(WaitFor([&] { return store_.heads_read() > 0; }));
+  EXPECT_EQ(store_.backlog_reads(), 0);
+  Append(key_);
+  presence_.Announce();
+  ASSERT_TRUE(client->ReceivesEvents(4));
+  EXPECT_THAT(client->Numbers(), ElementsAre(1, 2, 3, 4));
+}
+
+TEST_F(LiveHubTest, TellsPublishersOfEachStreamFromItsStartToItsEnd) {
+  LiveHub::Options options = Quiet();
+  options.presence = &presence_;
+  StartHub(options);
+  const auto first = Connect(key_, 0);
+  Connect(key_, 0);
+  EXPECT_EQ(presence_.streams(key_), 2);
+  first->Disconnect();
+  first->Disconnect();
+  EXPECT_EQ(presence_.streams(key_), 1);
+  // Announced after its end: nothing is read for it.
+  clients_.back()->Disconnect();
+  presence_.Announce();
+  EXPECT_EQ(presence_.streams(key_), 0);
+  Connect(Key("bob"), 0);
+  presence_.Announce();
+  ASSERT_TRUE(WaitFor([&] { return store_.backlog_reads() == 1; }));
+  EXPECT_EQ(store_.backlog_requests(), 1);
+}
+
+TEST_F(LiveHubTest, LooksAtTheRecipientsOfAnAppThatHasASharedEvent) {
+  StartHub(Quiet());
+  const auto client = ConnectLive(key_, 0);
+  const FeedKey foreign{.app = AppId(8), .recipient = RecipientId("ada")};
+  const auto stranger = ConnectLive(foreign, 0);
+  Append(key_);
+  Append(foreign);
+  hub_->OnSharedEvent(AppId(7));
+  ASSERT_TRUE(client->ReceivesEvents(1));
+  EXPECT_EQ(store_.heads_read(), 1);
+  EXPECT_EQ(metrics_.Counter("carillon_live_found_by_sweep_total", "").Value(), 0);
+  stranger->TakeAll();
+  EXPECT_THAT(stranger->events, IsEmpty());
+}
+
+TEST_F(LiveHubTest, LooksAFewTimesForABurstOfSharedEvents) {
+  StartHub(Quiet());
+  const auto client = ConnectLive(key_, 0);
+  for (int i = 0; i < 1000; ++i) hub_->OnSharedEvent(AppId(7));
+  Append(key_);
+  hub_->OnSharedEvent(AppId(7));
+  ASSERT_TRUE(client->ReceivesEvents(1));
+  EXPECT_THAT(store_.heads_read(), Le(3));
+}
+
+TEST_F(LiveHubTest, SweepsEverybodyThoughSharedEventsDoNotEnd) {
+  LiveHub::Options options = Quiet();
+  options.sweep_interval = absl::Milliseconds(20);
+  StartHub(options);
+  const auto client = ConnectLive(key_, 0);
+  Append(key_);
+  ASSERT_TRUE(WaitFor([&] {
+    hub_->OnSharedEvent(AppId(8));
+    client->TakeAll();
+    return client->events.size() == 1;
+  }));
 }
 
 TEST_F(LiveHubTest, EndsAllStreamsWhenItStops) {

@@ -6,103 +6,18 @@
 #include <random>
 #include <thread>
 
-#include "carillon/runtime/secrets.h"
-#include "server/api/feed_service.h"
 #include "tests/kit/status_matchers.h"
 #include "tests/kit/wait_for.h"
-#include "tests/unit/server/in_memory_feed_store.h"
+#include "tests/unit/server/feed_server_fixture.h"
 
 namespace carillon {
 namespace {
 
-using testing::InMemoryFeedStore;
+using testing::Key;
 using testing::WaitFor;
 using Event = v1::SubscribeResponse;
 
-class OneAppStore final : public AppStore {
- public:
-  absl::StatusOr<AppCredentials> Find(const std::string& app_key) override {
-    if (app_key != "key" && app_key != "sender") return absl::NotFoundError("no such app");
-    const std::string scope = app_key == "key" ? "feed" : "send";
-    return AppCredentials{.app = {.id = AppId(7), .name = "app", .key = app_key, .scopes = {scope}, .create_time = {}},
-                          .secret_hashes = {HashSecret("secret")}};
-  }
-  absl::StatusOr<App> Create(const App&, const std::string&) override { return absl::UnimplementedError(""); }
-  absl::Status AddSecret(const std::string&, const std::string&) override { return absl::UnimplementedError(""); }
-};
-
-class NoPublisher final : public LivePublisher {
- public:
-  absl::Status Publish(absl::Span<const LiveMessage>) override { return absl::UnavailableError("no bus"); }
-};
-
-FeedKey Key(std::string recipient) { return {.app = AppId(7), .recipient = RecipientId(std::move(recipient))}; }
-
-class SubscribeCallTest : public ::testing::Test {
- protected:
-  void StartServer(LiveHub::Options options = {}) {
-    options.timing.slow_client_grace = absl::Milliseconds(100);
-    hub_.emplace(store_, metrics_, options);
-    hub_->Start();
-    service_.emplace(calls_, std::shared_ptr<FeedStore>(std::shared_ptr<void>(), &store_), *hub_, publisher_);
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&*service_);
-    server_ = builder.BuildAndStart();
-    ASSERT_NE(server_, nullptr);
-    channel_ = grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials());
-  }
-
-  void TearDown() override {
-    hub_->Stop();
-    server_->Shutdown(absl::ToChronoTime(absl::Now() + absl::Seconds(1)));
-    EXPECT_EQ(hub_->stream_count(), 0u);
-  }
-
-  // A call with a client's credentials; the stream ends with it.
-  struct Call {
-    ~Call() { context.TryCancel(); }
-    grpc::Status Finish() {
-      Event rest;
-      while (reader->Read(&rest)) {
-      }
-      return reader->Finish();
-    }
-    grpc::ClientContext context;
-    std::unique_ptr<grpc::ClientReader<Event>> reader;
-  };
-
-  std::unique_ptr<Call> Subscribe(const std::string& user, int64_t after_seq, const std::string& app_key = "key") {
-    auto call = std::make_unique<Call>();
-    call->context.AddMetadata("x-app-key", app_key);
-    call->context.AddMetadata("x-app-secret", "secret");
-    call->context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
-    v1::SubscribeRequest request;
-    request.set_user_id(user);
-    request.set_after_seq(after_seq);
-    call->reader = v1::FeedService::NewStub(channel_)->Subscribe(&call->context, request);
-    return call;
-  }
-
-  void AppendAndAnnounce(const std::string& user) {
-    const FeedKey key = Key(user);
-    hub_->OnLiveMessage({.key = key, .payload = EncodeLiveUpdate({store_.Append(key)})});
-  }
-
-  InMemoryFeedStore store_;
-  Metrics metrics_;
-  SystemClock clock_;
-  Executor executor_{2, 100};
-  Authenticator authenticator_{std::make_shared<OneAppStore>(), executor_, clock_};
-  RpcMetrics rpc_metrics_{metrics_};
-  ServerCalls calls_{authenticator_, executor_, rpc_metrics_, clock_};
-  NoPublisher publisher_;
-  std::optional<LiveHub> hub_;
-  std::optional<FeedServiceImpl> service_;
-  std::unique_ptr<grpc::Server> server_;
-  std::shared_ptr<grpc::Channel> channel_;
-};
+class SubscribeCallTest : public testing::FeedServerTest {};
 
 TEST_F(SubscribeCallTest, StreamsTheBacklogAndThenLiveEvents) {
   StartServer();

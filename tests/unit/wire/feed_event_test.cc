@@ -107,5 +107,24 @@ TEST(LiveUpdate, RefusesWhatIsNone) {
   EXPECT_FALSE(DecodeLiveUpdate(std::string("\x0a\x00", 2)).ok());
 }
 
+TEST(FeedEvent, NamesTheItemThatLeft) {
+  const FeedRemoval removal{.seq = 9, .id = NewUuid7(absl::UnixEpoch())};
+  const FeedEvent event = EncodeFeedEvent(removal);
+  EXPECT_EQ(event.seq, 9);
+  EXPECT_EQ(Parse(event).seq(), 9);
+  EXPECT_EQ(Parse(event).removed().notification_id(), removal.id.ToString());
+}
+
+TEST(LiveUpdate, MixesItemsAndRemovals) {
+  const std::vector<FeedEvent> events = {EncodeFeedEvent(Item(1)), EncodeFeedEvent(FeedRemoval{.seq = 2, .id = {}}),
+                                         EncodeFeedEvent(Item(3))};
+  const absl::StatusOr<LiveUpdate> update = DecodeLiveUpdate(EncodeLiveUpdate(events));
+  ASSERT_TRUE(update.ok());
+  ASSERT_THAT(update->events, SizeIs(3));
+  EXPECT_EQ(update->events[1].seq, 2);
+  EXPECT_TRUE(Parse(update->events[1]).has_removed());
+  EXPECT_EQ(update->last_seq, 3);
+}
+
 }  // namespace
 }  // namespace carillon

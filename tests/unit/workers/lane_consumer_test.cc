@@ -1,3 +1,4 @@
+#include "workers/handlers/lane_handler.h"
 #include "workers/lane/lane_consumer.h"
 
 #include <gmock/gmock.h>
@@ -45,12 +46,14 @@ class LaneConsumerTest : public ::testing::Test {
   std::shared_ptr<HistoryInMemory> history_ = std::make_shared<HistoryInMemory>();
   Catalogue catalogue_{std::make_shared<CatalogueOfOne>()};
   NobodyOnline live_;
-  NotificationHandler handler_{{.feeds = feeds_,
-                                .catalogue = catalogue_,
-                                .live = live_,
-                                .clock = clock_,
-                                .metrics = metrics_,
-                                .lane = Lane::kMarketing}};
+  NotificationHandler notifications_{{.feeds = feeds_,
+                                      .catalogue = catalogue_,
+                                      .live = live_,
+                                      .clock = clock_,
+                                      .metrics = metrics_,
+                                      .lane = Lane::kMarketing}};
+  ReactionHandler reactions_{{.store = nullptr, .catalogue = catalogue_, .live = live_, .clock = clock_, .metrics = metrics_}};
+  LaneHandler handler_{notifications_, reactions_};
   FailureRouter failures_{std::move(owned_publisher_), history_, clock_, metrics_};
   std::vector<std::vector<std::string>> acks_;
   std::vector<size_t> services_;

@@ -181,6 +181,7 @@ class FeedsInMemory final : public FeedStore {
   }
 
   absl::StatusOr<std::vector<Backlog>> ReadBacklogs(absl::Span<const BacklogRequest>) override { return NotHere(); }
+  absl::StatusOr<FeedHead> Summarize(const FeedKey&) override { return NotHere(); }
   absl::StatusOr<std::vector<FeedHead>> ReadHeads(absl::Span<const FeedKey>) override { return NotHere(); }
   absl::StatusOr<std::vector<FeedItem>> List(const ListQuery&) override { return NotHere(); }
   absl::StatusOr<MarkReadResult> MarkReadUpTo(const FeedKey&, int64_t) override { return NotHere(); }
@@ -209,7 +210,10 @@ class CatalogueOfOne final : public CatalogStore {
 
 class NobodyOnline final : public LivePublisher {
  public:
-  absl::Status Publish(absl::Span<const LiveMessage>) override { return absl::OkStatus(); }
+  absl::Status Publish(absl::Span<const FeedKey>, absl::FunctionRef<std::string(size_t)>) override {
+    return absl::OkStatus();
+  }
+  absl::Status PublishSharedEvent(AppId) override { return absl::OkStatus(); }
 };
 
 // Only what the consumer writes of failures.

@@ -1,0 +1,214 @@
+#include "workers/handlers/fanout_handler.h"
+
+#include <limits>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "carillon/domain/errors.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/runtime/logging.h"
+#include "carillon/wire/feed_event.h"
+#include "workers/handlers/in_app_template.h"
+
+namespace carillon {
+namespace {
+
+constexpr std::string FeedItem::*kTexts[] = {&FeedItem::title,     &FeedItem::body,        &FeedItem::actor_name,
+                                             &FeedItem::actor_picture_url, &FeedItem::image_url, &FeedItem::action_link,
+                                             &FeedItem::badge};
+
+Notification AsNotification(const Event& event, const std::string& recipient) {
+  Notification n;
+  n.id = event.id;
+  n.app = event.app;
+  n.type = event.type;
+  n.recipient = RecipientId(recipient);
+  n.actor_id = event.actor_id;
+  n.object_id = event.object_id;
+  n.data_json = event.data_json;
+  n.create_time = event.create_time;
+  return n;
+}
+
+// Rendered once, with the event's id, which nobody else's text holds, in place of
+// each recipient's.
+PageItems RenderItems(const Event& event, const InAppTemplate& in_app) {
+  PageItems items;
+  const std::string placeholder = event.id.ToString();
+  items.item = RenderFeedItem(AsNotification(event, placeholder), in_app);
+  for (const auto text : kTexts) {
+    if (absl::StrContains(items.item.*text, placeholder)) items.placeholder = placeholder;
+  }
+  return items;
+}
+
+FeedItem ItemFor(const PageItems& items, const WrittenItem& written) {
+  FeedItem item = items.item;
+  item.id = written.id;
+  item.seq = written.seq;
+  if (items.placeholder.empty()) return item;
+  for (const auto text : kTexts) item.*text = absl::StrReplaceAll(item.*text, {{items.placeholder, written.recipient}});
+  return item;
+}
+
+// A list of users is short and may be anybody: it is always told one by one.
+bool MayBeShared(const Event& event) { return event.audience.kind != AudienceKind::kUsers; }
+
+}  // namespace
+
+std::vector<EventRange> CutIntoRanges(absl::Span<const std::string> cuts, int max_ranges) {
+  const size_t count = std::clamp<size_t>(cuts.size(), 1, max_ranges);
+  std::vector<EventRange> ranges;
+  std::string after;
+  for (size_t i = 1; i < count; ++i) {
+    const std::string& last = cuts[i * cuts.size() / count - 1];
+    ranges.push_back({.shard = static_cast<int>(i - 1), .after = after, .last_id = last});
+    after = last;
+  }
+  ranges.push_back({.shard = static_cast<int>(count - 1), .after = after, .last_id = std::nullopt});
+  return ranges;
+}
+
+FanoutHandler::FanoutHandler(const Deps& deps)
+    : deps_(deps),
+      pages_(deps.metrics.Counter("carillon_fanout_pages_total", "Pages of events' audiences that were told", {})),
+      repeated_(deps.metrics.Counter("carillon_fanout_idle_pages_total",
+                                     "Page messages with nothing to do: told before, paused or ended", {})),
+      items_(deps.metrics.Counter("carillon_fanout_items_total", "Feed items written for events", {})),
+      shared_(deps.metrics.Counter("carillon_shared_events_total", "Events stored once for their audience", {})),
+      suppressed_(deps.metrics.Counter("carillon_suppressed_events_total", "Events within another's window", {})),
+      wake_failures_(deps.metrics.Counter("carillon_wake_failures_total",
+                                          "Wake-ups that Redis did not take; the sweep finds the items",
+                                          {{"lane", "fanout"}})) {}
+
+absl::StatusOr<std::vector<FailedItem>> FanoutHandler::Handle(const Batch& batch) {
+  std::vector<FailedItem> failures;
+  std::set<size_t> strangers(batch.sources.begin(), batch.sources.end());
+  strangers.insert(batch.reaction_sources.begin(), batch.reaction_sources.end());
+  for (const size_t source : strangers) {
+    failures.push_back(
+        {&batch.messages[source], nullptr, absl::InvalidArgumentError("the lane fanout takes events' pages only")});
+  }
+  for (size_t i = 0; i < batch.pages.size(); ++i) {
+    const absl::Status status = HandlePage(batch.pages[i]);
+    if (status.ok()) continue;
+    if (IsInfrastructureFailure(status)) return status;
+    failures.push_back({&batch.messages[batch.page_sources[i]], nullptr, status});
+  }
+  return failures;
+}
+
+absl::Status FanoutHandler::HandlePage(const FanoutPage& page) {
+  const absl::StatusOr<OpenPage> open = deps_.events->Open(page);
+  // Forgotten long after it ended.
+  if (absl::IsNotFound(open.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(open.status());
+  const Event& event = open->record.event;
+  const EventState state = open->record.state;
+  if (!open->range.has_value() || (state != EventState::kAccepted && state != EventState::kExpanding)) {
+    repeated_.Increment();
+    // Who wrote the last page may have died before it ended the event.
+    return state == EventState::kExpanding ? deps_.events->FinishIfDone(event.id) : absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const std::shared_ptr<const NotificationType> type, TypeOf(event));
+  PageItems items = RenderItems(event, type->in_app);
+  if (state == EventState::kExpanding) return WriteNext(event, *open->range, std::move(items));
+  ASSIGN_OR_RETURN(const std::optional<EventRange> first, Plan(*open, items, *type));
+  return first.has_value() ? WriteNext(event, *first, std::move(items)) : absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const NotificationType>> FanoutHandler::TypeOf(const Event& event) {
+  std::shared_ptr<const NotificationType> type = deps_.catalogue.Find(event.app, event.type);
+  if (type == nullptr) {
+    RETURN_IF_ERROR(deps_.catalogue.Refresh());
+    type = deps_.catalogue.Find(event.app, event.type);
+  }
+  if (type == nullptr) return absl::NotFoundError(absl::StrCat("type ", event.type, " is not in the catalogue"));
+  return type;
+}
+
+// Every step may be repeated: a worker that dies in between leaves the event
+// accepted, and its message comes again.
+absl::StatusOr<std::optional<EventRange>> FanoutHandler::Plan(const OpenPage& open, const PageItems& items,
+                                                              const NotificationType& type) {
+  const Event& event = open.record.event;
+  ASSIGN_OR_RETURN(const bool goes_on, TakeWindow(event, type));
+  if (!goes_on) return std::nullopt;
+  if (event.audience.kind == AudienceKind::kTopic) RETURN_IF_ERROR(ShowInTopicFeed(event, items));
+  const int64_t threshold =
+      MayBeShared(event) ? open.shared_audience_threshold : std::numeric_limits<int64_t>::max();
+  ASSIGN_OR_RETURN(const EventStore::Measure audience,
+                   deps_.events->MeasureAudience(event, limits::kMinShardMembers, threshold));
+  if (audience.size > threshold) {
+    RETURN_IF_ERROR(deps_.events->StoreShared(event, audience.size, items));
+    shared_.Increment();
+    // After the commit, and only a hint, as all wake-ups.
+    if (!deps_.live.PublishSharedEvent(event.app).ok()) wake_failures_.Increment();
+    log::Info("event.shared", {{"event_id", event.id.ToString()}, {"audience", audience.size}});
+    return std::nullopt;
+  }
+  const std::vector<EventRange> ranges = CutIntoRanges(audience.cuts, limits::kMaxShards);
+  RETURN_IF_ERROR(deps_.events->BeginExpanding(event, audience.size, ranges));
+  if (ranges.size() > 1) deps_.waker.Wake(Lane::kFanout);
+  log::Debug("event.expanding",
+             {{"event_id", event.id.ToString()}, {"audience", audience.size}, {"ranges", ranges.size()}});
+  return ranges.front();
+}
+
+absl::StatusOr<bool> FanoutHandler::TakeWindow(const Event& event, const NotificationType& type) {
+  if (type.dedupe_key.empty()) return true;
+  const std::string key = RenderText(type.dedupe_key, AsNotification(event, ""));
+  if (key.empty()) return true;
+  ASSIGN_OR_RETURN(const bool taken, deps_.events->TakeWindow(event, key, type.dedupe_window));
+  if (taken) return true;
+  suppressed_.Increment();
+  RETURN_IF_ERROR(deps_.events->Suppress(
+      event.id, absl::StrCat("another event of its type with the key \"", key, "\" came less than ",
+                             absl::FormatDuration(type.dedupe_window), " before")));
+  return false;
+}
+
+absl::Status FanoutHandler::ShowInTopicFeed(const Event& event, const PageItems& items) {
+  WrittenItem shown{.id = event.id, .recipient = "", .seq = 0};
+  const FeedItem item = ItemFor(items, shown);
+  ASSIGN_OR_RETURN(shown.seq, deps_.events->AddToTopicFeed(event, item));
+  if (shown.seq == 0) return absl::OkStatus();
+  shown.recipient = TopicFeedKey(event.app, event.audience.id).recipient.value();
+  PageItems public_items;
+  public_items.item = item;
+  WakeStreams(event, public_items, {shown});
+  return absl::OkStatus();
+}
+
+absl::Status FanoutHandler::WriteNext(const Event& event, const EventRange& range, PageItems items) {
+  ASSIGN_OR_RETURN(std::vector<std::string> members, deps_.events->Members(event, range, deps_.page));
+  EventStore::PageWrite write{
+      .page = {.app = event.app, .event_id = event.id, .type = event.type, .shard = range.shard, .cursor = range.after},
+      .new_cursor = members.empty() ? range.after : members.back(),
+      .read = static_cast<int64_t>(members.size()),
+      .is_last = members.size() < static_cast<size_t>(deps_.page)};
+  // Settings and mutes will choose among them here; so far everybody is told.
+  items.recipients = std::move(members);
+  const absl::Time now = deps_.clock.Now();
+  items.ids.reserve(items.recipients.size());
+  for (size_t i = 0; i < items.recipients.size(); ++i) items.ids.push_back(NewUuid7(now));
+  ASSIGN_OR_RETURN(const std::vector<WrittenItem> written, deps_.events->WritePage(event, write, items));
+  if (!write.is_last) deps_.waker.Wake(Lane::kFanout);
+  pages_.Increment();
+  items_.Increment(static_cast<double>(written.size()));
+  WakeStreams(event, items, written);
+  return write.is_last ? deps_.events->FinishIfDone(event.id) : absl::OkStatus();
+}
+
+void FanoutHandler::WakeStreams(const Event& event, const PageItems& items, absl::Span<const WrittenItem> written) {
+  if (written.empty()) return;
+  std::vector<FeedKey> keys;
+  keys.reserve(written.size());
+  for (const WrittenItem& one : written) keys.push_back({event.app, RecipientId(one.recipient)});
+  const auto payload_of = [&](size_t i) { return EncodeLiveUpdate({ItemFor(items, written[i])}); };
+  if (!deps_.live.Publish(keys, payload_of).ok()) wake_failures_.Increment(static_cast<double>(keys.size()));
+}
+
+}  // namespace carillon

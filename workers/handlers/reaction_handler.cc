@@ -1,0 +1,107 @@
+#include "workers/handlers/reaction_handler.h"
+
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/wire/feed_event.h"
+#include "workers/handlers/in_app_template.h"
+#include "workers/lane/batch.h"
+
+namespace carillon {
+namespace {
+
+// What one transaction takes: others that count the same object wait for it.
+constexpr size_t kMaxReactions = 1000;
+
+// The first of `reactions` that may share a transaction: heads of so many feeds.
+absl::Span<const Reaction> FirstSlice(absl::Span<const Reaction> reactions) {
+  std::set<absl::string_view> recipients;
+  size_t end = 0;
+  for (; end < reactions.size() && end < kMaxReactions; ++end) {
+    recipients.insert(reactions[end].recipient);
+    if (recipients.size() > kMaxBatchItems) break;
+  }
+  return reactions.first(end);
+}
+
+FeedEvent Encode(const ReactionChange& change) {
+  return change.removed ? EncodeFeedEvent(FeedRemoval{.seq = change.item.seq, .id = change.item.id})
+                        : EncodeFeedEvent(change.item);
+}
+
+}  // namespace
+
+ReactionHandler::ReactionHandler(const Deps& deps)
+    : deps_(deps),
+      applied_(deps.metrics.Counter("carillon_reactions_applied_total", "Reactions applied", {})),
+      wake_failures_(deps.metrics.Counter("carillon_reaction_wake_failures_total",
+                                          "Feeds whose wake-up Redis did not take; the sweep finds the items", {})),
+      end_to_end_(deps.metrics.Latency("carillon_reaction_accepted_to_applied_seconds",
+                                       "From acceptance at the door to the counter", {})) {}
+
+absl::Status ReactionHandler::Handle(absl::Span<const Reaction> reactions) {
+  RETURN_IF_ERROR(CheckTypes(reactions));
+  while (!reactions.empty()) {
+    const absl::Span<const Reaction> slice = FirstSlice(reactions);
+    ASSIGN_OR_RETURN(const std::vector<ReactionChange> changes,
+                     deps_.store->Apply(slice, [this](const Reaction& newest) { return Render(newest); }));
+    applied_.Increment(static_cast<double>(slice.size()));
+    const absl::Time now = deps_.clock.Now();
+    for (const Reaction& reaction : slice) end_to_end_.Observe(absl::ToDoubleSeconds(now - reaction.accept_time));
+    WakeStreams(changes);
+    reactions.remove_prefix(slice.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReactionHandler::CheckTypes(absl::Span<const Reaction> reactions) {
+  for (const Reaction& reaction : reactions) {
+    if (reaction.recipient.empty() || deps_.catalogue.Find(reaction.app, reaction.type) != nullptr) continue;
+    RETURN_IF_ERROR(deps_.catalogue.Refresh());
+    if (deps_.catalogue.Find(reaction.app, reaction.type) == nullptr) {
+      return absl::NotFoundError(absl::StrCat("type ", reaction.type, " is not in the catalogue"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// A type that is gone shows an item without texts: what it counts is still true.
+ReactionItem ReactionHandler::Render(const Reaction& reaction) const {
+  const std::shared_ptr<const NotificationType> type = deps_.catalogue.Find(reaction.app, reaction.type);
+  Notification notification;
+  notification.id = NewUuid7(deps_.clock.Now());
+  notification.app = reaction.app;
+  notification.type = reaction.type;
+  notification.recipient = RecipientId(reaction.recipient);
+  notification.actor_id = reaction.actor_id;
+  notification.object_id = reaction.object_id;
+  notification.data_json = reaction.data_json;
+  notification.create_time = reaction.accept_time;
+  ReactionItem rendered{.item = RenderFeedItem(notification, type == nullptr ? InAppTemplate() : type->in_app)};
+  if (type != nullptr) rendered.retention_days = type->retention_days;
+  return rendered;
+}
+
+// After the commit, and only a hint: what fails here the streams' sweep finds.
+void ReactionHandler::WakeStreams(absl::Span<const ReactionChange> changes) {
+  std::map<FeedKey, std::vector<const ReactionChange*>> changed;
+  for (const ReactionChange& change : changes) changed[change.key].push_back(&change);
+  std::vector<FeedKey> keys;
+  std::vector<const std::vector<const ReactionChange*>*> updates;
+  for (const auto& [key, of_key] : changed) {
+    keys.push_back(key);
+    updates.push_back(&of_key);
+  }
+  const auto payload_of = [&](size_t i) {
+    std::vector<FeedEvent> events;
+    for (const ReactionChange* const change : *updates[i]) events.push_back(Encode(*change));
+    return EncodeLiveUpdate(events);
+  };
+  if (!keys.empty() && !deps_.live.Publish(keys, payload_of).ok()) {
+    wake_failures_.Increment(static_cast<double>(keys.size()));
+  }
+}
+
+}  // namespace carillon
