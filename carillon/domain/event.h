@@ -101,6 +101,9 @@ struct Reaction {
   std::string type;       // Of the item; empty without recipient.
   std::string data_json;
   absl::Time accept_time;
+  // Of those that were accepted together and share a message; absent in messages
+  // from before there were groups.
+  std::optional<Uuid> group;
 };
 
 }  // namespace carillon

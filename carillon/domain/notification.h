@@ -153,6 +153,7 @@ struct DeadLetter {
   int retry_count = 0;
   std::string payload;
   absl::Time dead_time;
+  std::vector<Uuid> reaction_groups;  // In the payload. Only when it is recorded.
 };
 
 // A tenant.

@@ -119,7 +119,8 @@ class EventStore {
 
   // --- Housekeeping.
   // Writes outbox rows for the shards of a lane's unfinished, unpaused events that
-  // nothing has touched since `idle_since`. Returns how many.
+  // nothing has touched since `idle_since`. Returns how many. Ends those events that
+  // were told to the end before that and that nobody ended.
   virtual absl::StatusOr<int> RequeueIdle(Lane lane, absl::Time idle_since, int limit) = 0;
   // Forgets ended events past their retention and expired dedupe windows, in
   // small steps. Returns how many rows it took.

@@ -7,6 +7,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "carillon/domain/event.h"
 #include "carillon/domain/notification.h"
@@ -19,9 +20,9 @@ struct ReactionCounter {
   int64_t count = 0;
 };
 
-// A row of the outbox with reactions of one app and type.
+// A row of the outbox with a group of reactions of one app and type.
 struct ReactionRow {
-  Uuid message_id;
+  Uuid message_id;  // Also the group's.
   AppId app;
   std::string type;
   std::string envelope;
@@ -41,8 +42,16 @@ struct ReactionChange {
   bool removed = false;
 };
 
+// What housekeeping did about groups of reactions that nobody applies.
+struct RequeuedReactions {
+  int queued = 0;
+  std::vector<Uuid> given_up;  // Queued in vain often enough.
+};
+
 class ReactionStore {
  public:
+  // How often a group is queued again before it is given up.
+  static constexpr int kMaxRequeues = 5;
   // Versions that are given out at once.
   static constexpr int kVersionBlock = 1024;
 
@@ -51,7 +60,8 @@ class ReactionStore {
   // --- The door.
   // The first of kVersionBlock version numbers that are above all given out before.
   virtual absl::StatusOr<int64_t> TakeVersions() = 0;
-  // Writes them to the outbox, all or none. UNAVAILABLE may also mean that the
+  // Writes them to the outbox, and as groups that stay until they are applied; all
+  // or none. UNAVAILABLE may also mean that the
   // outcome is not known; the same reactions once more do no harm.
   virtual absl::Status Enqueue(absl::Span<const ReactionRow> rows) = 0;
 
@@ -59,7 +69,8 @@ class ReactionStore {
   // Applies all in one transaction: of each actor, object and kind the highest
   // version counts; counters move by the difference; a standing item (one per
   // recipient, type and object) counts the reactions that are active and name its
-  // recipient and type. Repeating it changes nothing. `render` is called for each
+  // recipient and type. Ends the groups of these reactions: each must be whole.
+  // Repeating it changes nothing. `render` is called for each
   // item that changes, with the newest of the reactions it counts, before any feed
   // is locked; maybe more than once.
   using Render = absl::FunctionRef<ReactionItem(const Reaction&)>;
@@ -68,6 +79,12 @@ class ReactionStore {
   // By object in the order asked, then by kind; none for what nobody reacts to.
   virtual absl::StatusOr<std::vector<ReactionCounter>> Counters(AppId app,
                                                                 absl::Span<const std::string> object_ids) = 0;
+
+  // --- Housekeeping.
+  // Writes outbox rows for groups that have none and that nothing has touched since
+  // `idle_since`. Those that were queued kMaxRequeues times are given up instead:
+  // named once, and kept.
+  virtual absl::StatusOr<RequeuedReactions> RequeueIdle(absl::Time idle_since, int limit) = 0;
 };
 
 }  // namespace carillon

@@ -17,8 +17,8 @@ namespace carillon {
 class DeadLetterStore {
  public:
   virtual ~DeadLetterStore() = default;
-  // Records each letter and ends its notification as dead if it has not ended,
-  // in one transaction. Repeating it changes nothing.
+  // Records each letter, ends its notification as dead if it has not ended, and its
+  // groups of reactions, in one transaction. Repeating it changes nothing.
   virtual absl::Status Record(absl::Span<const DeadLetter> letters) = 0;
 
   struct ListQuery {

@@ -11,6 +11,7 @@ namespace {
 
 // A letter whose notification had ended otherwise is kept as moot; one that was
 // recorded before is left as it is. Notifications are locked in the order of ids.
+// Reactions end here too: nothing queues them again.
 constexpr PgStatement kRecordDeadLetters = {"record_dead_letters", R"sql(
   WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
@@ -22,6 +23,8 @@ constexpr PgStatement kRecordDeadLetters = {"record_dead_letters", R"sql(
     UPDATE notifications n SET state = 'dead', finished_at = clock_timestamp(), detail = coalesce(input.error, input.reason)
     FROM input WHERE n.notification_id = input.notification_id AND n.finished_at IS NULL
     RETURNING n.notification_id
+  ), not_queued_again AS (
+    DELETE FROM reaction_groups WHERE group_id = ANY ($14::uuid[])
   )
   INSERT INTO dead_letters (app_id, notification_id, retry_count, state, queue, lane, message_id, type, exchange, routing_key,
                             reason, error, traceparent, payload)
@@ -64,7 +67,7 @@ DeadLetter ToDeadLetter(const pqxx::row& row) {
 
 absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letters) {
   PgArray apps, notifications, retries, queues, lanes, messages, types, exchanges, keys, reasons, errors, traces,
-      payloads;
+      payloads, groups;
   for (const DeadLetter& letter : letters) {
     letter.app.has_value() ? apps.Add(letter.app->value()) : apps.AddNull();
     letter.notification_id.has_value() ? notifications.Add(*letter.notification_id) : notifications.AddNull();
@@ -79,11 +82,12 @@ absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letter
     errors.AddOrNull(letter.error);
     traces.AddOrNull(letter.traceparent);
     payloads.AddBytes(letter.payload);
+    for (const Uuid& group : letter.reaction_groups) groups.Add(group);
   }
   return pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     session.Execute(transaction, kRecordDeadLetters, apps.str(), notifications.str(), retries.str(), queues.str(),
                     lanes.str(), messages.str(), types.str(), exchanges.str(), keys.str(), reasons.str(), errors.str(),
-                    traces.str(), payloads.str());
+                    traces.str(), payloads.str(), groups.str());
   });
 }
 

@@ -1,6 +1,7 @@
 #include "carillon/postgres/reaction_store.h"
 
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "carillon/domain/status_macros.h"
@@ -12,13 +13,19 @@ namespace {
 
 // The key 'social.reaction' leads to the queue social: the relay binds it.
 constexpr PgStatement kEnqueue = {"enqueue_reactions", R"sql(
+  WITH rows AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[]) AS rows (message_id, app_id, type, payload)
+  ), grouped AS (
+    INSERT INTO reaction_groups (group_id, app_id, type, payload)
+    SELECT message_id, app_id, type, payload FROM rows
+  )
   INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload)
-  SELECT message_id, app_id, 'social', 'carillon.direct', 'social.reaction', type, payload
-  FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[]) AS rows (message_id, app_id, type, payload)
+  SELECT message_id, app_id, 'social', 'carillon.direct', 'social.reaction', type, payload FROM rows
 )sql"};
 
 // Reactions in the order of their keys, then counters in theirs: nobody waits in
-// a circle. Only what is newer than the stored row changes anything. Returns those
+// a circle. Only what is newer than the stored row changes anything. Their groups
+// are ended; who else has one of them waits for its reactions already. Returns those
 // that move a standing item: it has come to count them, or does so no more.
 constexpr PgStatement kApply = {"apply_reactions", R"sql(
   WITH changed AS (
@@ -41,6 +48,8 @@ constexpr PgStatement kApply = {"apply_reactions", R"sql(
     ORDER BY app_id, object_id, kind
     ON CONFLICT (app_id, object_id, kind) DO UPDATE
     SET count = counter.count + EXCLUDED.moved, moved = EXCLUDED.moved
+  ), applied AS (
+    DELETE FROM reaction_groups WHERE group_id = ANY ($10::uuid[])
   )
   SELECT app_id, object_id, kind, actor_id, recipient_id, type, was_recipient_id, was_type FROM changed
   WHERE (recipient_id, type) IS DISTINCT FROM (was_recipient_id, was_type)
@@ -52,6 +61,27 @@ constexpr PgStatement kReadCounters = {"read_counters", R"sql(
   JOIN reaction_counters counter ON counter.app_id = $1 AND counter.object_id = asked.object_id
   WHERE counter.count > 0
   ORDER BY asked.position, counter.kind
+)sql"};
+
+// A group's id is as old as the group: the newer part of the index is not read. One
+// that is seen once too often is marked as given up and not queued.
+constexpr PgStatement kRequeueIdle = {"requeue_idle_reactions", R"sql(
+  WITH idle AS MATERIALIZED (
+    SELECT g.group_id FROM reaction_groups g
+    WHERE g.group_id < $1::uuid AND g.touched_at < to_timestamp($2::bigint / 1e6::float8) AND g.requeues <= $3
+      AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = g.group_id AND o.lane = 'social')
+    ORDER BY g.group_id LIMIT $4 FOR UPDATE OF g SKIP LOCKED
+  ), touched AS (
+    UPDATE reaction_groups g SET touched_at = clock_timestamp(), requeues = g.requeues + 1
+    FROM idle WHERE g.group_id = idle.group_id
+    RETURNING g.group_id, g.app_id, g.type, g.payload, g.requeues > $3 AS given_up
+  ), queued AS (
+    INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload)
+    SELECT group_id, app_id, 'social', 'carillon.direct', 'social.reaction', type, payload FROM touched
+    WHERE NOT given_up
+    ON CONFLICT DO NOTHING
+  )
+  SELECT group_id, given_up FROM touched
 )sql"};
 
 // Of whom, what and how: one reaction of each counts. In the order of the stored keys.
@@ -70,6 +100,21 @@ NewestReactions NewestOf(absl::Span<const Reaction> reactions) {
 // The parameters of kApply, column by column.
 class ApplyColumns {
  public:
+  ApplyColumns(absl::Span<const Reaction> reactions, const NewestReactions& newest) {
+    for (const auto& [key, reaction] : newest) Add(*reaction);
+    std::set<Uuid> groups;
+    for (const Reaction& reaction : reactions) {
+      if (reaction.group.has_value()) groups.insert(*reaction.group);
+    }
+    for (const Uuid& group : groups) groups_.Add(group);
+  }
+
+  pqxx::result Execute(PgSession& session, pqxx::work& transaction) const {
+    return session.Execute(transaction, kApply, apps_.str(), versions_.str(), active_.str(), objects_.str(),
+                           kinds_.str(), actors_.str(), recipients_.str(), types_.str(), data_.str(), groups_.str());
+  }
+
+ private:
   void Add(const Reaction& reaction) {
     apps_.Add(reaction.app.value());
     versions_.Add(reaction.version);
@@ -83,13 +128,7 @@ class ApplyColumns {
     in_item ? data_.AddOrNull(reaction.data_json) : data_.AddNull();
   }
 
-  pqxx::result Execute(PgSession& session, pqxx::work& transaction) const {
-    return session.Execute(transaction, kApply, apps_.str(), versions_.str(), active_.str(), objects_.str(),
-                           kinds_.str(), actors_.str(), recipients_.str(), types_.str(), data_.str());
-  }
-
- private:
-  PgArray apps_, versions_, active_, objects_, kinds_, actors_, recipients_, types_, data_;
+  PgArray apps_, versions_, active_, objects_, kinds_, actors_, recipients_, types_, data_, groups_;
 };
 
 // The item that a row of kApply names in these columns; null: none.
@@ -144,8 +183,7 @@ absl::Status PostgresReactionStore::Enqueue(absl::Span<const ReactionRow> rows) 
 absl::StatusOr<std::vector<ReactionChange>> PostgresReactionStore::Apply(absl::Span<const Reaction> reactions,
                                                                          Render render) {
   const NewestReactions newest = NewestOf(reactions);
-  ApplyColumns columns;
-  for (const auto& [key, reaction] : newest) columns.Add(*reaction);
+  const ApplyColumns columns(reactions, newest);
   std::vector<ReactionChange> changes;
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
     changes.clear();
@@ -169,6 +207,22 @@ absl::StatusOr<std::vector<ReactionCounter>> PostgresReactionStore::Counters(App
     }
   }));
   return counters;
+}
+
+absl::StatusOr<RequeuedReactions> PostgresReactionStore::RequeueIdle(absl::Time idle_since, int limit) {
+  RequeuedReactions requeued;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    requeued = {};
+    for (const auto& row : session.Execute(transaction, kRequeueIdle, Uuid7Floor(idle_since).ToString(),
+                                           absl::ToUnixMicros(idle_since), kMaxRequeues, limit)) {
+      if (row["given_up"].as<bool>()) {
+        requeued.given_up.push_back(UuidOf(row["group_id"]));
+      } else {
+        ++requeued.queued;
+      }
+    }
+  }));
+  return requeued;
 }
 
 }  // namespace carillon

@@ -16,6 +16,7 @@ class PostgresReactionStore final : public ReactionStore {
   absl::Status Enqueue(absl::Span<const ReactionRow> rows) override;
   absl::StatusOr<std::vector<ReactionChange>> Apply(absl::Span<const Reaction> reactions, Render render) override;
   absl::StatusOr<std::vector<ReactionCounter>> Counters(AppId app, absl::Span<const std::string> object_ids) override;
+  absl::StatusOr<RequeuedReactions> RequeueIdle(absl::Time idle_since, int limit) override;
 
  private:
   const std::shared_ptr<PgPool> pool_;

@@ -46,7 +46,8 @@ absl::Status AddReactions(const internal::v1::Envelope& envelope, std::vector<Re
                          .recipient = in.recipient_id(),
                          .type = in.recipient_id().empty() ? std::string() : envelope.type(),
                          .data_json = in.data_json(),
-                         .accept_time = absl::FromUnixMicros(in.accept_time_us())});
+                         .accept_time = absl::FromUnixMicros(in.accept_time_us()),
+                         .group = Uuid::FromBytes(in.group_id())});
   }
   return absl::OkStatus();
 }
@@ -98,6 +99,7 @@ std::string EncodeEnvelope(const Reaction& reaction) {
   out.set_recipient_id(reaction.recipient);
   out.set_data_json(reaction.data_json);
   out.set_accept_time_us(absl::ToUnixMicros(reaction.accept_time));
+  if (reaction.group.has_value()) out.set_group_id(std::string(reaction.group->bytes()));
   return envelope.SerializeAsString();
 }
 

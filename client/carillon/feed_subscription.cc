@@ -16,6 +16,8 @@
 namespace carillon {
 namespace {
 
+using FeedMethods = v1::FeedService::StubInterface::async_interface;
+
 constexpr int kSilentHeartbeats = 3;
 
 // No time heals these.
@@ -30,6 +32,32 @@ bool IsPermanent(const absl::Status& status) {
     default:
       return false;
   }
+}
+
+// What a stream's response tells, in the one form that callbacks know.
+const v1::SubscribeResponse& EventOf(const v1::SubscribeResponse& response) { return response; }
+
+// Takes the event out of the response.
+v1::SubscribeResponse EventOf(v1::SubscribeTopicResponse& response) {
+  v1::SubscribeResponse event;
+  event.set_seq(response.seq());
+  switch (response.event_case()) {
+    case v1::SubscribeTopicResponse::kItem:
+      event.set_allocated_item(response.release_item());
+      break;
+    case v1::SubscribeTopicResponse::kHeartbeat:
+      event.set_allocated_heartbeat(response.release_heartbeat());
+      break;
+    case v1::SubscribeTopicResponse::kResumeRequired:
+      event.set_allocated_resume_required(response.release_resume_required());
+      break;
+    case v1::SubscribeTopicResponse::kRemoved:
+      event.set_allocated_removed(response.release_removed());
+      break;
+    case v1::SubscribeTopicResponse::EVENT_NOT_SET:
+      break;
+  }
+  return event;
 }
 
 }  // namespace
@@ -48,7 +76,12 @@ class FeedSubscription::Session : public std::enable_shared_from_this<Session> {
 
   void Start() {
     WatchForSilence();
-    Connect();
+    if (options_.user_id.empty() != options_.topic_id.empty()) return Connect();
+    // Told on the timer's thread: callbacks never run on the caller's.
+    absl::MutexLock lock(&mutex_);
+    next_step_ = core_.timer.Schedule(absl::ZeroDuration(), [self = shared_from_this()] {
+      self->Recover(absl::InvalidArgumentError("a subscription takes exactly one of user_id and topic_id"));
+    });
   }
 
   void Stop() {
@@ -70,21 +103,24 @@ class FeedSubscription::Session : public std::enable_shared_from_this<Session> {
 
  private:
   // Reads one stream. Deletes itself when gRPC is done with it.
-  class Stream final : public grpc::ClientReadReactor<v1::SubscribeResponse> {
+  template <typename Request, typename Response>
+  class Stream final : public grpc::ClientReadReactor<Response> {
    public:
-    Stream(std::shared_ptr<Session> session, v1::SubscribeRequest request)
+    using Method = void (FeedMethods::*)(grpc::ClientContext*, const Request*, grpc::ClientReadReactor<Response>*);
+
+    Stream(std::shared_ptr<Session> session, Request request)
         : session_(std::move(session)), request_(std::move(request)) {}
 
-    void Start(grpc::ClientContext* context) {
-      session_->core_.feed->async()->Subscribe(context, &request_, this);
-      StartRead(&response_);
-      StartCall();
+    void Start(Method method, grpc::ClientContext* context) {
+      (session_->core_.feed->async()->*method)(context, &request_, this);
+      this->StartRead(&response_);
+      this->StartCall();
     }
 
     void OnReadDone(bool ok) override {
       if (!ok) return;
-      session_->OnEvent(response_);
-      StartRead(&response_);
+      session_->OnEvent(EventOf(response_));
+      this->StartRead(&response_);
     }
 
     void OnDone(const grpc::Status& status) override {
@@ -95,8 +131,8 @@ class FeedSubscription::Session : public std::enable_shared_from_this<Session> {
 
    private:
     std::shared_ptr<Session> session_;
-    const v1::SubscribeRequest request_;
-    v1::SubscribeResponse response_;
+    const Request request_;
+    Response response_;
   };
 
   void Connect() {
@@ -113,11 +149,27 @@ class FeedSubscription::Session : public std::enable_shared_from_this<Session> {
       context = context_.get();
     }
     core_.Authenticate(*context);
-    if (must_resume) return AskForLastSeq(context);
-    v1::SubscribeRequest request;
-    request.set_user_id(options_.user_id);
+    must_resume ? AskForLastSeq(context) : OpenStream(context);
+  }
+
+  void OpenStream(grpc::ClientContext* context) {
+    if (options_.topic_id.empty()) {
+      v1::SubscribeRequest request;
+      request.set_user_id(options_.user_id);
+      Open(context, &FeedMethods::Subscribe, std::move(request));
+    } else {
+      v1::SubscribeTopicRequest request;
+      request.set_topic_id(options_.topic_id);
+      Open(context, &FeedMethods::SubscribeTopic, std::move(request));
+    }
+  }
+
+  template <typename Request, typename Response>
+  void Open(grpc::ClientContext* context,
+            void (FeedMethods::*method)(grpc::ClientContext*, const Request*, grpc::ClientReadReactor<Response>*),
+            Request request) {
     request.set_after_seq(last_seq());
-    (new Stream(shared_from_this(), std::move(request)))->Start(context);
+    (new Stream<Request, Response>(shared_from_this(), std::move(request)))->Start(method, context);
   }
 
   void OnEvent(const v1::SubscribeResponse& event) {
@@ -149,16 +201,34 @@ class FeedSubscription::Session : public std::enable_shared_from_this<Session> {
 
   void AskForLastSeq(grpc::ClientContext* context) {
     context->set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(core_.options.deadline));
-    summary_request_.set_user_id(options_.user_id);
-    core_.feed->async()->GetFeedSummary(context, &summary_request_, &summary_,
-                                        [self = shared_from_this()](const grpc::Status& status) {
-                                          if (!status.ok()) return self->Recover(FromGrpcStatus(status));
-                                          self->Resume();
-                                        });
+    if (options_.topic_id.empty()) {
+      v1::GetFeedSummaryRequest request;
+      request.set_user_id(options_.user_id);
+      Ask<v1::GetFeedSummaryRequest, v1::GetFeedSummaryResponse>(context, &FeedMethods::GetFeedSummary,
+                                                                 std::move(request));
+    } else {
+      v1::ListTopicFeedRequest request;
+      request.set_topic_id(options_.topic_id);
+      request.set_page_size(1);
+      Ask<v1::ListTopicFeedRequest, v1::ListTopicFeedResponse>(context, &FeedMethods::ListTopicFeed,
+                                                               std::move(request));
+    }
   }
 
-  void Resume() {
-    int64_t seq = summary_.last_seq();
+  template <typename Request, typename Response>
+  void Ask(grpc::ClientContext* context,
+           void (FeedMethods::*method)(grpc::ClientContext*, const Request*, Response*,
+                                       std::function<void(grpc::Status)>),
+           Request request) {
+    const auto call = std::make_shared<std::pair<Request, Response>>(std::move(request), Response());
+    (core_.feed->async()->*method)(context, &call->first, &call->second,
+                                   [self = shared_from_this(), call](const grpc::Status& status) {
+                                     if (!status.ok()) return self->Recover(FromGrpcStatus(status));
+                                     self->Resume(call->second.last_seq());
+                                   });
+  }
+
+  void Resume(int64_t seq) {
     if (callbacks_.on_resume && !is_stopped()) seq = callbacks_.on_resume(seq);
     {
       absl::MutexLock lock(&mutex_);
@@ -210,9 +280,6 @@ class FeedSubscription::Session : public std::enable_shared_from_this<Session> {
   ClientCore& core_;
   const Options options_;
   const Callbacks callbacks_;
-  // Of the step that asks for last_seq only.
-  v1::GetFeedSummaryRequest summary_request_;
-  v1::GetFeedSummaryResponse summary_;
 
   mutable absl::Mutex mutex_;
   FeedCursor cursor_ ABSL_GUARDED_BY(mutex_);

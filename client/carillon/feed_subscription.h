@@ -29,6 +29,7 @@ class FeedSubscription {
  public:
   struct Options {
     std::string user_id;
+    std::string topic_id;
     // The last seq that was handled before. 0: from the oldest kept.
     int64_t after_seq = 0;
     // The server's; a lasting silence of three of them is a broken connection.

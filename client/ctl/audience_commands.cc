@@ -1,4 +1,4 @@
-// follows add|remove|list|import, topics subscribe|unsubscribe|subscribers|feed.
+// follows add|remove|list|import, topics subscribe|unsubscribe|subscribers|feed|watch.
 #include <algorithm>
 #include <cstdio>
 
@@ -7,6 +7,7 @@
 #include "client/ctl/context.h"
 #include "client/ctl/follows_import.h"
 #include "client/ctl/output.h"
+#include "client/ctl/watch.h"
 
 namespace carillon::ctl {
 namespace {
@@ -215,6 +216,7 @@ void AddAudienceCommands(CLI::App& app, Context& context) {
   AddSubscriptionCommand(*topics, context, "unsubscribe", "end it", Unsubscribe);
   AddListCommand(*topics, context, "subscribers", "list a topic's subscribers", "--topic", ListSubscribers);
   AddListCommand(*topics, context, "feed", "list a topic's public feed, newest first", "--topic", TopicFeed);
+  AddTopicWatchCommand(*topics, context);
 }
 
 }  // namespace carillon::ctl

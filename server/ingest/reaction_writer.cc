@@ -35,6 +35,7 @@ class Rows {
       place->second = {.row = rows_.size(), .reactions = 0};
       rows_.push_back({.message_id = NewUuid7(now_), .app = reaction.app, .type = reaction.type, .envelope = ""});
     }
+    reaction.group = rows_[place->second.row].message_id;
     // The concatenation of two envelopes of one app and type is an envelope.
     rows_[place->second.row].envelope += EncodeEnvelope(reaction);
     ++place->second.reactions;

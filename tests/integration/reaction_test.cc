@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/integration/system_fixture.h"
+#include "tests/kit/test_vhost.h"
 
 namespace carillon::testing {
 namespace {
@@ -184,6 +185,35 @@ TEST_F(Reactions, CountEachOnceThoughTheWorkerDiesUnderThem) {
   stack_->StartProcess("worker-social");
   sender.join();
   EXPECT_TRUE(WaitFor([&] { return Count("post-1") == kActors; }, absl::Seconds(60))) << Count("post-1");
+}
+
+class LostReactions : public Reactions {
+ protected:
+  static void SetUpTestSuite() {
+    stack_ = new RunningStack(
+        {.processes = {"server", "relay", "worker-social"}, .flags = {{"relay", {"--idle-bound=5s"}}}, .wrappers = {}});
+  }
+};
+
+TEST_F(LostReactions, AreCountedAllTheSameWhenAPurgedQueueHeldThem) {
+  constexpr int kActors = 2000;
+  const auto rows = [&](const std::string& table) { return stack_->database().Query("SELECT count(*) FROM " + table); };
+  ASSERT_EQ(stack_->StopProcess("worker-social"), 0);
+  for (int begin = 0; begin < kActors; begin += 100) {
+    std::vector<v1::Reaction> likes;
+    for (int i = begin; i < begin + 100; ++i) likes.push_back(Told(Like(absl::StrCat("fan-", i)), "owner"));
+    Record(likes);
+  }
+  // Confirmed by the broker.
+  ASSERT_TRUE(WaitFor([&] { return rows("outbox") == "0"; }, absl::Seconds(20)));
+  EXPECT_NE(rows("reaction_groups"), "0");
+  Rabbitmqctl({"purge_queue", "-p", stack_->vhost().name(), "social"});
+  stack_->StartProcess("worker-social");
+  EXPECT_TRUE(WaitFor([&] { return rows("reaction_groups") == "0"; }, absl::Seconds(60))) << rows("reaction_groups");
+  EXPECT_EQ(Count("post-of-owner"), kActors);
+  ASSERT_THAT(WholeFeed(client_, "owner"), SizeIs(1));
+  EXPECT_EQ(WholeFeed(client_, "owner")[0].actor_count(), kActors);
+  EXPECT_EQ(rows("dead_letters"), "0");
 }
 
 }  // namespace

@@ -17,9 +17,8 @@ namespace carillon::testing {
 
 struct RunningStackOptions {
   // Of server, server-<n> (more servers), relay and worker-<lane>; started in this order.
-  std::vector<std::string> processes = {"server",     "relay",         "worker-payment",
-                                        "worker-otp", "worker-social", "worker-marketing",
-                                        "worker-fanout"};
+  std::vector<std::string> processes = {
+      "server", "relay", "worker-payment", "worker-otp", "worker-social", "worker-marketing", "worker-fanout"};
   // More flags of a process, by its name.
   std::map<std::string, std::vector<std::string>> flags;
   // Put in front of a process's command, by its name: {"faketime", "-f", "+1d"}.

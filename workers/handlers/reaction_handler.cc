@@ -15,13 +15,24 @@ namespace {
 // What one transaction takes: others that count the same object wait for it.
 constexpr size_t kMaxReactions = 1000;
 
+// Where the group of the reaction at `begin` ends; without one it is alone.
+size_t EndOfGroup(absl::Span<const Reaction> reactions, size_t begin) {
+  size_t end = begin + 1;
+  if (!reactions[begin].group.has_value()) return end;
+  while (end < reactions.size() && reactions[end].group == reactions[begin].group) ++end;
+  return end;
+}
+
 // The first of `reactions` that may share a transaction: heads of so many feeds.
+// Whole groups, for a transaction ends its groups; the door makes none too large.
 absl::Span<const Reaction> FirstSlice(absl::Span<const Reaction> reactions) {
   std::set<absl::string_view> recipients;
   size_t end = 0;
-  for (; end < reactions.size() && end < kMaxReactions; ++end) {
-    recipients.insert(reactions[end].recipient);
-    if (recipients.size() > kMaxBatchItems) break;
+  while (end < reactions.size()) {
+    const size_t next = EndOfGroup(reactions, end);
+    for (const Reaction& reaction : reactions.subspan(end, next - end)) recipients.insert(reaction.recipient);
+    if (end > 0 && (next > kMaxReactions || recipients.size() > kMaxBatchItems)) break;
+    end = next;
   }
   return reactions.first(end);
 }

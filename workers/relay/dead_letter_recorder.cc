@@ -1,6 +1,7 @@
 #include "workers/relay/dead_letter_recorder.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -57,15 +58,25 @@ DeadLetter FromHeaders(const InboundMessage& message) {
   return letter;
 }
 
+std::vector<Uuid> GroupsOf(const std::vector<Reaction>& reactions) {
+  std::set<Uuid> groups;
+  for (const Reaction& reaction : reactions) {
+    if (reaction.group.has_value()) groups.insert(*reaction.group);
+  }
+  return {groups.begin(), groups.end()};
+}
+
 }  // namespace
 
 std::vector<DeadLetter> ToDeadLetters(const InboundMessage& message) {
-  const absl::StatusOr<std::vector<Notification>> items = DecodeEnvelope(message.body);
-  std::vector<DeadLetter> letters(items.ok() ? items->size() : 1, FromHeaders(message));
+  const absl::StatusOr<EnvelopeContents> contents = DecodeContents(message.body);
+  const bool has_items = contents.ok() && !contents->items.empty();
+  std::vector<DeadLetter> letters(has_items ? contents->items.size() : 1, FromHeaders(message));
   if (letters.size() == 1) letters.front().payload = message.body;
-  if (!items.ok()) return letters;
+  if (contents.ok()) letters.front().reaction_groups = GroupsOf(contents->reactions);
+  if (!has_items) return letters;
   for (size_t i = 0; i < letters.size(); ++i) {
-    const Notification& item = (*items)[i];
+    const Notification& item = contents->items[i];
     letters[i].app = item.app;
     letters[i].notification_id = item.id;
     letters[i].type = SafeText(item.type);

@@ -23,6 +23,8 @@ constexpr int kMaxExpireStepsPerRun = 20;
 constexpr int kRequeueRows = 1'000;
 // A queue with consumers gets through so many well within any idle bound.
 constexpr int64_t kShortQueue = 1'000;
+// As the reaction store writes it.
+constexpr absl::string_view kReactionKey = "social.reaction";
 
 }  // namespace
 
@@ -53,6 +55,7 @@ absl::Status Housekeeper::RunOnce() {
   absl::Status status = MakeSlices();
   for (const Lane lane : kNotificationLanes) status.Update(RequeueIdle(lane));
   status.Update(RequeueIdleEvents());
+  status.Update(RequeueIdleReactions());
   status.Update(Sweep());
   status.Update(MeasureOutbox());
   status.Update(ExpireKeys());
@@ -127,10 +130,30 @@ absl::Status Housekeeper::RequeueIdleEvents() {
   for (const Lane lane : {Lane::kSocial, Lane::kMarketing}) {
     ASSIGN_OR_RETURN(const bool held, MayStillHold(FanoutQueue(lane)));
     if (held) continue;
-    ASSIGN_OR_RETURN(const int pages, deps_.events->RequeueIdle(
-                                          lane, deps_.clock.Now() - IdleBound(Lane::kFanout), kRequeueRows));
+    ASSIGN_OR_RETURN(const int pages,
+                     deps_.events->RequeueIdle(lane, deps_.clock.Now() - IdleBound(Lane::kFanout), kRequeueRows));
     if (pages > 0) log::Warn("housekeeping.requeued_pages", {{"queue", FanoutQueue(lane)}, {"pages", pages}});
     requeued_.Increment(pages);
+  }
+  return absl::OkStatus();
+}
+
+// The store leaves alone what is in the outbox. Where rows wait there for long, what
+// has just left it looks idle too.
+absl::Status Housekeeper::RequeueIdleReactions() {
+  ASSIGN_OR_RETURN(const std::vector<OutboxStats> lanes, deps_.store->Outbox());
+  for (const OutboxStats& stats : lanes) {
+    if (stats.lane == Lane::kSocial && stats.oldest_age > kStuckOutbox) return absl::OkStatus();
+  }
+  const std::string queue = QueueForRoutingKey(Lane::kSocial, kReactionKey);
+  ASSIGN_OR_RETURN(const bool held, MayStillHold(queue));
+  if (held) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const RequeuedReactions done,
+                   deps_.reactions->RequeueIdle(deps_.clock.Now() - IdleBound(Lane::kSocial), kRequeueRows));
+  if (done.queued > 0) log::Warn("housekeeping.requeued_reactions", {{"queue", queue}, {"groups", done.queued}});
+  requeued_.Increment(done.queued);
+  for (const Uuid& group : done.given_up) {
+    log::Error("housekeeping.reactions_given_up", {{"group_id", group.ToString()}});
   }
   return absl::OkStatus();
 }

@@ -9,6 +9,7 @@
 #include "carillon/ports/broker.h"
 #include "carillon/ports/clock.h"
 #include "carillon/ports/event_store.h"
+#include "carillon/ports/reaction_store.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/ports/upkeep_store.h"
 #include "carillon/runtime/catalogue.h"
@@ -28,6 +29,7 @@ class Housekeeper {
   struct Deps {
     std::shared_ptr<UpkeepStore> store;
     std::shared_ptr<EventStore> events;
+    std::shared_ptr<ReactionStore> reactions;
     std::unique_ptr<TopologyAdmin> broker;
     const Catalogue& catalogue;
     const Clock& clock;
@@ -50,6 +52,7 @@ class Housekeeper {
   absl::Status SweepPass(UpkeepStore::Pass pass, absl::Duration age);
   absl::Status RequeueIdle(Lane lane);
   absl::Status RequeueIdleEvents();
+  absl::Status RequeueIdleReactions();
   absl::Status ExpireEvents();
   // Those of `idle` that no queue can still hold, ready for the outbox.
   absl::StatusOr<std::vector<NewNotification>> ChooseLost(const std::vector<Notification>& idle);

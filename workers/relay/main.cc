@@ -12,6 +12,7 @@
 #include "carillon/postgres/event_store.h"
 #include "carillon/postgres/outbox_listener.h"
 #include "carillon/postgres/outbox_reader.h"
+#include "carillon/postgres/reaction_store.h"
 #include "carillon/postgres/upkeep_store.h"
 #include "carillon/rabbitmq/consumer.h"
 #include "carillon/rabbitmq/publisher.h"
@@ -95,6 +96,7 @@ class Relay final : public ManagedProcess {
         housekeeper_({.idle_bounds = config.idle_bounds},
                      {.store = std::make_shared<PostgresUpkeepStore>(pool_),
                       .events = std::make_shared<PostgresEventStore>(pool_),
+                      .reactions = std::make_shared<PostgresReactionStore>(pool_),
                       .broker = std::make_unique<RabbitTopologyAdmin>(config.rabbit),
                       .catalogue = catalogue_,
                       .clock = clock_,

@@ -51,6 +51,22 @@ class DeadLetterStoreTest : public PostgresTest {
   PostgresDeadLetterStore store_{MakePool(2)};
 };
 
+TEST_F(DeadLetterStoreTest, EndsTheGroupsOfItsReactions) {
+  std::vector<Uuid> groups;
+  for (int i = 0; i < 3; ++i) {
+    groups.push_back(NewUuid7(absl::Now()));
+    Query(absl::StrCat("INSERT INTO reaction_groups (app_id, group_id, type, payload) VALUES (", app_.value(), ", '",
+                       groups.back().ToString(), "', 'like', 'x')"));
+  }
+  DeadLetter letter = LetterOf(MakeNew(app_));
+  letter.reaction_groups = {groups[0], groups[1]};
+  ASSERT_OK(store_.Record({letter}));
+  EXPECT_EQ(
+      Query(absl::StrCat("SELECT string_agg(group_id::text, ' ') FROM reaction_groups WHERE app_id = ", app_.value())),
+      groups[2].ToString());
+  EXPECT_THAT(List(), SizeIs(1));
+}
+
 TEST_F(DeadLetterStoreTest, RecordsALetterAndEndsItsNotification) {
   const NewNotification item = MakeNew(app_);
   AcceptOne(item);

@@ -263,7 +263,8 @@ TEST_F(PlanTest, ReactionsGoByTheirKeysAndTouchTheSliceOfTheirItem) {
     INSERT INTO reaction_counters SELECT 5, 200, 0, 'post-' || n, 'like' FROM generate_series(0, 99) AS n;
     INSERT INTO reaction_items (app_id, count, moved, recipient_id, type, object_id)
     SELECT 5, 200, 0, 'owner-' || n, 'like', 'post-' || n FROM generate_series(0, 99) AS n;
-    ANALYZE reactions, reaction_counters, reaction_items)sql");
+    INSERT INTO reaction_groups (app_id, group_id, type, payload) SELECT 5, new_uuid7(), 'like', 'x' FROM generate_series(1, 20000);
+    ANALYZE reactions, reaction_counters, reaction_items, reaction_groups)sql");
   PostgresReactionStore reactions(pool_);
   const auto render = [](const Reaction&) { return ReactionItem{.item = {.id = NewUuid7(absl::Now())}}; };
   const auto like = [](const std::string& actor, int64_t version) {
@@ -274,17 +275,40 @@ TEST_F(PlanTest, ReactionsGoByTheirKeysAndTouchTheSliceOfTheirItem) {
                     .version = version,
                     .recipient = "owner-7",
                     .type = "like",
-                    .data_json = ""};
+                    .data_json = "",
+                    .accept_time = {},
+                    .group = NewUuid7(absl::Now())};
   };
   ASSERT_OK(reactions.Apply({like("new-1", 100'001)}, render));
   Record();
   ASSERT_THAT(reactions.Apply({like("new-2", 100'002)}, render), IsOkAndHolds(SizeIs(1)));
   ExpectIndexesOnly();
-  EXPECT_THAT(recorder_->plans, AllOf(HasSubstr("reactions_of_item"), Not(HasSubstr("Sort Key: r."))));
+  EXPECT_THAT(recorder_->plans,
+              AllOf(HasSubstr("reactions_of_item"), HasSubstr("reaction_groups_pkey"), Not(HasSubstr("Sort Key: r."))));
   EXPECT_EQ(Read("feed_items"), Slices("feed_items", {7}, absl::Now()));
   Record();
   ASSERT_OK(reactions.Counters(AppId(5), {std::string("post-7"), "post-8"}));
   ExpectIndexesOnly();
+}
+
+TEST_F(PlanTest, IdleGroupsOfReactionsAreFoundByAge) {
+  Query(R"sql(
+    TRUNCATE reaction_groups;
+    INSERT INTO reaction_groups (app_id, group_id, type, payload) SELECT 5, new_uuid7(), 'like', 'x' FROM generate_series(1, 20000);
+    INSERT INTO reaction_groups (app_id, touched_at, group_id, type, payload)
+    SELECT 5, now() - interval '1 day', uuid_floor(now() - interval '1 day' + n * interval '1 second'), 'like', 'x'
+    FROM generate_series(1, 200) AS n;
+    ANALYZE reaction_groups)sql");
+  PostgresReactionStore reactions(pool_);
+  for (int round = 0; round < 8; ++round) {
+    Record();
+    ASSERT_OK_AND_ASSIGN(const RequeuedReactions requeued,
+                         reactions.RequeueIdle(absl::Now() - absl::Minutes(1), round == 0 ? 100 : 1000));
+    EXPECT_EQ(requeued.queued, round < 2 ? 100 : 0);
+    EXPECT_THAT(recorder_->plans,
+                AllOf(HasSubstr("reaction_groups_pkey"), Not(HasSubstr("Seq Scan on reaction_groups"))));
+  }
+  EmptyOutbox();
 }
 
 // Among many apps, graphs and events, as the planner knows them.

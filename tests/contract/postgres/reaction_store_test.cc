@@ -445,6 +445,121 @@ TEST_F(ReactionStoreTest, CountsFiftyWritersOfOneObjectToTheUnit) {
   EXPECT_EQ(UnreadItems(ann_), 1);
 }
 
+// Groups that were accepted half an hour ago.
+class ReactionGroupsTest : public ReactionStoreTest {
+ protected:
+  void SetUp() override {
+    EmptyOutbox();
+    Query("TRUNCATE reaction_groups");
+  }
+
+  Uuid Accept(const std::string& envelope = "envelope") {
+    const Uuid id = NewUuid7(absl::Now() - absl::Minutes(30));
+    EXPECT_OK(store_.Enqueue({{.message_id = id, .app = ann_.app, .type = "like", .envelope = envelope}}));
+    return id;
+  }
+  Reaction Grouped(Reaction reaction, const Uuid& group) const {
+    reaction.group = group;
+    return reaction;
+  }
+  // Nothing has touched them for as long, and no queue holds them.
+  static void LetTimePass() {
+    Query("UPDATE reaction_groups SET touched_at = touched_at - interval '30 minutes'");
+    EmptyOutbox();
+  }
+  RequeuedReactions RequeueIdle(int limit = 100) {
+    absl::StatusOr<RequeuedReactions> requeued = store_.RequeueIdle(absl::Now() - absl::Minutes(10), limit);
+    EXPECT_OK(requeued);
+    return requeued.ok() ? *std::move(requeued) : RequeuedReactions();
+  }
+  static std::string Groups() {
+    return Query("SELECT coalesce(string_agg(group_id::text, ' ' ORDER BY group_id), '') FROM reaction_groups");
+  }
+  static std::string Outbox() {
+    return Query(
+        "SELECT coalesce(string_agg(concat_ws(' ', message_id, app_id, lane, exchange, routing_key, type, "
+        "convert_from(payload, 'UTF8')), E'\\n' ORDER BY message_id), '') FROM outbox");
+  }
+};
+
+TEST_F(ReactionGroupsTest, StayFromAcceptanceUntilAllIsApplied) {
+  const Uuid first = Accept(), second = Accept(), third = Accept();
+  ASSERT_THAT(Apply({Grouped(Like("bob", 1), second), Grouped(Like("eve", 2), second)}), SizeIs(1));
+  EXPECT_EQ(Groups(), absl::StrCat(std::min(first, third).ToString(), " ", std::max(first, third).ToString()));
+  // What comes again, or from before there were groups, ends none.
+  EXPECT_THAT(Apply({Grouped(Like("bob", 1), second), Like("eve", 2)}), IsEmpty());
+  EXPECT_EQ(Query("SELECT count(*) FROM reaction_groups"), "2");
+  // What changes nothing is applied all the same.
+  EXPECT_THAT(Apply({Grouped(Like("bob", 1), third), Grouped(Like("eve", 1), first)}), IsEmpty());
+  EXPECT_EQ(Groups(), "");
+  EXPECT_EQ(Count(), 2);
+}
+
+TEST_F(ReactionGroupsTest, StayWhenApplyingFails) {
+  const Uuid group = Accept();
+  Reaction impossible = Grouped(Like("bob", 1), group);
+  impossible.data_json = "not json";
+  EXPECT_FALSE(store_.Apply({impossible}, Render).ok());
+  EXPECT_EQ(Groups(), group.ToString());
+}
+
+TEST_F(ReactionGroupsTest, AreQueuedAgainAsTheyWereAndOnlyWhenIdle) {
+  const Uuid lost = Accept("the lost one");
+  EXPECT_EQ(RequeueIdle().queued, 0) << "touched a moment ago";
+  const std::string accepted = Outbox();
+  LetTimePass();
+  EXPECT_EQ(RequeueIdle().queued, 1);
+  EXPECT_EQ(Outbox(), accepted);
+  EXPECT_EQ(RequeueIdle().queued, 0);
+  EmptyOutbox();
+  EXPECT_EQ(RequeueIdle().queued, 0) << "queued a moment ago";
+  LetTimePass();
+  EXPECT_EQ(RequeueIdle().queued, 1);
+  Apply({Grouped(Like("bob", 1), lost)});
+  LetTimePass();
+  EXPECT_EQ(RequeueIdle().queued, 0) << "applied";
+}
+
+TEST_F(ReactionGroupsTest, AreLeftAloneWhileTheOutboxHasThem) {
+  Accept();
+  const Uuid deferred = Accept();
+  Query("UPDATE reaction_groups SET touched_at = touched_at - interval '30 minutes'");
+  Query("UPDATE outbox SET deferred = true WHERE message_id = '" + deferred.ToString() + "'");
+  EXPECT_EQ(RequeueIdle().queued, 0);
+  EXPECT_EQ(Query("SELECT count(*) FROM outbox"), "2");
+}
+
+TEST_F(ReactionGroupsTest, AreGivenUpAndNamedOnceWhenNothingHelps) {
+  const Uuid group = Accept();
+  for (int round = 0; round < ReactionStore::kMaxRequeues; ++round) {
+    LetTimePass();
+    const RequeuedReactions requeued = RequeueIdle();
+    EXPECT_EQ(requeued.queued, 1);
+    EXPECT_THAT(requeued.given_up, IsEmpty());
+  }
+  LetTimePass();
+  const RequeuedReactions last = RequeueIdle();
+  EXPECT_EQ(last.queued, 0);
+  EXPECT_THAT(last.given_up, ElementsAre(group));
+  EXPECT_EQ(Outbox(), "");
+  LetTimePass();
+  EXPECT_THAT(RequeueIdle().given_up, IsEmpty());
+  EXPECT_EQ(Groups(), group.ToString());
+}
+
+TEST_F(ReactionGroupsTest, AreQueuedOnceWhenManyRelaysLook) {
+  for (int i = 0; i < 100; ++i) Accept();
+  LetTimePass();
+  EXPECT_EQ(RequeueIdle(/*limit=*/20).queued, 20);
+  std::atomic<int> queued = 0;
+  RunThreads(4, [&](int) { queued += RequeueIdle().queued; });
+  // Those that another one looked at just then were passed over.
+  queued += RequeueIdle().queued;
+  EXPECT_EQ(queued, 80);
+  EXPECT_EQ(Query("SELECT count(*) || ' ' || max(requeues) FROM reaction_groups"), "100 1");
+  EXPECT_EQ(Query("SELECT count(*) FROM outbox"), "100");
+}
+
 // What must be in the end: of each actor, object and kind the newest reaction.
 class ReactionModel {
  public:

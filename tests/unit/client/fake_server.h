@@ -75,22 +75,28 @@ class FakeNotificationService final : public v1::NotificationService::Service {
 class FakeFeedService final : public v1::FeedService::Service {
  public:
   using Writer = grpc::ServerWriter<v1::SubscribeResponse>;
-  // Serves the n-th stream (from 0).
+  using TopicWriter = grpc::ServerWriter<v1::SubscribeTopicResponse>;
+  // Serves the n-th stream (from 0), users' and topics' counted together.
   std::function<grpc::Status(int stream, Writer& writer, grpc::ServerContext& context)> script;
+  std::function<grpc::Status(int stream, TopicWriter& writer, grpc::ServerContext& context)> topic_script;
   v1::GetFeedSummaryResponse summary;
+  v1::ListTopicFeedResponse topic_page;
 
   grpc::Status Subscribe(grpc::ServerContext* context, const v1::SubscribeRequest* request, Writer* writer) override {
-    int stream = 0;
-    {
-      absl::MutexLock lock(&mutex_);
-      stream = static_cast<int>(after_seqs_.size());
-      after_seqs_.push_back(request->after_seq());
-    }
-    return script(stream, *writer, *context);
+    return script(NextStream(request->user_id(), request->after_seq()), *writer, *context);
+  }
+  grpc::Status SubscribeTopic(grpc::ServerContext* context, const v1::SubscribeTopicRequest* request,
+                              TopicWriter* writer) override {
+    return topic_script(NextStream(request->topic_id(), request->after_seq()), *writer, *context);
   }
   grpc::Status GetFeedSummary(grpc::ServerContext*, const v1::GetFeedSummaryRequest*,
                               v1::GetFeedSummaryResponse* response) override {
     *response = summary;
+    return grpc::Status::OK;
+  }
+  grpc::Status ListTopicFeed(grpc::ServerContext*, const v1::ListTopicFeedRequest*,
+                             v1::ListTopicFeedResponse* response) override {
+    *response = topic_page;
     return grpc::Status::OK;
   }
 
@@ -99,9 +105,22 @@ class FakeFeedService final : public v1::FeedService::Service {
     absl::MutexLock lock(&mutex_);
     return after_seqs_;
   }
+  // Of which user or topic each stream was.
+  std::vector<std::string> feeds() const {
+    absl::MutexLock lock(&mutex_);
+    return feeds_;
+  }
 
  private:
+  int NextStream(const std::string& feed, int64_t after_seq) {
+    absl::MutexLock lock(&mutex_);
+    feeds_.push_back(feed);
+    after_seqs_.push_back(after_seq);
+    return static_cast<int>(feeds_.size()) - 1;
+  }
+
   mutable absl::Mutex mutex_;
+  std::vector<std::string> feeds_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> after_seqs_ ABSL_GUARDED_BY(mutex_);
 };
 

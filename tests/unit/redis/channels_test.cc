@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "carillon/redis/options.h"
+
 namespace carillon {
 namespace {
 
@@ -20,6 +22,18 @@ TEST(NotifyChannel, RefusesOtherNames) {
   for (const char* const name : {"", "notify:", "notify:42", "notify:x:ada", "notify::ada", "other:42:ada"}) {
     EXPECT_EQ(ParseNotifyChannel(name), std::nullopt) << name;
   }
+}
+
+TEST(OtherNames, NameServerAndFeed) {
+  EXPECT_EQ(ServerChannel("0190-abc"), "carillon:live:0190-abc");
+  EXPECT_EQ(PresenceKey({.app = AppId(42), .recipient = RecipientId("urn:user:7")}), "carillon:presence:42:urn:user:7");
+}
+
+TEST(LiveRoutings, AreReadAsTheyAreWritten) {
+  for (const LiveRouting routing : {LiveRouting::kDirected, LiveRouting::kBroadcast}) {
+    EXPECT_EQ(ParseLiveRouting(ToString(routing)), routing);
+  }
+  EXPECT_EQ(ParseLiveRouting("both"), std::nullopt);
 }
 
 }  // namespace

@@ -40,6 +40,7 @@ class FixedReactions final : public ReactionStore {
     for (const std::string& id : object_ids) counters.push_back({.object_id = id, .kind = "like", .count = 3});
     return counters;
   }
+  absl::StatusOr<RequeuedReactions> RequeueIdle(absl::Time, int) override { return absl::UnimplementedError(""); }
 };
 
 class FeedServiceTest : public testing::FeedServerTest {

@@ -49,6 +49,9 @@ class FakeStore final : public ReactionStore {
   absl::StatusOr<std::vector<ReactionCounter>> Counters(AppId, absl::Span<const std::string>) override {
     return absl::UnimplementedError("not at the door");
   }
+  absl::StatusOr<RequeuedReactions> RequeueIdle(absl::Time, int) override {
+    return absl::UnimplementedError("not at the door");
+  }
 
   void Hold() { hold_ = true; }
   void Release() {
@@ -185,6 +188,8 @@ TEST_F(ReactionWriterTest, MakesRowsOfOneTypeThatAWorkerTakesAtOnce) {
   std::map<std::string, int> rows;
   std::set<Uuid> ids;
   for (const ReactionRow& row : store_->rows()) {
+    ASSERT_OK_AND_ASSIGN(const EnvelopeContents contents, DecodeContents(row.envelope));
+    for (const Reaction& reaction : contents.reactions) EXPECT_EQ(reaction.group, row.message_id);
     ++rows[row.type];
     ids.insert(row.message_id);
     EXPECT_THAT(row.envelope.size(), Le(400 * 1024));

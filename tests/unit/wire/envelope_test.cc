@@ -51,6 +51,38 @@ TEST(Envelope, OfTwoJoinedIsAPackOfBoth) {
   EXPECT_EQ(items.size(), 2);
 }
 
+TEST(Envelope, ReadsBackReactionsAndTheirGroup) {
+  Reaction sent{.app = AppId(7),
+                .actor_id = "bob",
+                .object_id = "post",
+                .kind = "like",
+                .active = false,
+                .version = 5,
+                .recipient = "ana",
+                .type = "like",
+                .data_json = R"({"a":1})",
+                .accept_time = absl::FromUnixMicros(1'800'000'000'123'456),
+                .group = NewUuid7(absl::FromUnixSeconds(1'800'000'000))};
+  Reaction from_before = sent;
+  from_before.group.reset();
+  ASSERT_OK_AND_ASSIGN(const EnvelopeContents contents,
+                       DecodeContents(EncodeEnvelope(sent) + EncodeEnvelope(from_before)));
+  ASSERT_EQ(contents.reactions.size(), 2);
+  const Reaction& got = contents.reactions[0];
+  EXPECT_EQ(got.app, sent.app);
+  EXPECT_EQ(got.actor_id, sent.actor_id);
+  EXPECT_EQ(got.object_id, sent.object_id);
+  EXPECT_EQ(got.kind, sent.kind);
+  EXPECT_EQ(got.active, sent.active);
+  EXPECT_EQ(got.version, sent.version);
+  EXPECT_EQ(got.recipient, sent.recipient);
+  EXPECT_EQ(got.type, sent.type);
+  EXPECT_EQ(got.data_json, sent.data_json);
+  EXPECT_EQ(got.accept_time, sent.accept_time);
+  EXPECT_EQ(got.group, sent.group);
+  EXPECT_EQ(contents.reactions[1].group, std::nullopt);
+}
+
 TEST(Envelope, RefusesWhatCouldNotHaveBeenAccepted) {
   Notification no_app = Sample();
   no_app.app = AppId(0);

@@ -53,6 +53,29 @@ TEST(DeadLetter, IsAlwaysASingleOne) {
   EXPECT_EQ(letters[1].traceparent, "the message's");
 }
 
+TEST(DeadLetter, KnowsTheGroupsOfItsReactions) {
+  const Uuid first = NewUuid7(absl::FromUnixSeconds(1'800'000'000)),
+             second = NewUuid7(absl::FromUnixSeconds(1'800'000'001));
+  InboundMessage message = Message();
+  for (const std::optional<Uuid>& group :
+       {std::optional(first), std::optional(first), std::optional(second), std::optional<Uuid>()}) {
+    message.body += EncodeEnvelope(Reaction{.app = AppId(7),
+                                            .actor_id = "bob",
+                                            .object_id = "post",
+                                            .kind = "like",
+                                            .version = 1,
+                                            .recipient = "",
+                                            .type = "",
+                                            .data_json = "",
+                                            .accept_time = {},
+                                            .group = group});
+  }
+  const std::vector<DeadLetter> letters = ToDeadLetters(message);
+  ASSERT_EQ(letters.size(), 1u);
+  EXPECT_EQ(letters.front().reaction_groups, std::vector<Uuid>({first, second}));
+  EXPECT_EQ(letters.front().payload, message.body);
+}
+
 TEST(DeadLetter, MakesTextsOfStrangersSafeToStore) {
   InboundMessage message = Message();
   message.queue = "unrouted";

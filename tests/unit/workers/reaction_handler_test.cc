@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/wire/feed_event.h"
@@ -38,6 +40,9 @@ class StoreInMemory final : public ReactionStore {
   absl::StatusOr<int64_t> TakeVersions() override { return absl::UnimplementedError("not a worker's"); }
   absl::Status Enqueue(absl::Span<const ReactionRow>) override { return absl::UnimplementedError("not a worker's"); }
   absl::StatusOr<std::vector<ReactionCounter>> Counters(AppId, absl::Span<const std::string>) override {
+    return absl::UnimplementedError("not a worker's");
+  }
+  absl::StatusOr<RequeuedReactions> RequeueIdle(absl::Time, int) override {
     return absl::UnimplementedError("not a worker's");
   }
 
@@ -125,6 +130,20 @@ TEST_F(ReactionHandlerTest, LocksAtMostSoManyFeedsInATransaction) {
   store_->transactions.clear();
   ASSERT_OK(handler_.Handle(std::vector<Reaction>(1500, Like("bob"))));
   EXPECT_THAT(store_->transactions, ElementsAre(1000, 500));
+}
+
+TEST_F(ReactionHandlerTest, CutsBetweenGroupsOnly) {
+  std::vector<Reaction> reactions;
+  for (int group = 0; group < 4; ++group) {
+    const Uuid id = NewUuid7(clock_.Now());
+    for (int i = 0; i < 150; ++i) {
+      // The first two tell the same recipients, each of the others its own.
+      reactions.push_back(Like("bob", absl::StrCat("user-", std::max(group, 1), "-", i)));
+      reactions.back().group = id;
+    }
+  }
+  ASSERT_OK(handler_.Handle(reactions));
+  EXPECT_THAT(store_->transactions, ElementsAre(300, 150, 150));
 }
 
 TEST_F(ReactionHandlerTest, WakesStreamsWithItemsAndRemovalsBySeq) {
