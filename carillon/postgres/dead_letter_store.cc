@@ -5,13 +5,15 @@
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
 #include "carillon/postgres/upkeep_store.h"
+#include "carillon/wire/envelope.h"
 
 namespace carillon {
 namespace {
 
 // A letter whose notification had ended otherwise is kept as moot; one that was
 // recorded before is left as it is. Notifications are locked in the order of ids.
-// Reactions end here too: nothing queues them again.
+// Reactions end here too: nothing queues them again. An event whose page was given
+// up pauses, unless the page was told meanwhile: to resume it is to try again.
 constexpr PgStatement kRecordDeadLetters = {"record_dead_letters", R"sql(
   WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
@@ -25,6 +27,12 @@ constexpr PgStatement kRecordDeadLetters = {"record_dead_letters", R"sql(
     RETURNING n.notification_id
   ), not_queued_again AS (
     DELETE FROM reaction_groups WHERE group_id = ANY ($14::uuid[])
+  ), paused AS (
+    UPDATE events e SET state = 'paused', detail = 'a page was given up, resume tries it again: ' || page.error
+    FROM unnest($15::uuid[], $16::smallint[], $17::text[], $18::text[]) AS page (event_id, shard, cursor, error)
+    WHERE e.event_id = page.event_id AND e.state IN ('accepted', 'expanding')
+      AND EXISTS (SELECT FROM event_shards s
+                  WHERE s.event_id = page.event_id AND s.shard = page.shard AND s.cursor = page.cursor AND NOT s.done)
   )
   INSERT INTO dead_letters (app_id, notification_id, retry_count, state, queue, lane, message_id, type, exchange, routing_key,
                             reason, error, traceparent, payload)
@@ -63,11 +71,29 @@ DeadLetter ToDeadLetter(const pqxx::row& row) {
   return letter;
 }
 
+// The pages of events among the letters, column by column.
+struct PageColumns {
+  void Add(const DeadLetter& letter) {
+    if (ParseLane(letter.lane) != Lane::kFanout) return;
+    const absl::StatusOr<EnvelopeContents> contents = DecodeContents(letter.payload);
+    if (!contents.ok()) return;
+    for (const FanoutPage& page : contents->pages) {
+      events.Add(page.event_id);
+      shards.Add(static_cast<int64_t>(page.shard));
+      cursors.Add(page.cursor);
+      errors.Add(letter.error.empty() ? letter.reason : letter.error);
+    }
+  }
+
+  PgArray events, shards, cursors, errors;
+};
+
 }  // namespace
 
 absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letters) {
   PgArray apps, notifications, retries, queues, lanes, messages, types, exchanges, keys, reasons, errors, traces,
       payloads, groups;
+  PageColumns pages;
   for (const DeadLetter& letter : letters) {
     letter.app.has_value() ? apps.Add(letter.app->value()) : apps.AddNull();
     letter.notification_id.has_value() ? notifications.Add(*letter.notification_id) : notifications.AddNull();
@@ -83,11 +109,13 @@ absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letter
     traces.AddOrNull(letter.traceparent);
     payloads.AddBytes(letter.payload);
     for (const Uuid& group : letter.reaction_groups) groups.Add(group);
+    pages.Add(letter);
   }
   return pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     session.Execute(transaction, kRecordDeadLetters, apps.str(), notifications.str(), retries.str(), queues.str(),
                     lanes.str(), messages.str(), types.str(), exchanges.str(), keys.str(), reasons.str(), errors.str(),
-                    traces.str(), payloads.str(), groups.str());
+                    traces.str(), payloads.str(), groups.str(), pages.events.str(), pages.shards.str(), pages.cursors.str(),
+                    pages.errors.str());
   });
 }
 

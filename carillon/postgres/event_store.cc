@@ -55,7 +55,7 @@ constexpr PgStatement kCancel = {"cancel_event", R"sql(
 )sql"};
 
 constexpr PgStatement kResume = {"resume_event", R"sql(
-  UPDATE events SET state = CASE WHEN started_at IS NULL THEN 'accepted' ELSE 'expanding' END
+  UPDATE events SET state = CASE WHEN started_at IS NULL THEN 'accepted' ELSE 'expanding' END, detail = NULL
   WHERE app_id = $1 AND event_id = $2 AND state = 'paused'
 )sql"};
 

@@ -20,40 +20,39 @@ constexpr PgStatement kLockBehind = {"lock_behind", R"sql(
 // An event past its retention is not told any more. One that came before a
 // membership is not for that member; a feed without a head has nothing coming.
 constexpr PgStatement kAppendShared = {"append_shared", R"sql(
-  WITH behind AS MATERIALIZED (
-    SELECT h.app_id, h.recipient_id, h.last_seq, h.event_position, p.position AS newest
+  WITH coming AS MATERIALIZED (
+    SELECT h.app_id, h.recipient_id, p.position AS newest, e.*,
+           h.last_seq + row_number() OVER (PARTITION BY h.app_id, h.recipient_id ORDER BY e.position) AS seq
     FROM unnest($1::bigint[], $2::text[]) AS asked (app_id, recipient_id)
     JOIN feed_heads h USING (app_id, recipient_id)
     JOIN event_positions p USING (app_id)
+    LEFT JOIN LATERAL (
+      SELECT e.position, e.created_at, e.retention_days, e.type, e.actor_id, e.object_id, e.data, e.item, e.placeholder
+      FROM events e
+      WHERE e.app_id = h.app_id AND e.position > h.event_position AND e.position <= p.position
+        AND left(h.recipient_id, 1) <> E'\001'
+        AND e.created_at > now() - make_interval(days => e.retention_days)
+        AND (e.audience = 'everyone' OR EXISTS (
+               SELECT FROM memberships m
+               WHERE m.app_id = e.app_id AND m.kind = e.audience AND m.group_id = e.audience_id
+                 AND m.member_id = h.recipient_id AND m.since_position < e.position))) AS e ON true
     WHERE h.event_position < p.position
-  ), coming AS MATERIALIZED (
-    SELECT b.app_id, b.recipient_id, b.last_seq + row_number() OVER (PARTITION BY b.app_id, b.recipient_id ORDER BY e.position) AS seq,
-           e.created_at, e.retention_days, e.type, e.actor_id, e.object_id, e.data, e.item, e.placeholder
-    FROM behind b
-    JOIN events e ON e.app_id = b.app_id AND e.position > b.event_position AND e.position <= b.newest
-    WHERE left(b.recipient_id, 1) <> E'\001'
-      AND e.created_at > now() - make_interval(days => e.retention_days)
-      AND (e.audience = 'everyone' OR EXISTS (
-             SELECT FROM memberships m
-             WHERE m.app_id = e.app_id AND m.kind = e.audience AND m.group_id = e.audience_id AND m.member_id = b.recipient_id
-               AND m.since_position < e.position))
   ), heads AS (
     UPDATE feed_heads h
-    SET event_position = b.newest, last_seq = h.last_seq + coalesce(c.added, 0), unread = h.unread + coalesce(c.added, 0)
-    FROM behind b LEFT JOIN (SELECT app_id, recipient_id, count(*) AS added FROM coming GROUP BY app_id, recipient_id) c
-      USING (app_id, recipient_id)
-    WHERE h.app_id = b.app_id AND h.recipient_id = b.recipient_id
+    SET event_position = feed.newest, last_seq = h.last_seq + feed.added, unread = h.unread + feed.added
+    FROM (SELECT app_id, recipient_id, newest, count(position) AS added FROM coming GROUP BY app_id, recipient_id, newest) AS feed
+    WHERE h.app_id = feed.app_id AND h.recipient_id = feed.recipient_id
   )
   INSERT INTO feed_items (notification_id, app_id, seq, created_at, retention_days, recipient_id, type, title, body, actor_id,
                           actor_name, actor_picture_url, image_url, action_link, badge, object_id, data)
-  SELECT new_uuid7(), c.app_id, seq, created_at, retention_days, recipient_id, type,
+  SELECT new_uuid7(), app_id, seq, created_at, retention_days, recipient_id, type,
          for_recipient(item ->> 'title', placeholder, recipient_id), for_recipient(item ->> 'body', placeholder, recipient_id),
          actor_id, for_recipient(item ->> 'actor_name', placeholder, recipient_id),
          for_recipient(item ->> 'actor_picture_url', placeholder, recipient_id),
          for_recipient(item ->> 'image_url', placeholder, recipient_id),
          for_recipient(item ->> 'action_link', placeholder, recipient_id),
          for_recipient(item ->> 'badge', placeholder, recipient_id), object_id, data
-  FROM coming c
+  FROM coming WHERE position IS NOT NULL
 )sql"};
 
 }  // namespace

@@ -33,7 +33,7 @@ constexpr PgStatement kReadNewest = {"read_newest_reactions", R"sql(
            ORDER BY r.version DESC LIMIT 1) AS newest
 )sql"};
 
-constexpr PgStatement kMakeHeads = {"make_heads", R"sql(
+constexpr PgStatement kMakeHeads = {"make_item_heads", R"sql(
   INSERT INTO feed_heads (app_id, recipient_id, event_position)
   SELECT app_id, recipient_id, coalesce((SELECT position FROM event_positions p WHERE p.app_id = asked.app_id), 0)
   FROM unnest($1::bigint[], $2::text[]) AS asked (app_id, recipient_id)

@@ -1,11 +1,11 @@
-// Follows one recipient's feed and comes back by itself.
+// Follows one recipient's feed, or a topic's public feed, and comes back by itself.
 //
-// - When the stream breaks it connects again, after a backoff with jitter (and
-//   not before the server asks for it), from the last event that was handled.
+// - When the stream breaks it connects again, after a backoff with jitter (the
+//   first time too, and not before the server asks for it), from the last event that was handled.
 // - When nothing, not even a heartbeat, is heard for three heartbeat intervals
 //   the connection is taken for dead.
 // - After resume_required it goes on from the feed's last_seq; what lies before
-//   that is for ListFeed.
+//   that is for ListFeed, or ListTopicFeed.
 // - It ends by itself only on an error that passes with no time: credentials,
 //   scopes, arguments.
 #pragma once
@@ -28,6 +28,7 @@ class ClientCore;
 class FeedSubscription {
  public:
   struct Options {
+    // Exactly one of user_id and topic_id.
     std::string user_id;
     std::string topic_id;
     // The last seq that was handled before. 0: from the oldest kept.
@@ -44,7 +45,8 @@ class FeedSubscription {
   // on_event runs.
   struct Callbacks {
     // Every event, heartbeats and resume_required included, in the order of seq.
-    // It counts as handled when the call returns.
+    // It counts as handled when the call returns. A topic's come in the same form;
+    // there are no read markers among them.
     std::function<void(const v1::SubscribeResponse& event)> on_event;
     // The stream broke or could not be opened. It is tried again after
     // `retry_in`; nullopt: the subscription has ended. May be empty.

@@ -51,7 +51,7 @@ CLI::App* AddCommand(CLI::App& parent, Context& context, const std::string& name
 void AddNotificationCommands(CLI::App& app, Context& context);
 // feed, watch.
 void AddFeedCommands(CLI::App& app, Context& context);
-// follows add, remove, list, import; topics subscribe, unsubscribe, subscribers, feed.
+// follows add, remove, list, import; topics subscribe, unsubscribe, subscribers, feed, watch.
 void AddAudienceCommands(CLI::App& app, Context& context);
 // event publish, get, watch, pause, resume, cancel; react, counters.
 void AddEventCommands(CLI::App& app, Context& context);

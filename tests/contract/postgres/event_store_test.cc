@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "carillon/postgres/notification_store.h"
+#include "carillon/postgres/upkeep_store.h"
+#include "carillon/wire/envelope.h"
 #include "tests/contract/postgres/event_fixture.h"
 #include "tests/kit/status_matchers.h"
 
@@ -16,6 +18,7 @@ namespace carillon::testing {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -311,6 +314,41 @@ TEST_F(EventStoreTest, ForgetsEndedEventsAndWindowsThatHaveExpired) {
   EXPECT_THAT(store_.Get(app_, ended.id), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_EQ(Record(unfinished).state, EventState::kExpanding);
   EXPECT_EQ(Query("SELECT count(*) FROM event_shards"), "1");
+}
+
+DeadLetter LetterOf(const FanoutPage& page) {
+  return {.app = page.app,
+          .notification_id = std::nullopt,
+          .queue = "fanout.social",
+          .lane = "fanout",
+          .message_id = NewUuid7(absl::Now()).ToString(),
+          .type = page.type,
+          .reason = "retries_exhausted",
+          .error = "no such column",
+          .payload = EncodeEnvelope(page)};
+}
+
+TEST_F(EventStoreTest, PausesWhenItsPageIsGivenUpAndTriesItAgainWhenResumed) {
+  Follow("star", {"ann"});
+  const Event event = PublishExpanding(FollowersOf("star"));
+  ForgetQueuedPages();
+  PostgresDeadLetterStore letters(MakePool(1));
+  ASSERT_OK(letters.Record({LetterOf(PageOf(event))}));
+  EXPECT_EQ(Record(event).state, EventState::kPaused);
+  EXPECT_THAT(Record(event).detail, HasSubstr("no such column"));
+  ASSERT_OK_AND_ASSIGN(const EventRecord resumed, store_.Resume(app_, event.id));
+  EXPECT_EQ(resumed.state, EventState::kExpanding);
+  EXPECT_THAT(resumed.detail, IsEmpty());
+  EXPECT_THAT(QueuedPages(), ElementsAre(PageOf(event)));
+}
+
+TEST_F(EventStoreTest, GoesOnWhenThePageThatIsGivenUpWasToldMeanwhile) {
+  Follow("star", {"ann", "ben"});
+  const Event event = PublishExpanding(FollowersOf("star"));
+  TellPage(event, {.shard = 0, .after = "", .last_id = std::nullopt}, /*page=*/1);
+  PostgresDeadLetterStore letters(MakePool(1));
+  ASSERT_OK(letters.Record({LetterOf(PageOf(event))}));
+  EXPECT_EQ(Record(event).state, EventState::kExpanding);
 }
 
 TEST_F(EventStoreTest, ForgetsInSteps) {
