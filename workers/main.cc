@@ -190,7 +190,8 @@ class Worker final : public ManagedProcess {
       for (int i = 0; i < config.threads; ++i) {
         // The first ones take what does not divide.
         const int channels = config.consumers / config.threads + (i < config.consumers % config.threads ? 1 : 0);
-        AddConsumer(config, metrics, {.queue = queue, .window = {config.prefetch, channels}, .rest = RestOf(config, queue)});
+        AddConsumer(config, metrics,
+                    {.queue = queue, .window = {config.prefetch, channels}, .rest = RestOf(config, queue)});
       }
     }
     first_of_queue_step_ = static_cast<size_t>(config.threads);
@@ -265,7 +266,8 @@ absl::StatusOr<std::unique_ptr<ManagedProcess>> MakeWorker(Metrics& metrics) {
 }  // namespace carillon
 
 int main(int argc, char** argv) {
-  carillon::ParseFlags(argc, argv, "consumes one lane's queues: carillon-worker --lane=payment|otp|social|marketing|fanout");
+  carillon::ParseFlags(argc, argv,
+                       "consumes one lane's queues: carillon-worker --lane=payment|otp|social|marketing|fanout");
   return carillon::RunProcess({.name = absl::StrCat("worker-", absl::GetFlag(FLAGS_lane)),
                                .log_level = absl::GetFlag(FLAGS_log_level),
                                .metrics_address = absl::GetFlag(FLAGS_metrics_address)},

@@ -14,8 +14,9 @@ constexpr std::pair<AudienceKind, absl::string_view> kAudienceNames[] = {{Audien
                                                                          {AudienceKind::kEveryone, "everyone"}};
 
 constexpr std::pair<EventState, absl::string_view> kEventStateNames[] = {
-    {EventState::kAccepted, "accepted"}, {EventState::kExpanding, "expanding"}, {EventState::kPaused, "paused"},
-    {EventState::kDone, "done"},         {EventState::kCancelled, "cancelled"}, {EventState::kSuppressed, "suppressed"}};
+    {EventState::kAccepted, "accepted"},   {EventState::kExpanding, "expanding"},
+    {EventState::kPaused, "paused"},       {EventState::kDone, "done"},
+    {EventState::kCancelled, "cancelled"}, {EventState::kSuppressed, "suppressed"}};
 
 }  // namespace
 

@@ -25,8 +25,7 @@ class LivePublisher {
   // thread, for those only that somebody listens for. Bounded wait (500 ms). An
   // error means that some or all were not sent; the caller drops them, and the
   // sweep finds them.
-  virtual absl::Status Publish(absl::Span<const FeedKey> keys,
-                               absl::FunctionRef<std::string(size_t)> payload_of) = 0;
+  virtual absl::Status Publish(absl::Span<const FeedKey> keys, absl::FunctionRef<std::string(size_t)> payload_of) = 0;
   // Tells every server that the app has a new event that is stored once: streams
   // of its recipients may be behind. Bounded as Publish.
   virtual absl::Status PublishSharedEvent(AppId app) = 0;

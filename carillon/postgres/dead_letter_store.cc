@@ -114,8 +114,8 @@ absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letter
   return pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     session.Execute(transaction, kRecordDeadLetters, apps.str(), notifications.str(), retries.str(), queues.str(),
                     lanes.str(), messages.str(), types.str(), exchanges.str(), keys.str(), reasons.str(), errors.str(),
-                    traces.str(), payloads.str(), groups.str(), pages.events.str(), pages.shards.str(), pages.cursors.str(),
-                    pages.errors.str());
+                    traces.str(), payloads.str(), groups.str(), pages.events.str(), pages.shards.str(),
+                    pages.cursors.str(), pages.errors.str());
   });
 }
 

@@ -201,12 +201,13 @@ std::string ToJson(const FeedItem& item) {
 }  // namespace
 
 absl::StatusOr<OpenPage> PostgresEventStore::Open(const FanoutPage& page) {
-  static const std::string sql =
-      absl::StrCat("SELECT a.shared_audience_threshold, s.last_id, s.event_id IS NOT NULL AND NOT s.done AND s.cursor = $4 AS is_open, ",
-                   kEventColumns,
-                   " FROM events e JOIN apps a USING (app_id)"
-                   " LEFT JOIN event_shards s ON s.event_id = e.event_id AND s.shard = $3"
-                   " WHERE e.app_id = $1 AND e.event_id = $2");
+  static const std::string sql = absl::StrCat(
+      "SELECT a.shared_audience_threshold, s.last_id, s.event_id IS NOT NULL AND NOT s.done AND s.cursor = $4 AS "
+      "is_open, ",
+      kEventColumns,
+      " FROM events e JOIN apps a USING (app_id)"
+      " LEFT JOIN event_shards s ON s.event_id = e.event_id AND s.shard = $3"
+      " WHERE e.app_id = $1 AND e.event_id = $2");
   static const PgStatement kOpen = {"open_page", sql.c_str()};
   std::optional<OpenPage> open;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
@@ -234,8 +235,7 @@ absl::StatusOr<EventStore::Measure> PostgresEventStore::MeasureAudience(const Ev
     measure = {};
     std::string after;
     while (measure.size <= limit) {
-      const pqxx::result cut =
-          session.Execute(transaction, sql.cut(), event.app.value(), kind, id, after, step);
+      const pqxx::result cut = session.Execute(transaction, sql.cut(), event.app.value(), kind, id, after, step);
       if (cut.empty()) break;
       after = OwnedText(cut[0][0]);
       measure.cuts.push_back(after);
@@ -247,8 +247,7 @@ absl::StatusOr<EventStore::Measure> PostgresEventStore::MeasureAudience(const Ev
   return measure;
 }
 
-absl::StatusOr<bool> PostgresEventStore::TakeWindow(const Event& event, const std::string& key,
-                                                    absl::Duration window) {
+absl::StatusOr<bool> PostgresEventStore::TakeWindow(const Event& event, const std::string& key, absl::Duration window) {
   bool taken = false;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     taken = !session
@@ -286,8 +285,8 @@ absl::Status PostgresEventStore::StoreShared(const Event& event, int64_t audienc
   const absl::Status status = pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
     const int64_t position = session.Execute(transaction, kNextPosition, event.app.value())[0][0].as<int64_t>();
     stored = session
-                 .Execute(transaction, kStoreShared, event.id.ToString(), position, audience_size,
-                          ToJson(items.item), items.placeholder)
+                 .Execute(transaction, kStoreShared, event.id.ToString(), position, audience_size, ToJson(items.item),
+                          items.placeholder)
                  .affected_rows() > 0;
     // Done before, or cancelled: the position is taken back with the rest.
     if (!stored) return absl::CancelledError("nothing to store");
@@ -319,11 +318,10 @@ absl::StatusOr<std::vector<std::string>> PostgresEventStore::Members(const Event
   const std::string kind(ToString(event.audience.kind)), id = AudienceId(event);
   std::vector<std::string> members;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    const pqxx::result rows =
-        range.last_id.has_value()
-            ? session.Execute(transaction, sql.bounded(), event.app.value(), kind, id, range.after, limit,
-                              *range.last_id)
-            : session.Execute(transaction, sql.open(), event.app.value(), kind, id, range.after, limit);
+    const pqxx::result rows = range.last_id.has_value() ? session.Execute(transaction, sql.bounded(), event.app.value(),
+                                                                          kind, id, range.after, limit, *range.last_id)
+                                                        : session.Execute(transaction, sql.open(), event.app.value(),
+                                                                          kind, id, range.after, limit);
     members.clear();
     members.reserve(rows.size());
     for (const auto& row : rows) members.push_back(OwnedText(row[0]));
@@ -342,8 +340,8 @@ absl::StatusOr<std::vector<WrittenItem>> PostgresEventStore::WritePage(const Eve
   std::vector<WrittenItem> written;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     const pqxx::result rows = session.Execute(
-        transaction, kWritePage, event.id.ToString(), write.page.shard, write.page.cursor, write.new_cursor,
-        write.read, write.is_last, event.app.value(), FanoutQueue(event.lane), event.type, OrNull(event.traceparent),
+        transaction, kWritePage, event.id.ToString(), write.page.shard, write.page.cursor, write.new_cursor, write.read,
+        write.is_last, event.app.value(), FanoutQueue(event.lane), event.type, OrNull(event.traceparent),
         BytesLiteral(EncodeEnvelope(next)), ids.str(), recipients.str(), absl::ToUnixMicros(event.create_time),
         event.retention_days, item.title, OrNull(item.body), OrNull(item.actor_id), OrNull(item.actor_name),
         OrNull(item.actor_picture_url), OrNull(item.image_url), OrNull(item.action_link), OrNull(item.badge),
@@ -366,8 +364,8 @@ absl::StatusOr<int> PostgresEventStore::Expire(absl::Time now, int limit) {
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     expired = 0;
     for (const PgStatement& statement : {kExpireEvents, kExpireWindows}) {
-      expired += static_cast<int>(
-          session.Execute(transaction, statement, absl::ToUnixMicros(now), limit).affected_rows());
+      expired +=
+          static_cast<int>(session.Execute(transaction, statement, absl::ToUnixMicros(now), limit).affected_rows());
     }
   }));
   return expired;

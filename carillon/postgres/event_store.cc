@@ -128,8 +128,7 @@ absl::StatusOr<bool> AnswerFromStored(PgSession& session, pqxx::transaction_base
   // The caller's own, if it repeats a call whose outcome it did not learn.
   outcome.duplicate = outcome.id != event.event.id;
   outcome.create_time = TimeOf(rows[0]["created_us"]);
-  if (BytesOf(rows[0]["payload_hash"]) != event.payload_hash)
-    return error::IdempotencyKeyReused(event.idempotency_key);
+  if (BytesOf(rows[0]["payload_hash"]) != event.payload_hash) return error::IdempotencyKeyReused(event.idempotency_key);
   return true;
 }
 
@@ -219,8 +218,8 @@ absl::StatusOr<EventRecord> PostgresEventStore::Resume(AppId app, const Uuid& id
 absl::StatusOr<int> PostgresEventStore::RequeueIdle(Lane lane, absl::Time idle_since, int limit) {
   int queued = 0;
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
-    const pqxx::result idle = session.Execute(transaction, kIdleShards, std::string(ToString(lane)),
-                                              absl::ToUnixMicros(idle_since), limit);
+    const pqxx::result idle =
+        session.Execute(transaction, kIdleShards, std::string(ToString(lane)), absl::ToUnixMicros(idle_since), limit);
     QueuePages(session, transaction, idle);
     queued = static_cast<int>(idle.size());
     session.Execute(transaction, kFinishIdle, std::string(ToString(lane)), absl::ToUnixMicros(idle_since));

@@ -178,8 +178,7 @@ FeedHead ToHead(const pqxx::row& row) {
 void ReadItems(PgSession& session, pqxx::transaction_base& transaction, absl::Span<const BacklogRequest> requests,
                std::vector<Backlog>& backlogs) {
   static const std::string sql = absl::StrCat(
-      "SELECT asked.position, ",
-      kHeadColumns,
+      "SELECT asked.position, ", kHeadColumns,
       ", f.*"
       " FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS asked (app_id, recipient_id, after_seq, "
       "position)"
@@ -305,10 +304,10 @@ absl::Status PostgresFeedStore::Touch(absl::Span<const FeedKey> keys) {
 }
 
 absl::StatusOr<std::vector<FeedHead>> PostgresFeedStore::ReadHeads(absl::Span<const FeedKey> keys) {
-  static const std::string sql = absl::StrCat(
-      "SELECT asked.position, ", kHeadColumns,
-      " FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (app_id, recipient_id, position)"
-      " JOIN feed_heads h USING (app_id, recipient_id)");
+  static const std::string sql =
+      absl::StrCat("SELECT asked.position, ", kHeadColumns,
+                   " FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (app_id, recipient_id, position)"
+                   " JOIN feed_heads h USING (app_id, recipient_id)");
   static const PgStatement kReadHeads = {"read_heads", sql.c_str()};
   PgArray apps, recipients;
   for (const FeedKey& key : keys) {

@@ -75,7 +75,7 @@ std::string CheckData(const v1::PublishEventRequest& request, Violations& violat
 // Each part with its length before it, so that no two lists of parts look alike.
 std::string PayloadHash(const Event& event) {
   std::string text;
-  std::vector<absl::string_view> parts = {"event",        event.type,     ToString(event.audience.kind),
+  std::vector<absl::string_view> parts = {"event",           event.type,     ToString(event.audience.kind),
                                           event.audience.id, event.actor_id, event.object_id,
                                           event.data_json};
   parts.insert(parts.end(), event.audience.users.begin(), event.audience.users.end());
@@ -91,7 +91,8 @@ void AddProgress(const EventRecord& record, v1::Event* out) {
   const double rate = static_cast<double>(record.expanded) / seconds;
   out->set_recipients_per_second(rate);
   const int64_t left = std::max<int64_t>(0, record.audience_size - record.expanded);
-  *out->mutable_remaining_time() = TimeUtil::MillisecondsToDuration(static_cast<int64_t>(1000.0 * static_cast<double>(left) / rate));
+  *out->mutable_remaining_time() =
+      TimeUtil::MillisecondsToDuration(static_cast<int64_t>(1000.0 * static_cast<double>(left) / rate));
 }
 
 }  // namespace

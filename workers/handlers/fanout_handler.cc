@@ -15,9 +15,9 @@
 namespace carillon {
 namespace {
 
-constexpr std::string FeedItem::*kTexts[] = {&FeedItem::title,     &FeedItem::body,        &FeedItem::actor_name,
-                                             &FeedItem::actor_picture_url, &FeedItem::image_url, &FeedItem::action_link,
-                                             &FeedItem::badge};
+constexpr std::string FeedItem::*kTexts[] = {
+    &FeedItem::title,     &FeedItem::body,        &FeedItem::actor_name, &FeedItem::actor_picture_url,
+    &FeedItem::image_url, &FeedItem::action_link, &FeedItem::badge};
 
 Notification AsNotification(const Event& event, const std::string& recipient) {
   Notification n;
@@ -137,8 +137,7 @@ absl::StatusOr<std::optional<EventRange>> FanoutHandler::Plan(const OpenPage& op
   ASSIGN_OR_RETURN(const bool goes_on, TakeWindow(event, type));
   if (!goes_on) return std::nullopt;
   if (event.audience.kind == AudienceKind::kTopic) RETURN_IF_ERROR(ShowInTopicFeed(event, items));
-  const int64_t threshold =
-      MayBeShared(event) ? open.shared_audience_threshold : std::numeric_limits<int64_t>::max();
+  const int64_t threshold = MayBeShared(event) ? open.shared_audience_threshold : std::numeric_limits<int64_t>::max();
   ASSIGN_OR_RETURN(const EventStore::Measure audience,
                    deps_.events->MeasureAudience(event, limits::kMinShardMembers, threshold));
   if (audience.size > threshold) {

@@ -1,4 +1,3 @@
-#include "workers/handlers/lane_handler.h"
 #include "workers/lane/lane_consumer.h"
 
 #include <gmock/gmock.h>
@@ -7,6 +6,7 @@
 #include "tests/kit/simulated_clock.h"
 #include "tests/kit/status_matchers.h"
 #include "tests/unit/workers/lane_fakes.h"
+#include "workers/handlers/lane_handler.h"
 
 namespace carillon::testing {
 namespace {
@@ -52,7 +52,8 @@ class LaneConsumerTest : public ::testing::Test {
                                       .clock = clock_,
                                       .metrics = metrics_,
                                       .lane = Lane::kMarketing}};
-  ReactionHandler reactions_{{.store = nullptr, .catalogue = catalogue_, .live = live_, .clock = clock_, .metrics = metrics_}};
+  ReactionHandler reactions_{
+      {.store = nullptr, .catalogue = catalogue_, .live = live_, .clock = clock_, .metrics = metrics_}};
   LaneHandler handler_{notifications_, reactions_};
   FailureRouter failures_{std::move(owned_publisher_), history_, clock_, metrics_};
   std::vector<std::vector<std::string>> acks_;
