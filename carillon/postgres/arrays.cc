@@ -79,6 +79,12 @@ PgArray& PgArray::AddNull() {
   return *this;
 }
 
+std::string BytesLiteral(absl::string_view bytes) {
+  PgArray array;
+  array.AddBytesOrNull(bytes);
+  return array.str();
+}
+
 std::string ChannelsLiteral(const std::vector<Channel>& channels) {
   PgArray array;
   for (const Channel channel : channels) array.Add(ToString(channel));

@@ -43,6 +43,11 @@ class PgArray {
   std::string text_ = "{";
 };
 
+// A text parameter that is NULL if empty. Lives as long as `text`.
+inline const char* OrNull(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
+// Bytes as an array of one, NULL if empty: ($1::bytea[])[1].
+std::string BytesLiteral(absl::string_view bytes);
+
 // An array literal of channel names, and back.
 std::string ChannelsLiteral(const std::vector<Channel>& channels);
 std::vector<Channel> ParseChannels(const pqxx::field& field);

@@ -40,8 +40,6 @@ InAppTemplate TemplateFromJson(absl::string_view text) {
 std::string MicrosecondsText(absl::Duration duration) { return absl::StrCat(absl::ToInt64Microseconds(duration)); }
 
 // As a parameter: NULL if empty.
-const char* OrNull(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
-
 constexpr PgStatement kVersion = {"catalogue_version", "SELECT version FROM catalogue_version"};
 
 constexpr PgStatement kLoadTypes = {"load_types", R"sql(

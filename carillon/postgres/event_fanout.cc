@@ -175,14 +175,6 @@ constexpr PgStatement kExpireWindows = {"expire_windows", R"sql(
     WHERE expires_at <= to_timestamp($1::bigint / 1e6::float8) ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 )sql"};
 
-const char* OrNull(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
-
-std::string BytesLiteral(absl::string_view bytes) {
-  PgArray array;
-  array.AddBytes(bytes);
-  return array.str();
-}
-
 // The texts of an item as feed_touch.cc reads them; empty ones are left out.
 std::string ToJson(const FeedItem& item) {
   nlohmann::json json = {{"title", item.title}};

@@ -90,14 +90,6 @@ constexpr PgStatement kQueuePage = {"queue_page", R"sql(
   VALUES (new_uuid7(), $1, 'fanout', '', $2, $3, $4, ($5::bytea[])[1])
 )sql"};
 
-const char* OrNull(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
-
-std::string BytesLiteral(absl::string_view bytes) {
-  PgArray array;
-  array.AddBytesOrNull(bytes);
-  return array.str();
-}
-
 bool Insert(PgSession& session, pqxx::transaction_base& transaction, const NewEvent& event) {
   const Event& e = event.event;
   PgArray users;

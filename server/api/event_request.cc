@@ -7,16 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/limits.h"
 #include "carillon/runtime/secrets.h"
-#include "carillon/wire/struct_json.h"
 
 namespace carillon {
 namespace {
 
 using google::protobuf::util::TimeUtil;
-
-google::protobuf::Timestamp ToTimestamp(absl::Time time) {
-  return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
-}
 
 std::vector<std::string> CheckUsers(const v1::UserList& list, Violations& violations) {
   const auto count = static_cast<size_t>(list.user_ids_size());
@@ -64,14 +59,6 @@ std::shared_ptr<const NotificationType> CheckType(const v1::PublishEventRequest&
   return type;
 }
 
-std::string CheckData(const v1::PublishEventRequest& request, Violations& violations) {
-  if (request.data().fields().empty()) return "";
-  absl::StatusOr<std::string> json = StructToJson(request.data());
-  if (json.ok()) return *std::move(json);
-  violations.Add("data", json.status().message());
-  return "";
-}
-
 // Each part with its length before it, so that no two lists of parts look alike.
 std::string PayloadHash(const Event& event) {
   std::string text;
@@ -106,7 +93,7 @@ NewEvent PrepareEvent(const v1::PublishEventRequest& request, const SendOrigin& 
   violations.CheckId("object_id", request.object_id(), /*required=*/false);
   violations.CheckId("idempotency_key", request.idempotency_key(), /*required=*/false);
   event.audience = CheckAudience(request.audience(), violations);
-  event.data_json = CheckData(request, violations);
+  event.data_json = CheckData(request.data(), violations);
   if (type == nullptr || !violations.empty()) return prepared;
 
   event.id = NewUuid7(origin.time);

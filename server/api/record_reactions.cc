@@ -2,7 +2,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/limits.h"
-#include "carillon/wire/struct_json.h"
 
 namespace carillon {
 namespace {
@@ -18,14 +17,6 @@ void CheckType(const v1::Reaction& in, AppId app, const Catalogue& catalogue, Vi
   } else if (type->lane != Lane::kSocial) {
     violations.Add(named ? "type" : "kind", "must be a type of weight social");
   }
-}
-
-std::string CheckData(const v1::Reaction& in, Violations& violations) {
-  if (in.data().fields().empty()) return "";
-  absl::StatusOr<std::string> json = StructToJson(in.data());
-  if (json.ok()) return *std::move(json);
-  violations.Add("data", json.status().message());
-  return "";
 }
 
 void CheckNoItem(const v1::Reaction& in, Violations& violations) {
@@ -53,7 +44,7 @@ Reaction Prepare(const v1::Reaction& in, const SendOrigin& origin, const Catalog
   }
   if (kind_is_fine || !in.type().empty()) CheckType(in, origin.app, catalogue, violations);
   reaction.type = in.type().empty() ? in.kind() : in.type();
-  reaction.data_json = CheckData(in, violations);
+  reaction.data_json = CheckData(in.data(), violations);
   // What is taken back shows nothing.
   if (in.retracted()) reaction.data_json.clear();
   return reaction;

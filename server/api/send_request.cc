@@ -19,10 +19,6 @@ absl::Duration ToDuration(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
-google::protobuf::Timestamp ToTimestamp(absl::Time time) {
-  return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
-}
-
 std::vector<Channel> CheckChannels(const v1::SendNotificationRequest& request, const NotificationType* type,
                                    Violations& violations) {
   std::vector<Channel> channels;
@@ -47,14 +43,6 @@ std::optional<absl::Duration> CheckTtl(const v1::SendNotificationRequest& reques
   return ttl;
 }
 
-std::string CheckData(const v1::SendNotificationRequest& request, Violations& violations) {
-  if (request.data().fields().empty()) return "";
-  absl::StatusOr<std::string> json = StructToJson(request.data());
-  if (json.ok()) return *std::move(json);
-  violations.Add("data", json.status().message());
-  return "";
-}
-
 // Each part with its length before it, so that no two lists of parts look alike.
 void AppendPart(absl::string_view part, std::string& text) { absl::StrAppend(&text, part.size(), ":", part); }
 
@@ -66,6 +54,18 @@ v1::TimelineEntry* AddEntry(v1::State state, absl::optional<absl::Time> time, v1
 }
 
 }  // namespace
+
+std::string CheckData(const google::protobuf::Struct& data, Violations& violations) {
+  if (data.fields().empty()) return "";
+  absl::StatusOr<std::string> json = StructToJson(data);
+  if (json.ok()) return *std::move(json);
+  violations.Add("data", json.status().message());
+  return "";
+}
+
+google::protobuf::Timestamp ToTimestamp(absl::Time time) {
+  return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
+}
 
 NewNotification PrepareSend(const v1::SendNotificationRequest& request, const SendOrigin& origin,
                             const Catalogue& catalogue, Violations& violations) {
@@ -84,7 +84,7 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, const Se
     violations.Add("send_time", "must be absent or not in the future: scheduling is not served yet");
   }
   n.channels = CheckChannels(request, type.get(), violations);
-  n.data_json = CheckData(request, violations);
+  n.data_json = CheckData(request.data(), violations);
   const std::optional<absl::Duration> ttl = CheckTtl(request, type.get(), violations);
   if (type == nullptr || !violations.empty()) return prepared;
 
