@@ -65,10 +65,10 @@ constexpr const char* kItemColumns = R"sql(
   (f.read_seq IS NOT NULL OR f.seq <= h.last_read_seq) AS read, f.actor_count
 )sql";
 
-// With what ToHead reads; h is the head.
+// What ToHead reads; h is the head and p the event position of its app, if it has one.
 constexpr const char* kHeadColumns = R"sql(
   h.last_seq, h.floor_seq, h.unread, h.last_read_seq, h.marker_seq,
-  h.event_position < coalesce((SELECT position FROM event_positions p WHERE p.app_id = h.app_id), 0) AS behind
+  h.event_position < coalesce(p.position, 0) AS behind
 )sql";
 
 // One more than a marker names, so that the first of them is always whole.
@@ -182,7 +182,7 @@ void ReadItems(PgSession& session, pqxx::transaction_base& transaction, absl::Sp
       ", f.*"
       " FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS asked (app_id, recipient_id, after_seq, "
       "position)"
-      " JOIN feed_heads h USING (app_id, recipient_id)"
+      " JOIN feed_heads h USING (app_id, recipient_id) LEFT JOIN event_positions p ON p.app_id = h.app_id"
       " LEFT JOIN LATERAL (SELECT ",
       kItemColumns,
       " FROM feed_items f WHERE f.app_id = asked.app_id"
@@ -304,10 +304,10 @@ absl::Status PostgresFeedStore::Touch(absl::Span<const FeedKey> keys) {
 }
 
 absl::StatusOr<std::vector<FeedHead>> PostgresFeedStore::ReadHeads(absl::Span<const FeedKey> keys) {
-  static const std::string sql =
-      absl::StrCat("SELECT asked.position, ", kHeadColumns,
-                   " FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (app_id, recipient_id, position)"
-                   " JOIN feed_heads h USING (app_id, recipient_id)");
+  static const std::string sql = absl::StrCat(
+      "SELECT asked.position, ", kHeadColumns,
+      " FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (app_id, recipient_id, position)"
+      " JOIN feed_heads h USING (app_id, recipient_id) LEFT JOIN event_positions p ON p.app_id = h.app_id");
   static const PgStatement kReadHeads = {"read_heads", sql.c_str()};
   PgArray apps, recipients;
   for (const FeedKey& key : keys) {
@@ -332,28 +332,41 @@ absl::StatusOr<FeedHead> PostgresFeedStore::Summarize(const FeedKey& key) {
   return heads.front();
 }
 
+// Nearly always nothing is behind, and one read says so and has the answer.
 absl::StatusOr<std::vector<FeedItem>> PostgresFeedStore::List(const ListQuery& query) {
+  bool behind = false;
+  ASSIGN_OR_RETURN(std::vector<FeedItem> items, ReadPage(query, behind));
+  // A page from the newest shows what is still coming; one behind a token goes on where it was.
+  if (!behind || query.before_seq.has_value()) return items;
+  RETURN_IF_ERROR(Touch({query.key}));
+  return ReadPage(query, behind);
+}
+
+absl::StatusOr<std::vector<FeedItem>> PostgresFeedStore::ReadPage(const ListQuery& query, bool& behind) {
+  // One row per item, or one without an item: the head says something either way.
   static const std::string base = absl::StrCat(
-      "SELECT ", kItemColumns,
-      " FROM feed_heads h JOIN feed_items f USING (app_id, recipient_id)"
-      " WHERE h.app_id = $1 AND h.recipient_id = $2 AND f.app_id = $1 AND f.recipient_id = $2 AND f.seq < $3");
-  static const std::string order = " ORDER BY f.seq DESC LIMIT $4";
+      "SELECT ", kHeadColumns,
+      ", f.* FROM feed_heads h LEFT JOIN event_positions p ON p.app_id = h.app_id LEFT JOIN LATERAL (SELECT ",
+      kItemColumns, " FROM feed_items f WHERE f.app_id = h.app_id AND f.recipient_id = h.recipient_id AND f.seq < $3");
+  static const std::string order =
+      " ORDER BY f.seq DESC LIMIT $4) AS f ON true WHERE h.app_id = $1 AND h.recipient_id = $2";
   static const std::string all_sql = base + order;
   static const std::string unread_sql = base + " AND f.seq > h.last_read_seq AND f.read_seq IS NULL" + order;
   static const PgStatement kListFeed = {"list_feed", all_sql.c_str()};
   static const PgStatement kListUnread = {"list_unread", unread_sql.c_str()};
 
-  // A page from the newest shows what is still coming; one behind a token goes on where it was.
-  if (!query.before_seq.has_value()) RETURN_IF_ERROR(Summarize(query.key).status());
   std::vector<FeedItem> items;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     items.clear();
     const int64_t before = query.before_seq.value_or(std::numeric_limits<int64_t>::max());
     for (const auto& row : session.Execute(transaction, query.unread_only ? kListUnread : kListFeed,
                                            query.key.app.value(), query.key.recipient.value(), before, query.limit)) {
-      items.push_back(ToItem(row));
+      behind = row["behind"].as<bool>();
+      if (!row["notification_id"].is_null()) items.push_back(ToItem(row));
     }
   }));
+  // One feed's rows come as the index gives them, but no statement says so.
+  std::sort(items.begin(), items.end(), [](const FeedItem& a, const FeedItem& b) { return a.seq > b.seq; });
   return items;
 }
 

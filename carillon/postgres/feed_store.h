@@ -22,6 +22,8 @@ class PostgresFeedStore final : public FeedStore {
 
  private:
   absl::Status Touch(absl::Span<const FeedKey> keys);
+  // Newest first. `behind`: the feed has shared events coming.
+  absl::StatusOr<std::vector<FeedItem>> ReadPage(const ListQuery& query, bool& behind);
 
   const std::shared_ptr<PgPool> pool_;
 };
