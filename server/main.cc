@@ -1,4 +1,4 @@
-// carillon-server: the gRPC API and the live streams.
+// carillon-server: the gRPC API, the live streams, and the HTTP port.
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -9,15 +9,24 @@
 
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
+#include "carillon/channels/link_tokens.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/delivery_store.h"
 #include "carillon/postgres/event_store.h"
 #include "carillon/postgres/feed_store.h"
+#include "carillon/postgres/interaction_store.h"
 #include "carillon/postgres/membership_store.h"
 #include "carillon/postgres/notification_store.h"
 #include "carillon/postgres/outbox_waker.h"
+#include "carillon/postgres/person_store.h"
+#include "carillon/postgres/provider_store.h"
 #include "carillon/postgres/reaction_store.h"
+#include "carillon/postgres/recipient_store.h"
+#include "carillon/postgres/stats_store.h"
+#include "carillon/postgres/suppression_store.h"
+#include "carillon/postgres/template_store.h"
 #include "carillon/postgres/upkeep_store.h"
 #include "carillon/rabbitmq/topology_admin.h"
 #include "carillon/redis/live_listener.h"
@@ -27,6 +36,7 @@
 #include "carillon/runtime/executor.h"
 #include "carillon/runtime/lifecycle.h"
 #include "carillon/runtime/logging.h"
+#include "carillon/runtime/master_key.h"
 #include "carillon/runtime/metrics.h"
 #include "server/api/admin_service.h"
 #include "server/api/authenticator.h"
@@ -34,12 +44,19 @@
 #include "server/api/feed_service.h"
 #include "server/api/notification_service.h"
 #include "server/api/recipient_service.h"
+#include "server/callbacks/link_routes.h"
+#include "server/callbacks/receipt_routes.h"
 #include "server/feed/live_hub.h"
+#include "server/http/http_server.h"
+#include "server/http/router.h"
 #include "server/ingest/ingest_writer.h"
 #include "server/ingest/outbox_guard.h"
 #include "server/ingest/reaction_writer.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:50051", "host:port of the gRPC API; put TLS in front of it");
+ABSL_FLAG(
+    std::string, http_listen, "",
+    "address:port of the HTTP port: links of messages, receipts of providers; put TLS in front of it; empty: off");
 ABSL_FLAG(bool, reflection, false, "serve gRPC reflection; off in production");
 ABSL_FLAG(int, writers, 2, "connections per lane that commit what comes in");
 ABSL_FLAG(int, readers, 8, "threads, and connections, for everything that is read");
@@ -48,6 +65,9 @@ ABSL_FLAG(int64_t, outbox_bound, 2'000'000,
 ABSL_FLAG(std::string, database_url, "", "PostgreSQL; empty: CARILLON_DATABASE_URL");
 ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ, for ListQueues only; empty: CARILLON_AMQP_URL");
 ABSL_FLAG(std::string, redis_url, "", "Redis; empty: CARILLON_REDIS_URL");
+ABSL_FLAG(
+    std::string, public_url, "",
+    "where recipients and providers reach the HTTP port: https://host; empty: CARILLON_PUBLIC_URL; neither: no links");
 ABSL_FLAG(std::string, live_routing, "directed",
           "directed: wake-ups go to the servers that hold streams of the feed; broadcast: to all, on notify:*");
 ABSL_FLAG(std::string, metrics_address, "127.0.0.1:0", "host:port of /metrics; port 0: any free one");
@@ -59,10 +79,17 @@ namespace {
 constexpr absl::Duration kDrainTime = absl::Seconds(10);
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
 constexpr int kControlThreads = 2;
+// And connections, for what comes back over HTTP: a wave of opened mails takes nothing from reads.
+constexpr int kCallbackThreads = 2;
+// And connections, for exports and erasures, which take seconds: so many at once.
+constexpr int kPersonThreads = 2;
+constexpr size_t kPersonQueue = 64;
+constexpr absl::Duration kPersonStatementTimeout = absl::Seconds(30);
 constexpr int kMaxConcurrentStreams = 20'000;  // Per connection.
 
 struct Config {
   std::string listen;
+  std::string http_listen;
   bool reflection = false;
   int writers = 2;
   int readers = 8;
@@ -71,10 +98,14 @@ struct Config {
   RabbitOptions rabbit;
   RedisOptions redis;
   LiveRouting live_routing = LiveRouting::kDirected;
+  MasterKey master_key;
+  std::string public_url;
 };
 
 absl::StatusOr<Config> ReadConfig() {
+  ASSIGN_OR_RETURN(MasterKey master_key, MasterKey::FromEnvironment());
   Config config{.listen = absl::GetFlag(FLAGS_listen),
+                .http_listen = absl::GetFlag(FLAGS_http_listen),
                 .reflection = absl::GetFlag(FLAGS_reflection),
                 .writers = absl::GetFlag(FLAGS_writers),
                 .readers = absl::GetFlag(FLAGS_readers),
@@ -82,9 +113,14 @@ absl::StatusOr<Config> ReadConfig() {
                 .database_url = FlagOrEnv(absl::GetFlag(FLAGS_database_url), "CARILLON_DATABASE_URL"),
                 .rabbit = {.url = FlagOrEnv(absl::GetFlag(FLAGS_amqp_url), "CARILLON_AMQP_URL"),
                            .client_name = "carillon-server"},
-                .redis = {.url = FlagOrEnv(absl::GetFlag(FLAGS_redis_url), "CARILLON_REDIS_URL")}};
+                .redis = {.url = FlagOrEnv(absl::GetFlag(FLAGS_redis_url), "CARILLON_REDIS_URL")},
+                .master_key = std::move(master_key),
+                .public_url = FlagOrEnv(absl::GetFlag(FLAGS_public_url), "CARILLON_PUBLIC_URL")};
   if (config.database_url.empty() || config.rabbit.url.empty() || config.redis.url.empty()) {
     return absl::InvalidArgumentError("CARILLON_DATABASE_URL, CARILLON_AMQP_URL and CARILLON_REDIS_URL are required");
+  }
+  if (!LinkTokens::IsPublicUrl(config.public_url)) {
+    return absl::InvalidArgumentError("--public-url must be https://HOST[:PORT][/PATH] or empty");
   }
   if (config.writers < 1 || config.writers > 32) return absl::InvalidArgumentError("--writers must be 1 to 32");
   const std::optional<LiveRouting> routing = ParseLiveRouting(absl::GetFlag(FLAGS_live_routing));
@@ -97,6 +133,12 @@ absl::StatusOr<Config> ReadConfig() {
 
 PgOptions Postgres(const Config& config, absl::string_view part) {
   return {.url = config.database_url, .application_name = absl::StrCat("carillon-server-", part)};
+}
+
+std::shared_ptr<PgPool> PersonPool(const Config& config) {
+  PgOptions options = Postgres(config, "persons");
+  options.statement_timeout = kPersonStatementTimeout;
+  return std::make_shared<PgPool>(options, kPersonThreads);
 }
 
 std::function<void(LiveRouting, size_t)> CountByRouting(Metrics& metrics, const std::string& name,
@@ -115,6 +157,8 @@ class Server final : public ManagedProcess {
       : config_(config),
         executor_(config.readers, limits::kExecutorQueue),
         control_executor_(kControlThreads, limits::kExecutorQueue),
+        callback_executor_(kCallbackThreads, limits::kExecutorQueue),
+        person_executor_(kPersonThreads, kPersonQueue),
         control_(std::make_shared<PgPool>(Postgres(config, "control"), kControlThreads + 1)),
         readers_(std::make_shared<PgPool>(Postgres(config, "read"), config.readers)),
         streams_(std::make_shared<PgPool>(Postgres(config, "streams"), 3)),
@@ -123,6 +167,7 @@ class Server final : public ManagedProcess {
         authenticator_(std::make_shared<PostgresAppStore>(control_), control_executor_, clock_),
         rpc_metrics_(metrics),
         calls_{authenticator_, executor_, rpc_metrics_, clock_},
+        person_calls_{authenticator_, person_executor_, rpc_metrics_, clock_},
         waker_(Postgres(config, "wake")),
         server_id_(NewUuid7(clock_.Now()).ToString()),
         presence_(config.redis, clock_, {.server = server_id_}),
@@ -145,20 +190,44 @@ class Server final : public ManagedProcess {
                                 .waker = waker_,
                                 .reactions = reaction_writer_,
                                 .store = std::make_shared<PostgresNotificationStore>(readers_),
+                                .deliveries = std::make_shared<PostgresDeliveryStore>(readers_),
                                 .events = std::make_shared<PostgresEventStore>(readers_),
+                                .interactions = std::make_shared<PostgresInteractionStore>(readers_),
                                 .catalogue = catalogue_}),
         feeds_(calls_,
                {.store = std::make_shared<PostgresFeedStore>(readers_),
                 .reactions = std::make_shared<PostgresReactionStore>(readers_),
                 .hub = hub_,
-                .publisher = live_publisher_},
+                .publisher = live_publisher_,
+                .interactions = std::make_shared<PostgresInteractionStore>(readers_)},
                metrics),
-        recipients_(calls_, std::make_shared<PostgresMembershipStore>(readers_)),
-        catalog_(calls_, std::make_shared<PostgresCatalogStore>(readers_), catalogue_),
+        recipients_(calls_, {.memberships = std::make_shared<PostgresMembershipStore>(readers_),
+                             .recipients = std::make_shared<PostgresRecipientStore>(readers_),
+                             .suppressions = std::make_shared<PostgresSuppressionStore>(readers_),
+                             .persons = std::make_shared<PostgresPersonStore>(PersonPool(config)),
+                             .slow_calls = person_calls_}),
+        catalog_(calls_, std::make_shared<PostgresCatalogStore>(readers_),
+                 std::make_shared<PostgresTemplateStore>(readers_), catalogue_),
         admin_(calls_, {.apps = std::make_shared<PostgresAppStore>(readers_),
                         .dead_letters = std::make_shared<PostgresDeadLetterStore>(readers_),
                         .upkeep = std::make_shared<PostgresUpkeepStore>(readers_),
-                        .broker = std::make_unique<RabbitTopologyAdmin>(config.rabbit)}) {
+                        .broker = std::make_unique<RabbitTopologyAdmin>(config.rabbit),
+                        .providers = std::make_shared<ProviderRequests>(
+                            ProviderRequests::Deps{.store = std::make_shared<PostgresProviderStore>(readers_),
+                                                   .deliveries = std::make_shared<PostgresDeliveryStore>(readers_),
+                                                   .key = config.master_key}),
+                        .stats = std::make_shared<PostgresStatsStore>(readers_)}),
+        interactions_(std::make_shared<PostgresInteractionStore>(
+            std::make_shared<PgPool>(Postgres(config, "callbacks"), kCallbackThreads))),
+        link_routes_(LinkTokens(config.master_key, config.public_url), interactions_, callback_executor_),
+        receipt_routes_({.tokens = LinkTokens(config.master_key, config.public_url),
+                         .store = interactions_,
+                         .executor = callback_executor_,
+                         .authenticator = authenticator_,
+                         .clock = clock_}),
+        http_metrics_(metrics),
+        router_(http_metrics_),
+        http_({.listen = config.http_listen}, router_, http_metrics_, clock_) {
     for (const Lane lane : kNotificationLanes) {
       // Connections of its own: no other lane's commits can hold them.
       auto pool = std::make_shared<PgPool>(Postgres(config, ToString(lane)), config.writers);
@@ -182,7 +251,7 @@ class Server final : public ManagedProcess {
     grpc_ = builder.BuildAndStart();
     if (grpc_ == nullptr) return absl::UnavailableError(absl::StrCat("can't listen on ", config_.listen));
     health_thread_ = std::thread([this] { WatchHealth(); });
-    return absl::OkStatus();
+    return StartHttp();
   }
 
   // Health first, so that balancers turn away; then streams and calls; then what
@@ -196,6 +265,9 @@ class Server final : public ManagedProcess {
     for (auto& [lane, writer] : writers_) writer->Stop();
     reaction_writer_.Stop();
     grpc_->Shutdown(absl::ToChronoTime(clock_.Now() + kDrainTime));
+    http_.Stop();
+    callback_executor_.Stop();
+    person_executor_.Stop();
     presence_.Stop();
     executor_.Stop();
     control_executor_.Stop();
@@ -204,6 +276,15 @@ class Server final : public ManagedProcess {
   }
 
  private:
+  absl::Status StartHttp() {
+    if (config_.http_listen.empty()) return absl::OkStatus();
+    link_routes_.AddTo(router_);
+    receipt_routes_.AddTo(router_);
+    ASSIGN_OR_RETURN(const int port, http_.Start());
+    log::Info("http.listening", {{"listen", config_.http_listen}, {"port", port}});
+    return absl::OkStatus();
+  }
+
   void Configure(grpc::ServerBuilder& builder) {
     builder.AddListeningPort(config_.listen, grpc::InsecureServerCredentials(), &port_);
     builder.SetMaxReceiveMessageSize(limits::kMaxReceiveMessageBytes);
@@ -244,6 +325,8 @@ class Server final : public ManagedProcess {
   Executor executor_;
   // What sends depend on (credentials, the catalogue, health) waits for no read.
   Executor control_executor_;
+  Executor callback_executor_;
+  Executor person_executor_;
   const std::shared_ptr<PgPool> control_;
   const std::shared_ptr<PgPool> readers_;
   const std::shared_ptr<PgPool> streams_;
@@ -252,6 +335,7 @@ class Server final : public ManagedProcess {
   Authenticator authenticator_;
   RpcMetrics rpc_metrics_;
   ServerCalls calls_;
+  ServerCalls person_calls_;
   PostgresOutboxWaker waker_;
   // Of this process: a server that is started again is another one.
   const std::string server_id_;
@@ -267,6 +351,12 @@ class Server final : public ManagedProcess {
   RecipientServiceImpl recipients_;
   CatalogServiceImpl catalog_;
   AdminServiceImpl admin_;
+  const std::shared_ptr<InteractionStore> interactions_;
+  LinkRoutes link_routes_;
+  ReceiptRoutes receipt_routes_;
+  HttpMetrics http_metrics_;
+  Router router_;
+  HttpServer http_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> grpc_;
   std::thread health_thread_;

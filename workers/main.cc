@@ -8,21 +8,30 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "carillon/channels/directory.h"
+#include "carillon/channels/link_tokens.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/delivery_store.h"
 #include "carillon/postgres/event_store.h"
 #include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/notification_store.h"
 #include "carillon/postgres/outbox_waker.h"
+#include "carillon/postgres/provider_store.h"
 #include "carillon/postgres/reaction_store.h"
+#include "carillon/postgres/template_store.h"
+#include "carillon/postgres/token_store.h"
 #include "carillon/rabbitmq/consumer.h"
 #include "carillon/rabbitmq/publisher.h"
 #include "carillon/redis/live_publisher.h"
 #include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/executor.h"
 #include "carillon/runtime/lifecycle.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/runtime/metrics.h"
+#include "workers/channels/provider_factory.h"
+#include "workers/delivery/delivery_consumer.h"
 #include "workers/handlers/fanout_handler.h"
 #include "workers/handlers/lane_handler.h"
 #include "workers/handlers/notification_handler.h"
@@ -37,6 +46,12 @@ ABSL_FLAG(int, prefetch, 0, "messages a consumer holds; 0: 1 for payment, 10 for
 ABSL_FLAG(double, rest, -1,
           "seconds of rest after each second of work, for the lanes that can't wait; -1: 2 for marketing, 1 for "
           "fanout.social, 4 for fanout.marketing, else 0");
+ABSL_FLAG(int, delivery_consumers, 0,
+          "consumers of each queue of an external channel; 0: 64 for payment, 8 for otp and social, 2 for marketing");
+ABSL_FLAG(bool, allow_private_webhooks, false,
+          "let webhooks and providers' own endpoints be on private networks, and webhooks in plain http");
+ABSL_FLAG(std::string, public_url, "",
+          "where the server's HTTP port is reached from outside; empty: CARILLON_PUBLIC_URL");
 ABSL_FLAG(int, page, carillon::limits::kFanoutPage, "of fanout: recipients told in one transaction");
 ABSL_FLAG(std::string, database_url, "", "PostgreSQL; empty: CARILLON_DATABASE_URL");
 ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ; empty: CARILLON_AMQP_URL");
@@ -62,10 +77,19 @@ constexpr int kMaxPage = 2000;
 constexpr int kMaxThreads = 16;
 constexpr int kMaxConsumers = kMaxThreads * RabbitConsumer::kMaxChannels;
 constexpr int kMaxPrefetch = 1000;
+// What deliverers write is small beside the calls that they wait for.
+constexpr size_t kDeliveryConnections = 3;
+// Tokens are made rarely; one that waits for PostgreSQL holds no other up.
+constexpr int kTokenThreads = 2;
 
 struct Config {
   Lane lane = Lane::kSocial;
-  std::vector<std::string> queues;
+  std::vector<std::string> queues;           // Of the first hop.
+  std::vector<std::string> delivery_queues;  // Of the second.
+  int delivery_consumers = 1;
+  bool allow_private_webhooks = false;
+  std::string public_url;
+  std::string master_key;
   int consumers = 1;
   int threads = 1;
   std::optional<double> rest;
@@ -80,6 +104,21 @@ struct Config {
 int DefaultConsumers(Lane lane) {
   if (lane == Lane::kPayment) return kPaymentConsumers;
   return lane == Lane::kFanout ? kFanoutConsumers : 1;
+}
+
+// As many calls to providers may be under way as its consumers hold messages.
+int DefaultDeliveryConsumers(Lane lane) {
+  switch (lane) {
+    case Lane::kPayment:
+      return 64;
+    case Lane::kOtp:
+    case Lane::kSocial:
+      return 8;
+    case Lane::kMarketing:
+    case Lane::kFanout:
+      return 2;
+  }
+  return 1;
 }
 
 // Audiences are told at leisure: what is sent to one recipient passes.
@@ -107,6 +146,32 @@ absl::Status CheckCounts(const Config& config) {
   return absl::OkStatus();
 }
 
+// The queues that were named, or all of the lane, by hop.
+void SplitHops(Config& config) {
+  if (config.queues.empty()) {
+    config.queues = LaneQueues(config.lane);
+    config.delivery_queues = DeliveryQueues(config.lane);
+    return;
+  }
+  const auto second = std::stable_partition(config.queues.begin(), config.queues.end(), [](const std::string& queue) {
+    return !ChannelOfQueue(queue).has_value();
+  });
+  config.delivery_queues.assign(second, config.queues.end());
+  config.queues.erase(second, config.queues.end());
+}
+
+absl::Status ReadChannelConfig(Config& config) {
+  config.delivery_consumers = absl::GetFlag(FLAGS_delivery_consumers);
+  if (config.delivery_consumers == 0) config.delivery_consumers = DefaultDeliveryConsumers(config.lane);
+  if (config.delivery_consumers < 1 || config.delivery_consumers > RabbitConsumer::kMaxChannels) {
+    return absl::InvalidArgumentError(absl::StrCat("--delivery-consumers must be 0 to ", RabbitConsumer::kMaxChannels));
+  }
+  config.allow_private_webhooks = absl::GetFlag(FLAGS_allow_private_webhooks);
+  config.public_url = FlagOrEnv(absl::GetFlag(FLAGS_public_url), "CARILLON_PUBLIC_URL");
+  config.master_key = FlagOrEnv("", "CARILLON_MASTER_KEY");
+  return MasterKey::FromHex(config.master_key).status();
+}
+
 absl::StatusOr<Config> ReadConfig() {
   const std::optional<Lane> lane = ParseLane(absl::GetFlag(FLAGS_lane));
   if (!lane.has_value()) {
@@ -118,7 +183,7 @@ absl::StatusOr<Config> ReadConfig() {
     if (LaneOfQueue(queue) != *lane)
       return absl::InvalidArgumentError(absl::StrCat("--queues: ", queue, " is not of this lane"));
   }
-  if (config.queues.empty()) config.queues = LaneQueues(*lane);
+  SplitHops(config);
   config.consumers = absl::GetFlag(FLAGS_consumers);
   if (config.consumers == 0) config.consumers = DefaultConsumers(*lane);
   config.threads = absl::GetFlag(FLAGS_threads);
@@ -138,6 +203,7 @@ absl::StatusOr<Config> ReadConfig() {
   if (!routing.has_value()) return absl::InvalidArgumentError("--live-routing must be directed or broadcast");
   config.live_routing = *routing;
   RETURN_IF_ERROR(CheckCounts(config));
+  RETURN_IF_ERROR(ReadChannelConfig(config));
   return config;
 }
 
@@ -149,6 +215,92 @@ std::function<void(LiveRouting, size_t)> CountByRouting(Metrics& metrics, const 
     (routing == LiveRouting::kDirected ? directed : broadcast).Increment(static_cast<double>(updates));
   };
 }
+
+// The second hop: a thread for each external channel, the threads that call
+// providers, and connections of their own, so that nothing of a provider stands in the
+// way of the feed. In the order in which it is made.
+class Deliveries {
+ public:
+  struct Deps {
+    Catalogue& catalogue;
+    FailureRouter& failures;
+    const Clock& clock;
+    Metrics& metrics;
+    const StopSignal& stop;
+  };
+
+  Deliveries(const Config& config, const Deps& deps)
+      : pool_(std::make_shared<PgPool>(
+            PgOptions{.url = config.database_url, .application_name = absl::StrCat(config.rabbit.client_name, "-out")},
+            static_cast<int>(std::min(config.delivery_queues.size(), kDeliveryConnections)) + 1)),
+        key_(*MasterKey::FromHex(config.master_key)),
+        links_(key_, config.public_url),
+        directory_({.catalogue = std::make_shared<PostgresCatalogStore>(pool_),
+                    .providers = std::make_shared<PostgresProviderStore>(pool_),
+                    .templates = std::make_shared<PostgresTemplateStore>(pool_),
+                    .key = key_}),
+        builder_({.catalogue = deps.catalogue, .directory = directory_, .links = links_}),
+        tokens_(pool_, {.seal = [this](auto plain, auto context) { return key_.Seal(plain, context); },
+                        .open = [this](auto sealed, auto context) { return key_.Open(sealed, context); }}),
+        token_executor_(kTokenThreads, limits::kExecutorQueue) {
+    for (const std::string& queue : config.delivery_queues) AddConsumer(config, deps, queue);
+  }
+
+  void Start() {
+    directory_.Start();
+    for (const auto& consumer : consumers_) threads_.emplace_back([&consumer] { consumer->Run(); });
+  }
+
+  // After the stop signal.
+  void Stop() {
+    for (std::thread& thread : threads_) thread.join();
+    transport_.Stop();
+    token_executor_.Stop();
+    directory_.Stop();
+  }
+
+ private:
+  void AddConsumer(const Config& config, const Deps& deps, const std::string& queue) {
+    const ProviderDeps provider_deps{.app = {},
+                                     .clock = &deps.clock,
+                                     .transport = &transport_,
+                                     .tokens = &tokens_,
+                                     .executor = &token_executor_,
+                                     .allow_private_webhooks = config.allow_private_webhooks};
+    const auto make_provider = [provider_deps](const ConfiguredProvider& provider) {
+      ProviderDeps own = provider_deps;
+      own.app = provider.app;
+      return MakeProvider(provider.settings, provider.channel, own);
+    };
+    consumers_.push_back(std::make_unique<DeliveryConsumer>(
+        DeliveryConsumer::Options{.queue = queue,
+                                  .lane = config.lane,
+                                  .channel = *ChannelOfQueue(queue),
+                                  .window = {config.prefetch, config.delivery_consumers}},
+        DeliveryConsumer::Deps{.broker = std::make_unique<RabbitConsumer>(config.rabbit),
+                               .store = std::make_shared<PostgresDeliveryStore>(pool_),
+                               .providers = std::make_shared<PostgresProviderStore>(pool_),
+                               .builder = builder_,
+                               .links = links_,
+                               .directory = directory_,
+                               .make_provider = make_provider,
+                               .failures = deps.failures,
+                               .clock = deps.clock,
+                               .metrics = deps.metrics,
+                               .stop = deps.stop}));
+  }
+
+  const std::shared_ptr<PgPool> pool_;
+  const MasterKey key_;
+  const LinkTokens links_;
+  ChannelDirectory directory_;
+  MessageBuilder builder_;
+  PostgresTokenStore tokens_;
+  Executor token_executor_;
+  CurlTransport transport_;
+  std::vector<std::unique_ptr<DeliveryConsumer>> consumers_;
+  std::vector<std::thread> threads_;
+};
 
 // Everything the process owns, in the order in which it is made.
 class Worker final : public ManagedProcess {
@@ -162,7 +314,10 @@ class Worker final : public ManagedProcess {
               {.routing = config.live_routing,
                .own_server = "",
                .on_published = CountByRouting(metrics, "carillon_live_published_total", "Live updates sent.")}),
+        waker_({.url = config.database_url, .application_name = absl::StrCat(config.rabbit.client_name, "-wake")}),
         notifications_({.feeds = std::make_shared<PostgresFeedStore>(pool_),
+                        .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
+                        .waker = waker_,
                         .catalogue = catalogue_,
                         .live = live_,
                         .clock = clock_,
@@ -174,8 +329,8 @@ class Worker final : public ManagedProcess {
                     .clock = clock_,
                     .metrics = metrics}),
         lane_handler_(notifications_, reactions_),
-        waker_({.url = config.database_url, .application_name = absl::StrCat(config.rabbit.client_name, "-wake")}),
         fanout_handler_({.events = std::make_shared<PostgresEventStore>(pool_),
+                         .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
                          .catalogue = catalogue_,
                          .live = live_,
                          .waker = waker_,
@@ -195,10 +350,16 @@ class Worker final : public ManagedProcess {
       }
     }
     first_of_queue_step_ = static_cast<size_t>(config.threads);
+    if (config.delivery_queues.empty()) return;
+    deliveries_ = std::make_unique<Deliveries>(
+        config,
+        Deliveries::Deps{
+            .catalogue = catalogue_, .failures = failures_, .clock = clock_, .metrics = metrics, .stop = stop_});
   }
 
   absl::Status Start() override {
     catalogue_.Start();
+    if (deliveries_ != nullptr) deliveries_->Start();
     threads_.emplace_back([this] {
       while (!stop_.WaitFor(kHeartbeatInterval)) failures_.Service();
     });
@@ -211,6 +372,7 @@ class Worker final : public ManagedProcess {
     stop_.Set();
     for (std::thread& thread : threads_) thread.join();
     for (std::thread& thread : consumer_threads_) thread.join();
+    if (deliveries_ != nullptr) deliveries_->Stop();
     catalogue_.Stop();
   }
 
@@ -241,16 +403,17 @@ class Worker final : public ManagedProcess {
   const std::shared_ptr<PgPool> pool_;
   Catalogue catalogue_;
   RedisLivePublisher live_;
+  PostgresOutboxWaker waker_;
   NotificationHandler notifications_;
   ReactionHandler reactions_;
   LaneHandler lane_handler_;
-  PostgresOutboxWaker waker_;
   FanoutHandler fanout_handler_;
   // The one of the lane.
   BatchHandler& handler_;
   prometheus::Gauge& ready_;
   FailureRouter failures_;
   std::vector<std::unique_ptr<LaneConsumer>> consumers_;
+  std::unique_ptr<Deliveries> deliveries_;  // Null if it serves no external channel.
   size_t first_of_queue_step_ = 1;
   std::vector<std::thread> threads_;
   // Made by a thread of threads_, which is joined first.

@@ -150,6 +150,12 @@ absl::Status DeadlineExceeded() {
                    {.reason = "DEADLINE_EXCEEDED"});
 }
 
+absl::Status EraseUnfinished() {
+  return MakeError(absl::StatusCode::kDeadlineExceeded,
+                   "the deadline passed before all was erased; the same call again goes on from there",
+                   {.reason = "DEADLINE_EXCEEDED"});
+}
+
 absl::Status Draining() {
   return MakeError(absl::StatusCode::kUnavailable, "this server is shutting down; another one takes the call",
                    {.reason = "DRAINING", .metadata = {}, .violations = {}, .retry_delay = absl::Milliseconds(200)});

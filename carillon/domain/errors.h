@@ -49,6 +49,8 @@ absl::Status TooManyStreams(absl::string_view what, absl::Duration retry_delay);
 // nothing, or what it did is undone or safe to repeat.
 absl::Status BackendUnavailable(absl::string_view backend, absl::string_view why);
 absl::Status DeadlineExceeded();
+// DEADLINE_EXCEEDED as well, but some of it is done.
+absl::Status EraseUnfinished();
 absl::Status Draining();
 // A fault of ours. The text is for the log, never for callers.
 absl::Status Internal(absl::string_view what);

@@ -1,49 +1,30 @@
 #include "carillon/domain/lane.h"
 
-#include <utility>
+#include "carillon/domain/names.h"
 
 namespace carillon {
 namespace {
 
-template <typename Enum, size_t N>
-using Names = std::array<std::pair<Enum, absl::string_view>, N>;
-
-constexpr Names<Lane, 5> kLaneNames = {{{Lane::kPayment, "payment"},
-                                        {Lane::kOtp, "otp"},
-                                        {Lane::kSocial, "social"},
-                                        {Lane::kMarketing, "marketing"},
-                                        {Lane::kFanout, "fanout"}}};
-constexpr Names<Channel, 6> kChannelNames = {{{Channel::kInApp, "in_app"},
-                                              {Channel::kEmail, "email"},
-                                              {Channel::kSms, "sms"},
-                                              {Channel::kApns, "apns"},
-                                              {Channel::kFcm, "fcm"},
-                                              {Channel::kWebhook, "webhook"}}};
-constexpr Names<State, 9> kStateNames = {{{State::kAccepted, "accepted"},
-                                          {State::kQueued, "queued"},
-                                          {State::kScheduled, "scheduled"},
-                                          {State::kHeld, "held"},
-                                          {State::kDelivered, "delivered"},
-                                          {State::kSuppressed, "suppressed"},
-                                          {State::kCancelled, "cancelled"},
-                                          {State::kExpired, "expired"},
-                                          {State::kDead, "dead"}}};
-
-template <typename Enum, size_t N>
-absl::string_view NameOf(const Names<Enum, N>& names, Enum value) {
-  for (const auto& [candidate, name] : names) {
-    if (candidate == value) return name;
-  }
-  return "unknown";
-}
-
-template <typename Enum, size_t N>
-std::optional<Enum> ValueOf(const Names<Enum, N>& names, absl::string_view text) {
-  for (const auto& [value, name] : names) {
-    if (name == text) return value;
-  }
-  return std::nullopt;
-}
+constexpr EnumNames<Lane, 5> kLaneNames = {{{Lane::kPayment, "payment"},
+                                            {Lane::kOtp, "otp"},
+                                            {Lane::kSocial, "social"},
+                                            {Lane::kMarketing, "marketing"},
+                                            {Lane::kFanout, "fanout"}}};
+constexpr EnumNames<Channel, 6> kChannelNames = {{{Channel::kInApp, "in_app"},
+                                                  {Channel::kEmail, "email"},
+                                                  {Channel::kSms, "sms"},
+                                                  {Channel::kApns, "apns"},
+                                                  {Channel::kFcm, "fcm"},
+                                                  {Channel::kWebhook, "webhook"}}};
+constexpr EnumNames<State, 9> kStateNames = {{{State::kAccepted, "accepted"},
+                                              {State::kQueued, "queued"},
+                                              {State::kScheduled, "scheduled"},
+                                              {State::kHeld, "held"},
+                                              {State::kDelivered, "delivered"},
+                                              {State::kSuppressed, "suppressed"},
+                                              {State::kCancelled, "cancelled"},
+                                              {State::kExpired, "expired"},
+                                              {State::kDead, "dead"}}};
 
 }  // namespace
 

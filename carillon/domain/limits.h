@@ -13,6 +13,7 @@ namespace carillon::limits {
 inline constexpr size_t kMaxIdBytes = 255;        // user_id, actor_id, object_id, idempotency_key.
 inline constexpr size_t kMaxTypeNameBytes = 100;  // Also routing keys; AMQP allows 255.
 inline constexpr size_t kMaxAppNameBytes = 100;
+inline constexpr size_t kMaxLocaleBytes = 35;       // What BCP 47 tells to expect.
 inline constexpr size_t kMaxDataBytes = 16 * 1024;  // data as JSON: feeds and envelopes stay small.
 inline constexpr int kMaxDataDepth = 16;            // Recursion in every reader of data.
 inline constexpr size_t kMaxTemplateFieldBytes = 500;
@@ -54,6 +55,49 @@ inline constexpr size_t kMaxStreamsPerRecipient = 20;  // A client in a reconnec
 inline constexpr int kFanoutPage = 500;  // Recipients told in one transaction.
 inline constexpr int kMaxShards = 8;     // Ranges of one audience side by side: events take turns.
 inline constexpr int64_t kMinShardMembers = 25'000;
+
+// --- Templates. Bytes, before and after rendering.
+inline constexpr int kMaxSectionDepth = 8;           // Sections in sections: a renderer's recursion.
+inline constexpr int kMaxRenderSteps = 100'000;      // Tags and texts of one rendering: some 20 ms.
+inline constexpr size_t kMustacheCacheTexts = 1000;  // Parsed texts a thread keeps, and
+inline constexpr size_t kMustacheCacheBytes = 4 * 1024 * 1024;
+inline constexpr size_t kMaxTemplateTextBytes = 64 * 1024;
+inline constexpr size_t kMaxTemplateHtmlBytes = 256 * 1024;
+inline constexpr size_t kMaxTemplateSmsBytes = 1600;
+inline constexpr size_t kMaxSubjectBytes = 2000;  // A header line; RFC 5322 folds it.
+inline constexpr size_t kMaxTextBytes = 128 * 1024;
+inline constexpr size_t kMaxHtmlBytes = 512 * 1024;
+inline constexpr size_t kMaxSmsCharacters = 1600;  // Providers take no more.
+inline constexpr size_t kMaxPushTitleBytes = 500;  // Longer is cut: a push message
+inline constexpr size_t kMaxPushBodyBytes = 2000;  // has 4096 bytes in all.
+inline constexpr int kMaxTrackedLinks = 1000;      // A signed link is longer than the one it stands for.
+inline constexpr size_t kMaxPushLinkBytes = 1000;  // Half a link is none: refused.
+
+// --- People.
+inline constexpr size_t kMaxDeviceTokenBytes = 4096;  // FCM names no bound; theirs have some 200.
+inline constexpr size_t kMaxReasonBytes = 255;        // Why an address is suppressed.
+// Of a call that erases or exports: it walks through what no index leads to.
+inline constexpr absl::Duration kPersonDeadline = absl::Seconds(60);
+
+// --- Providers.
+inline constexpr int kMaxProviders = 10;  // Of an app's channel: each is asked in turn.
+inline constexpr absl::Duration kMinProviderTimeout = absl::Milliseconds(100);
+inline constexpr absl::Duration kMaxProviderTimeout = absl::Seconds(30);
+inline constexpr int kMaxProviderConcurrency = 1000;
+inline constexpr absl::Duration kMinReceiptWait = absl::Seconds(1);
+inline constexpr absl::Duration kMaxReceiptWait = absl::Minutes(10);
+inline constexpr size_t kMaxPemBytes = 64 * 1024;  // A chain of certificates, a key.
+inline constexpr size_t kMaxServiceAccountBytes = 16 * 1024;
+inline constexpr size_t kMaxProviderSecretBytes = 1000;  // Passwords and API keys.
+inline constexpr size_t kMaxUrlBytes = 2000;
+inline constexpr size_t kMaxEmailBytes = 254;  // RFC 5321, a path without its brackets.
+inline constexpr int kMaxWebhookSecrets = 5;
+inline constexpr int kReleaseStep = 500;     // Held deliveries that one transaction puts into the outbox.
+inline constexpr int kMaxReleaseSteps = 10;  // Per lane and call; the workers go on.
+
+// --- Statistics.
+inline constexpr int kMaxStatsDays = 400;     // As long as they are kept.
+inline constexpr int kMaxStatsRows = 10'000;  // What a client takes in one message, 4 MiB.
 
 // --- Messages.
 inline constexpr int kDeliveryLimit = 10;              // Deliveries that end in a dead consumer.

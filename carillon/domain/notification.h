@@ -41,6 +41,9 @@ struct NotificationType {
   // Of events: a mustache text and how long what it renders to is taken; empty: none.
   std::string dedupe_key;
   absl::Duration dedupe_window;
+  bool track_interactions = false;
+  bool unsubscribable = false;
+  bool at_most_once = false;
 
   friend bool operator==(const NotificationType&, const NotificationType&) = default;
 };
@@ -154,6 +157,9 @@ struct DeadLetter {
   std::string payload;
   absl::Time dead_time;
   std::vector<Uuid> reaction_groups;  // In the payload. Only when it is recorded.
+  // Of a delivery: which one, and the retention class of its notification. Only when it is recorded.
+  std::optional<Uuid> delivery_id;
+  int retention_days = 0;
 };
 
 // A tenant.
@@ -164,6 +170,7 @@ struct App {
   std::vector<std::string> scopes;
   absl::Time create_time;
   int64_t shared_audience_threshold = 0;
+  std::string default_locale = "en";
 };
 
 }  // namespace carillon

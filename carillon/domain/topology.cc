@@ -11,7 +11,6 @@ namespace {
 
 constexpr absl::string_view kDeadLetterSuffix = ".dlq";
 
-std::string DeliveryQueue(Lane lane, Channel channel) { return absl::StrCat(ToString(lane), ".", ToString(channel)); }
 std::string RetryQueue(Lane lane, int seconds) { return absl::StrCat(ToString(lane), ".retry.", seconds); }
 
 void AddExchanges(Topology* topology) {
@@ -34,9 +33,7 @@ void AddWorkQueue(Topology* topology, Lane lane, const std::string& name) {
 
 void AddLaneQueues(Topology* topology, Lane lane) {
   for (const std::string& name : LaneQueues(lane)) AddWorkQueue(topology, lane, name);
-  if (lane == Lane::kFanout) return;
-  for (Channel channel : kExternalChannels) {
-    const std::string name = DeliveryQueue(lane, channel);
+  for (const std::string& name : DeliveryQueues(lane)) {
     AddWorkQueue(topology, lane, name);
     topology->bindings.push_back({std::string(kDeliveryExchange), name, name});
   }
@@ -107,6 +104,24 @@ std::vector<std::string> LaneQueues(Lane lane) {
       return {std::string(ToString(lane))};
   }
   return {};
+}
+
+std::string DeliveryQueue(Lane lane, Channel channel) { return absl::StrCat(ToString(lane), ".", ToString(channel)); }
+
+std::vector<std::string> DeliveryQueues(Lane lane) {
+  std::vector<std::string> queues;
+  if (lane == Lane::kFanout) return queues;
+  for (const Channel channel : kExternalChannels) queues.push_back(DeliveryQueue(lane, channel));
+  return queues;
+}
+
+std::optional<Channel> ChannelOfQueue(absl::string_view queue) {
+  const std::optional<Lane> lane = LaneOfQueue(queue);
+  if (!lane.has_value() || *lane == Lane::kFanout) return std::nullopt;
+  for (const Channel channel : kExternalChannels) {
+    if (queue == DeliveryQueue(*lane, channel)) return channel;
+  }
+  return std::nullopt;
 }
 
 std::string DeadLetterQueue(absl::string_view queue) { return absl::StrCat(queue, kDeadLetterSuffix); }

@@ -59,9 +59,15 @@ absl::string_view ExchangeOf(Lane lane);
 // The work queue that a routing key of a lane leads to: social.like -> social.like,
 // social.comment -> social, otp.login -> otp.
 std::string QueueForRoutingKey(Lane lane, absl::string_view routing_key);
-// The queues that a lane's worker serves today: those of the first hop. The last
-// one takes every routing key that has no queue of its own.
+// The queues of a lane's first hop. The last one takes every routing key that has no
+// queue of its own.
 std::vector<std::string> LaneQueues(Lane lane);
+// The queues of its second hop, one per external channel: <lane>.<channel>, which is
+// also the routing key on carillon.delivery.
+std::vector<std::string> DeliveryQueues(Lane lane);
+std::string DeliveryQueue(Lane lane, Channel channel);
+// Nothing unless it is a queue of a second hop.
+std::optional<Channel> ChannelOfQueue(absl::string_view queue);
 std::string DeadLetterQueue(absl::string_view queue);
 std::string RetryExchange(int seconds);
 // The lane that a work, retry or dead-letter queue belongs to.

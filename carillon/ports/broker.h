@@ -15,8 +15,8 @@
 
 namespace carillon {
 
-// A message on its way out. Always persistent, and mandatory: if no queue takes
-// it, it comes back.
+// A message on its way out. Always persistent, and mandatory unless it is an event:
+// if no queue takes it, it comes back.
 struct OutboundMessage {
   std::string exchange;  // Empty: the default exchange; routing_key is a queue.
   std::string routing_key;
@@ -27,6 +27,8 @@ struct OutboundMessage {
   int retry_count = 0;      // Header x-retry-count; 0: absent.
   std::string reason;       // Header x-death-cause, on dead letters; empty: absent.
   std::string error;        // Header x-error; empty: absent.
+  // For whoever listens, which may be nobody; the body is JSON instead of an envelope.
+  bool is_event = false;
   std::string body;
 };
 

@@ -33,6 +33,7 @@ struct AppCredentials {
 // What of an app changes; absent: as it is.
 struct AppChanges {
   std::optional<int64_t> shared_audience_threshold;
+  std::string default_locale;  // Empty: as it is.
 };
 
 class AppStore {

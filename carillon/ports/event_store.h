@@ -1,6 +1,7 @@
 // Events and how far their audiences were told. Thread-safe.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "carillon/domain/event.h"
+#include "carillon/ports/feed_store.h"
 
 namespace carillon {
 
@@ -111,6 +113,9 @@ class EventStore {
     std::string new_cursor;
     int64_t read = 0;  // Members handled, told or not.
     bool is_last = false;
+    // Called, if there is one, with what was written, before the commit, maybe more
+    // than once: the deliveries that it returns, a list per item, are written too.
+    std::function<std::vector<std::vector<NewDelivery>>(absl::Span<const WrittenItem>)> begin_deliveries;
   };
   virtual absl::StatusOr<std::vector<WrittenItem>> WritePage(const Event& event, const PageWrite& write,
                                                              const PageItems& items) = 0;

@@ -7,18 +7,33 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "carillon/domain/notification.h"
+#include "carillon/domain/delivery.h"
 
 namespace carillon {
 
-// One notification's end in the feed, or without it.
+// What begins on an external channel with the decision about a notification.
+struct NewDelivery {
+  Uuid id;
+  Channel channel = Channel::kEmail;
+  std::string device_id;                          // Of push channels.
+  DeliveryState state = DeliveryState::kPending;  // Or kSuppressed.
+  std::string detail;                             // Why it is suppressed.
+  std::string envelope;                           // Of a pending one: its message.
+};
+
+// What was decided about one notification.
 struct FeedDelivery {
   FeedKey key;
   int retention_days = 7;
-  // kDelivered writes the item; kExpired and kSuppressed only end the notification.
+  Lane lane = Lane::kSocial;
+  // kDelivered writes the item; kExpired and kSuppressed write none; kAccepted: none
+  // is wanted, and its deliveries decide how it ends. While one of them is pending
+  // the notification has not ended.
   State state = State::kDelivered;
   std::string detail;
   FeedItem item;  // item.id is the notification's; seq is given out by the store.
+  std::string traceparent;
+  std::vector<NewDelivery> deliveries;
 };
 
 struct DeliveryOutcome {
@@ -56,8 +71,9 @@ class FeedStore {
  public:
   virtual ~FeedStore() = default;
 
-  // Ends each notification that has not ended, and in the same transaction gives
-  // the delivered ones the next numbers of their feeds. Exactly once per
+  // Carries out the decision about each notification that has none yet: in one
+  // transaction it ends, or begins its deliveries with their outbox rows, and
+  // items get the next numbers of their feeds. Exactly once per
   // notification, whatever is repeated. Outcomes in order; a notification that
   // is named twice is applied once.
   virtual absl::StatusOr<std::vector<DeliveryOutcome>> Deliver(absl::Span<const FeedDelivery> deliveries) = 0;

@@ -45,7 +45,8 @@ class OutboxReader {
   // Lets all that were taken go as they were.
   virtual absl::Status Release() = 0;
 
-  // Makes deferred rows ready whose time has come. Returns how many.
+  // Makes rows ready whose time has come: deferred ones, and what waited in
+  // schedules. Returns how many.
   virtual absl::StatusOr<int> ReleaseDue(int limit) = 0;
 };
 

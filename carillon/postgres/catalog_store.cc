@@ -45,18 +45,21 @@ constexpr PgStatement kVersion = {"catalogue_version", "SELECT version FROM cata
 constexpr PgStatement kLoadTypes = {"load_types", R"sql(
   SELECT app_id, name, lane, exchange, routing_key, channels, retention_days, critical, in_app,
          (extract(epoch FROM ttl) * 1e6)::bigint AS ttl_us, dedupe_key,
-         (extract(epoch FROM dedupe_window) * 1e6)::bigint AS dedupe_us
+         (extract(epoch FROM dedupe_window) * 1e6)::bigint AS dedupe_us, track_interactions, unsubscribable, at_most_once
   FROM types ORDER BY app_id, name
 )sql"};
 
 constexpr PgStatement kApplyType = {"apply_type", R"sql(
-  INSERT INTO types (app_id, name, lane, exchange, routing_key, channels, retention_days, critical, ttl, in_app, dedupe_key, dedupe_window)
+  INSERT INTO types (app_id, name, lane, exchange, routing_key, channels, retention_days, critical, ttl, in_app, dedupe_key, dedupe_window,
+                     track_interactions, unsubscribable, at_most_once)
   VALUES ($1, $2, $3, $4, $5, $6::text[], $7, $8, $9::bigint * interval '1 microsecond', $10::jsonb, $11,
-          $12::bigint * interval '1 microsecond')
+          $12::bigint * interval '1 microsecond', $13, $14, $15)
   ON CONFLICT (app_id, name) DO UPDATE SET
     lane = EXCLUDED.lane, exchange = EXCLUDED.exchange, routing_key = EXCLUDED.routing_key, channels = EXCLUDED.channels,
     retention_days = EXCLUDED.retention_days, critical = EXCLUDED.critical, ttl = EXCLUDED.ttl, in_app = EXCLUDED.in_app,
-    dedupe_key = EXCLUDED.dedupe_key, dedupe_window = EXCLUDED.dedupe_window, updated_at = now()
+    dedupe_key = EXCLUDED.dedupe_key, dedupe_window = EXCLUDED.dedupe_window,
+    track_interactions = EXCLUDED.track_interactions, unsubscribable = EXCLUDED.unsubscribable,
+    at_most_once = EXCLUDED.at_most_once, updated_at = now()
 )sql"};
 
 NotificationType ToType(const pqxx::row& row) {
@@ -73,12 +76,15 @@ NotificationType ToType(const pqxx::row& row) {
   type.in_app = TemplateFromJson(Text(row["in_app"]));
   type.dedupe_key = OwnedText(row["dedupe_key"]);
   if (!row["dedupe_us"].is_null()) type.dedupe_window = absl::Microseconds(row["dedupe_us"].as<int64_t>());
+  type.track_interactions = row["track_interactions"].as<bool>();
+  type.unsubscribable = row["unsubscribable"].as<bool>();
+  type.at_most_once = row["at_most_once"].as<bool>();
   return type;
 }
 
 constexpr PgStatement kFindApp = {"find_app", R"sql(
   SELECT a.app_id, a.name, a.app_key, a.scopes, (extract(epoch FROM a.created_at) * 1e6)::bigint AS created_us,
-         a.shared_audience_threshold, s.secret_hash
+         a.shared_audience_threshold, a.default_locale, s.secret_hash
   FROM apps a
   LEFT JOIN LATERAL (SELECT secret_hash FROM app_secrets s WHERE s.app_id = a.app_id ORDER BY secret_id DESC LIMIT 2) AS s ON true
   WHERE a.app_key = $1
@@ -86,9 +92,11 @@ constexpr PgStatement kFindApp = {"find_app", R"sql(
 
 // What is NULL stays as it is.
 constexpr PgStatement kUpdateApp = {"update_app", R"sql(
-  UPDATE apps SET shared_audience_threshold = coalesce($2::bigint, shared_audience_threshold)
+  UPDATE apps SET shared_audience_threshold = coalesce($2::bigint, shared_audience_threshold),
+                  default_locale = coalesce($3, default_locale)
   WHERE app_key = $1
-  RETURNING app_id, name, app_key, scopes, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us, shared_audience_threshold
+  RETURNING app_id, name, app_key, scopes, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us, shared_audience_threshold,
+            default_locale
 )sql"};
 
 std::vector<std::string> ParseScopes(const pqxx::field& field) {
@@ -104,7 +112,8 @@ App ToApp(const pqxx::row& row) {
           .key = OwnedText(row["app_key"]),
           .scopes = ParseScopes(row["scopes"]),
           .create_time = TimeOf(row["created_us"]),
-          .shared_audience_threshold = row["shared_audience_threshold"].as<int64_t>()};
+          .shared_audience_threshold = row["shared_audience_threshold"].as<int64_t>(),
+          .default_locale = OwnedText(row["default_locale"])};
 }
 
 }  // namespace
@@ -135,7 +144,8 @@ absl::Status PostgresCatalogStore::Apply(absl::Span<const NotificationType> type
       const std::string window = type.dedupe_key.empty() ? "" : MicrosecondsText(type.dedupe_window);
       session.Execute(transaction, kApplyType, type.app.value(), type.name, std::string(ToString(type.lane)),
                       type.exchange, type.routing_key, ChannelsLiteral(type.channels), type.retention_days,
-                      type.critical, OrNull(ttl), TemplateToJson(type.in_app), OrNull(type.dedupe_key), OrNull(window));
+                      type.critical, OrNull(ttl), TemplateToJson(type.in_app), OrNull(type.dedupe_key), OrNull(window),
+                      type.track_interactions, type.unsubscribable, type.at_most_once);
     }
     return absl::OkStatus();
   });
@@ -163,7 +173,7 @@ absl::StatusOr<App> PostgresAppStore::Create(const App& app, const std::string& 
     const pqxx::result rows = transaction.exec_params(
         "INSERT INTO apps (name, app_key, scopes) VALUES ($1, $2, $3::text[]) "
         "RETURNING app_id, name, app_key, scopes, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us, "
-        "shared_audience_threshold",
+        "shared_audience_threshold, default_locale",
         app.name, app.key, scopes.str());
     created = ToApp(rows[0]);
     transaction.exec_params("INSERT INTO app_secrets (app_id, secret_hash) VALUES ($1, ($2::bytea[])[1])",
@@ -180,7 +190,8 @@ absl::StatusOr<App> PostgresAppStore::Update(const std::string& app_key, const A
       changes.shared_audience_threshold.has_value() ? absl::StrCat(*changes.shared_audience_threshold) : "";
   absl::StatusOr<App> updated = error::NotFound("app", app_key);
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    for (const auto& row : session.Execute(transaction, kUpdateApp, app_key, OrNull(threshold))) {
+    for (const auto& row :
+         session.Execute(transaction, kUpdateApp, app_key, OrNull(threshold), OrNull(changes.default_locale))) {
       updated = ToApp(row);
     }
   }));

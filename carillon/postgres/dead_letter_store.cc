@@ -4,6 +4,7 @@
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/delivery_sql.h"
 #include "carillon/postgres/upkeep_store.h"
 #include "carillon/wire/envelope.h"
 
@@ -14,17 +15,27 @@ namespace {
 // recorded before is left as it is. Notifications are locked in the order of ids.
 // Reactions end here too: nothing queues them again. An event whose page was given
 // up pauses, unless the page was told meanwhile: to resume it is to try again.
-constexpr PgStatement kRecordDeadLetters = {"record_dead_letters", R"sql(
+constexpr char kEndDead[] = R"sql(
   WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[])
+                         $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[], $19::uuid[], $20::smallint[])
       WITH ORDINALITY AS rows (app_id, notification_id, retry_count, queue, lane, message_id, type, exchange, routing_key,
-                               reason, error, traceparent, payload, position)
+                               reason, error, traceparent, payload, delivery_id, retention_days, position)
     ORDER BY notification_id
-  ), ended AS (
+  ), died AS (
     UPDATE notifications n SET state = 'dead', finished_at = clock_timestamp(), detail = coalesce(input.error, input.reason)
-    FROM input WHERE n.notification_id = input.notification_id AND n.finished_at IS NULL
+    FROM input WHERE input.delivery_id IS NULL AND n.notification_id = input.notification_id AND n.finished_at IS NULL
     RETURNING n.notification_id
+  ), ended AS MATERIALIZED (
+    UPDATE deliveries d
+    SET state = 'dead', finished_at = clock_timestamp(), claimed_until = NULL, payload = NULL,
+        detail = coalesce(input.error, input.reason)
+    FROM input
+    WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
+      AND d.retention_days = input.retention_days AND d.finished_at IS NULL
+    RETURNING d.*, NULL::text AS code
+  ), changed AS MATERIALIZED (
+    SELECT * FROM ended
   ), not_queued_again AS (
     DELETE FROM reaction_groups WHERE group_id = ANY ($14::uuid[])
   ), paused AS (
@@ -34,16 +45,25 @@ constexpr PgStatement kRecordDeadLetters = {"record_dead_letters", R"sql(
       AND EXISTS (SELECT FROM event_shards s
                   WHERE s.event_id = page.event_id AND s.shard = page.shard AND s.cursor = page.cursor AND NOT s.done)
   )
+)sql";
+
+constexpr char kKeepLetters[] = R"sql(
   INSERT INTO dead_letters (app_id, notification_id, retry_count, state, queue, lane, message_id, type, exchange, routing_key,
                             reason, error, traceparent, payload)
   SELECT app_id, notification_id, retry_count,
-         CASE WHEN notification_id IS NULL OR notification_id IN (SELECT notification_id FROM ended)
+         CASE WHEN delivery_id IS NOT NULL
+                   THEN CASE WHEN delivery_id IN (SELECT delivery_id FROM ended)
+                                  OR EXISTS (SELECT FROM deliveries d
+                                             WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
+                                               AND d.retention_days = input.retention_days AND d.state = 'dead')
+                             THEN 'dead' ELSE 'moot' END
+              WHEN notification_id IS NULL OR notification_id IN (SELECT notification_id FROM died)
                    OR NOT EXISTS (SELECT FROM notifications n WHERE n.notification_id = input.notification_id AND n.state <> 'dead')
               THEN 'dead' ELSE 'moot' END,
          queue, lane, message_id, type, exchange, routing_key, reason, error, traceparent, payload
   FROM input ORDER BY position
   ON CONFLICT (queue, message_id) WHERE state IN ('dead', 'moot') AND message_id IS NOT NULL DO NOTHING
-)sql"};
+)sql";
 
 constexpr PgStatement kListDeadLetters = {"list_dead_letters", R"sql(
   SELECT dead_letter_id, app_id, notification_id, queue, lane, message_id, type, exchange, routing_key, reason, error, retry_count,
@@ -92,7 +112,7 @@ struct PageColumns {
 
 absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letters) {
   PgArray apps, notifications, retries, queues, lanes, messages, types, exchanges, keys, reasons, errors, traces,
-      payloads, groups;
+      payloads, groups, deliveries, retentions;
   PageColumns pages;
   for (const DeadLetter& letter : letters) {
     letter.app.has_value() ? apps.Add(letter.app->value()) : apps.AddNull();
@@ -108,14 +128,18 @@ absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letter
     errors.AddOrNull(letter.error);
     traces.AddOrNull(letter.traceparent);
     payloads.AddBytes(letter.payload);
+    letter.delivery_id.has_value() ? deliveries.Add(*letter.delivery_id) : deliveries.AddNull();
+    retentions.Add(letter.retention_days);
     for (const Uuid& group : letter.reaction_groups) groups.Add(group);
     pages.Add(letter);
   }
+  static const std::string sql = absl::StrCat(kEndDead, kCloseNotifications, kCountAndTell, kKeepLetters);
+  static const PgStatement kRecordDeadLetters = {"record_dead_letters", sql.c_str()};
   return pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     session.Execute(transaction, kRecordDeadLetters, apps.str(), notifications.str(), retries.str(), queues.str(),
                     lanes.str(), messages.str(), types.str(), exchanges.str(), keys.str(), reasons.str(), errors.str(),
                     traces.str(), payloads.str(), groups.str(), pages.events.str(), pages.shards.str(),
-                    pages.cursors.str(), pages.errors.str());
+                    pages.cursors.str(), pages.errors.str(), deliveries.str(), retentions.str());
   });
 }
 

@@ -5,6 +5,7 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/delivery_sql.h"
 #include "carillon/postgres/event_rows.h"
 #include "carillon/postgres/event_store.h"
 #include "carillon/wire/envelope.h"
@@ -155,6 +156,29 @@ constexpr PgStatement kWritePage = {"write_page", R"sql(
   RETURNING notification_id, recipient_id, seq
 )sql"};
 
+// As a notification's decision begins them (feed_delivery.cc); an event's recipients
+// have no notification.
+constexpr char kBeginPageDeliveries[] = R"sql(
+  WITH outgoing AS MATERIALIZED (
+    SELECT $1::bigint AS app_id, $2::smallint AS retention_days, $3::text AS lane, $4::text AS type, $5::text AS traceparent, d.*
+    FROM unnest($6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[])
+      AS d (notification_id, delivery_id, recipient_id, channel, device_id, state, detail, payload)
+  ), begun AS (
+    INSERT INTO deliveries (notification_id, delivery_id, app_id, finished_at, retention_days, lane, channel, state, type,
+                            recipient_id, device_id, detail, payload)
+    SELECT notification_id, delivery_id, app_id, CASE WHEN state <> 'pending' THEN clock_timestamp() END, retention_days, lane,
+           channel, state, type, recipient_id, device_id, detail, payload
+    FROM outgoing
+  ), queued AS (
+    INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload)
+    SELECT delivery_id, app_id, lane, 'carillon.delivery', lane || '.' || channel, type, traceparent, payload
+    FROM outgoing WHERE state = 'pending'
+  ), changed AS MATERIALIZED (
+    SELECT *, NULL::text AS provider, NULL::text AS provider_message_id, NULL::text AS code
+    FROM outgoing WHERE state <> 'pending'
+  )
+)sql";
+
 // By a statement of its own after a shard's last page: of two that end together
 // the one that commits last sees both.
 constexpr PgStatement kFinish = {"finish_event", R"sql(
@@ -188,6 +212,28 @@ std::string ToJson(const FeedItem& item) {
     if (!text->empty()) json[name] = *text;
   }
   return json.dump();
+}
+
+void InsertDeliveries(PgSession& session, pqxx::transaction_base& transaction, const Event& event,
+                      absl::Span<const WrittenItem> items, const std::vector<std::vector<NewDelivery>>& deliveries) {
+  static const std::string sql = absl::StrCat(kBeginPageDeliveries, kCountAndTell, " SELECT count(*) FROM outgoing");
+  static const PgStatement kBegin = {"begin_page_deliveries", sql.c_str()};
+  PgArray notifications, ids, recipients, channels, devices, states, details, payloads;
+  for (size_t i = 0; i < items.size(); ++i) {
+    for (const NewDelivery& delivery : deliveries[i]) {
+      notifications.Add(items[i].id);
+      ids.Add(delivery.id);
+      recipients.Add(items[i].recipient);
+      channels.Add(ToString(delivery.channel));
+      devices.AddOrNull(delivery.device_id);
+      states.Add(ToString(delivery.state));
+      details.AddOrNull(delivery.detail);
+      payloads.AddBytesOrNull(delivery.envelope);
+    }
+  }
+  session.Execute(transaction, kBegin, event.app.value(), event.retention_days, std::string(ToString(event.lane)),
+                  event.type, OrNull(event.traceparent), notifications.str(), ids.str(), recipients.str(),
+                  channels.str(), devices.str(), states.str(), details.str(), payloads.str());
 }
 
 }  // namespace
@@ -330,7 +376,7 @@ absl::StatusOr<std::vector<WrittenItem>> PostgresEventStore::WritePage(const Eve
   next.cursor = write.new_cursor;
   const FeedItem& item = items.item;
   std::vector<WrittenItem> written;
-  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+  const auto write_items = [&](PgSession& session, pqxx::transaction_base& transaction) {
     const pqxx::result rows = session.Execute(
         transaction, kWritePage, event.id.ToString(), write.page.shard, write.page.cursor, write.new_cursor, write.read,
         write.is_last, event.app.value(), FanoutQueue(event.lane), event.type, OrNull(event.traceparent),
@@ -341,6 +387,15 @@ absl::StatusOr<std::vector<WrittenItem>> PostgresEventStore::WritePage(const Eve
     written.clear();
     written.reserve(rows.size());
     for (const auto& row : rows) written.push_back({UuidOf(row[0]), OwnedText(row[1]), row[2].as<int64_t>()});
+  };
+  if (write.begin_deliveries == nullptr) {
+    RETURN_IF_ERROR(pool_->Run(write_items));
+    return written;
+  }
+  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
+    write_items(session, transaction);
+    if (!written.empty()) InsertDeliveries(session, transaction, event, written, write.begin_deliveries(written));
+    return absl::OkStatus();
   }));
   return written;
 }

@@ -13,52 +13,6 @@
 namespace carillon {
 namespace {
 
-// Ends the notifications that have not ended; only those get a number and an
-// item, so a repeated delivery changes nothing. Notifications are locked in the
-// order of their ids, then heads in the order of recipients: never in a circle,
-// and the heads for as short as can be.
-constexpr PgStatement kDeliver = {"deliver", R"sql(
-  WITH input AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-                         $17::json[], $18::bigint[])
-      WITH ORDINALITY AS rows (notification_id, app_id, recipient_id, retention_days, state, detail, type, title,
-                               body, actor_id, actor_name, actor_picture_url, image_url, action_link, badge, object_id,
-                               data, created_us, position)
-    ORDER BY notification_id
-  ), ended AS (
-    UPDATE notifications n
-    SET state = input.state, detail = input.detail, finished_at = clock_timestamp()
-    FROM input
-    WHERE n.notification_id = input.notification_id AND n.retention_days = input.retention_days
-      AND n.app_id = input.app_id AND n.recipient_id = input.recipient_id
-      AND n.finished_at IS NULL
-    RETURNING input.*
-  ), shown AS MATERIALIZED (
-    SELECT *, row_number() OVER (PARTITION BY app_id, recipient_id ORDER BY notification_id) AS rank,
-           count(*) OVER (PARTITION BY app_id, recipient_id) AS added
-    FROM ended WHERE state = 'delivered'
-  ), heads AS (
-    INSERT INTO feed_heads AS head (app_id, recipient_id, last_seq, unread, event_position)
-    SELECT app_id, recipient_id, added, added, coalesce((SELECT position FROM event_positions p WHERE p.app_id = shown.app_id), 0)
-    FROM shown WHERE rank = 1 ORDER BY app_id, recipient_id
-    ON CONFLICT (app_id, recipient_id) DO UPDATE
-    SET last_seq = head.last_seq + EXCLUDED.last_seq, unread = head.unread + EXCLUDED.unread
-    RETURNING app_id, recipient_id, last_seq
-  ), numbered AS MATERIALIZED (
-    SELECT shown.*, last_seq - added + rank AS seq FROM shown JOIN heads USING (app_id, recipient_id)
-  ), items AS (
-    INSERT INTO feed_items (notification_id, app_id, seq, created_at, retention_days, recipient_id, type, title, body, actor_id,
-                            actor_name, actor_picture_url, image_url, action_link, badge, object_id, data)
-    SELECT notification_id, app_id, seq, to_timestamp(created_us / 1e6::float8), retention_days, recipient_id, type,
-           title, body, actor_id, actor_name, actor_picture_url, image_url, action_link, badge, object_id, data
-    FROM numbered
-  )
-  SELECT position, seq FROM numbered
-  UNION ALL
-  SELECT position, 0 FROM ended WHERE state <> 'delivered'
-)sql"};
-
 constexpr const char* kItemColumns = R"sql(
   f.notification_id, f.seq, f.type, f.title, f.body, f.actor_id, f.actor_name, f.actor_picture_url, f.image_url, f.action_link,
   f.badge, f.object_id, f.data, (extract(epoch FROM f.created_at) * 1e6)::bigint AS created_us,
@@ -106,43 +60,6 @@ constexpr PgStatement kUpdateHead = {"update_head", R"sql(
   UPDATE feed_heads SET last_seq = $3, marker_seq = $3, unread = $4, last_read_seq = $5
   WHERE app_id = $1 AND recipient_id = $2
 )sql"};
-
-// The parameters of kDeliver, column by column.
-class DeliverColumns {
- public:
-  void Add(const FeedDelivery& delivery) {
-    const FeedItem& item = delivery.item;
-    ids_.Add(item.id);
-    apps_.Add(delivery.key.app.value());
-    recipients_.Add(delivery.key.recipient.value());
-    retentions_.Add(delivery.retention_days);
-    states_.Add(ToString(delivery.state));
-    details_.AddOrNull(delivery.detail);
-    types_.Add(item.type);
-    titles_.Add(item.title);
-    bodies_.AddOrNull(item.body);
-    actors_.AddOrNull(item.actor_id);
-    actor_names_.AddOrNull(item.actor_name);
-    actor_pictures_.AddOrNull(item.actor_picture_url);
-    images_.AddOrNull(item.image_url);
-    links_.AddOrNull(item.action_link);
-    badges_.AddOrNull(item.badge);
-    objects_.AddOrNull(item.object_id);
-    data_.AddOrNull(item.data_json);
-    created_.Add(item.create_time);
-  }
-
-  pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
-    return session.Execute(transaction, kDeliver, ids_.str(), apps_.str(), recipients_.str(), retentions_.str(),
-                           states_.str(), details_.str(), types_.str(), titles_.str(), bodies_.str(), actors_.str(),
-                           actor_names_.str(), actor_pictures_.str(), images_.str(), links_.str(), badges_.str(),
-                           objects_.str(), data_.str(), created_.str());
-  }
-
- private:
-  PgArray ids_, apps_, recipients_, retentions_, states_, details_, types_, titles_, bodies_, actors_, actor_names_,
-      actor_pictures_, images_, links_, badges_, objects_, data_, created_;
-};
 
 FeedItem ToItem(const pqxx::row& row) {
   FeedItem item;
@@ -262,19 +179,6 @@ void WriteMarker(PgSession& session, pqxx::work& transaction, const FeedKey& key
 }
 
 }  // namespace
-
-absl::StatusOr<std::vector<DeliveryOutcome>> PostgresFeedStore::Deliver(absl::Span<const FeedDelivery> deliveries) {
-  DeliverColumns columns;
-  for (const FeedDelivery& delivery : deliveries) columns.Add(delivery);
-  std::vector<DeliveryOutcome> outcomes;
-  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    outcomes.assign(deliveries.size(), {});
-    for (const auto& row : columns.Execute(session, transaction)) {
-      outcomes[row[0].as<size_t>() - 1] = {.applied = true, .seq = row[1].as<int64_t>()};
-    }
-  }));
-  return outcomes;
-}
 
 // Nearly always nothing is behind, and one read says so and has the answer.
 absl::StatusOr<std::vector<Backlog>> PostgresFeedStore::ReadBacklogs(absl::Span<const BacklogRequest> requests) {

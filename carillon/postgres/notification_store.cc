@@ -73,9 +73,14 @@ constexpr const char* kRecordColumns = R"sql(
   (extract(epoch FROM n.finished_at) * 1e6)::bigint AS finished_us,
 )sql";
 
-// The state that is shown: queued is accepted and gone from the outbox.
+// The state that is shown: queued is accepted and gone from the outbox, and while
+// deliveries are open it is theirs.
 constexpr const char* kShownState = R"sql(
-  CASE WHEN n.state = 'accepted' AND NOT EXISTS (
+  CASE WHEN n.state = 'accepted' AND n.open_deliveries IS NOT NULL
+       THEN CASE WHEN EXISTS (SELECT FROM deliveries d WHERE d.notification_id = n.notification_id
+                                AND d.retention_days = n.retention_days AND d.state = 'pending')
+                 THEN 'queued' ELSE 'held' END
+       WHEN n.state = 'accepted' AND NOT EXISTS (
          SELECT FROM outbox o WHERE o.message_id = n.notification_id AND o.lane = n.lane)
        THEN 'queued' ELSE n.state END
 )sql";

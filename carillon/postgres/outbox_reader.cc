@@ -8,6 +8,7 @@
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/schedules.h"
 
 namespace carillon {
 
@@ -98,7 +99,8 @@ OutboxRow ToRow(const pqxx::row& row) {
 }  // namespace
 
 PostgresOutboxReader::PostgresOutboxReader(PgOptions options, Lane lane)
-    : prepare_take_sql_(absl::Substitute(kPrepareTake, ToString(lane))),
+    : lane_(lane),
+      prepare_take_sql_(absl::Substitute(kPrepareTake, ToString(lane))),
       defer_sql_(absl::Substitute(kDefer, ToString(lane))),
       release_sql_(absl::Substitute(kRelease, ToString(lane))),
       session_(std::move(options)) {}
@@ -178,6 +180,7 @@ absl::StatusOr<int> PostgresOutboxReader::ReleaseDue(int limit) {
     pqxx::nontransaction transaction(connection);
     released =
         static_cast<int>(session_.Execute(transaction, {"release", release_sql_.c_str()}, limit).affected_rows());
+    released += ReleaseDueRows(session_, transaction, lane_, limit);
   }));
   // They are old.
   if (released > 0) next_start_ = absl::ZeroDuration();

@@ -27,6 +27,7 @@ class PostgresOutboxReader final : public OutboxReader {
   void Drop();
   void End(const char* command);
 
+  const Lane lane_;
   // Of this lane's tables.
   const std::string prepare_take_sql_, defer_sql_, release_sql_;
   PgSession session_;

@@ -15,7 +15,7 @@ constexpr int64_t kCountedOutboxRows = 100'000;
 
 // Slices past their retention. Those with a notification that is unfinished, or
 // that the sweep has not read, are kept: nothing accepted is dropped, nor the
-// place of its feed item.
+// place of its feed item. So are those with a delivery that has not ended.
 constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
   SELECT parent, slice_name FROM slices
   WHERE ends_at <= to_timestamp($1::bigint / 1e6::float8) - make_interval(days => retention_days)
@@ -29,6 +29,10 @@ constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
         AND n.notification_id < uuid_floor(ends_at)
         AND n.notification_id > (
           SELECT position FROM sweep_positions p WHERE p.retention_days = slices.retention_days AND p.pass = 'late'))
+    AND NOT EXISTS (
+      SELECT FROM deliveries d
+      WHERE d.retention_days = slices.retention_days AND d.notification_id >= uuid_floor(starts_at)
+        AND d.notification_id < uuid_floor(ends_at) AND d.state IN ('pending', 'held'))
   ORDER BY ends_at, parent LIMIT 1
 )sql"};
 
@@ -60,7 +64,7 @@ constexpr PgStatement kDueStragglers = {"due_stragglers", R"sql(
   ), looked AS MATERIALIZED (
     SELECT due.notification_id, n.app_id, n.lane, n.type, n.recipient_id, n.actor_id, n.object_id, n.data, n.channels,
            n.retention_days, n.created_at, n.expires_at,
-           n.finished_at IS NULL AND n.app_id IS NOT NULL AS open,
+           n.finished_at IS NULL AND n.app_id IS NOT NULL AS open, n.open_deliveries IS NULL AS undecided,
            greatest(n.created_at, to_timestamp((n.history -> -1 ->> 'time_us')::float8 / 1e6)) AS touched_at,
            EXISTS (SELECT FROM outbox o WHERE o.message_id = due.notification_id AND o.lane = $1) AS in_outbox
     FROM due LEFT JOIN notifications n
@@ -73,7 +77,7 @@ constexpr PgStatement kDueStragglers = {"due_stragglers", R"sql(
   )
   SELECT *, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us,
          (extract(epoch FROM expires_at) * 1e6)::bigint AS expires_us
-  FROM looked WHERE open AND NOT in_outbox AND touched_at < to_timestamp($2::bigint / 1e6::float8)
+  FROM looked WHERE open AND undecided AND NOT in_outbox AND touched_at < to_timestamp($2::bigint / 1e6::float8)
 )sql"};
 
 constexpr PgStatement kReenqueue = {"reenqueue", R"sql(
@@ -86,7 +90,7 @@ constexpr PgStatement kReenqueue = {"reenqueue", R"sql(
     SET history = coalesce(history, '[]'::jsonb) || jsonb_build_object(
           'time_us', (extract(epoch FROM clock_timestamp()) * 1e6)::bigint, 'detail', 'no queue held it any more: queued again')
     FROM input WHERE n.notification_id = input.message_id AND n.retention_days = input.retention_days AND n.finished_at IS NULL
-      AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = input.message_id AND o.lane = input.lane)
+      AND n.open_deliveries IS NULL AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = input.message_id AND o.lane = input.lane)
     RETURNING n.notification_id
   )
   INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload)

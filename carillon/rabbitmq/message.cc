@@ -22,6 +22,7 @@ constexpr absl::string_view kDeathCauseHeader = "x-death-cause";
 constexpr absl::string_view kErrorHeader = "x-error";
 constexpr absl::string_view kBrokerDeathHeader = "x-death";
 constexpr absl::string_view kContentType = "application/x-protobuf";
+constexpr absl::string_view kEventContentType = "application/json";
 
 constexpr uint8_t kPersistent = 2;
 constexpr size_t kMaxShortString = 255;
@@ -65,7 +66,7 @@ absl::Status AppendPublishMethod(amqp_channel_t channel, const OutboundMessage& 
   amqp_basic_publish_t method{};
   method.exchange = ToAmqpBytes(message.exchange);
   method.routing_key = ToAmqpBytes(message.routing_key);
-  method.mandatory = 1;
+  method.mandatory = message.is_event ? 0 : 1;
   return AppendMethodFrame(channel, AMQP_BASIC_PUBLISH_METHOD, &method,
                            message.exchange.size() + message.routing_key.size(), out);
 }
@@ -84,7 +85,7 @@ absl::Status AppendMessageContent(amqp_channel_t channel, size_t frame_max, cons
   amqp_basic_properties_t properties{};
   properties._flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_HEADERS_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG |
                       AMQP_BASIC_MESSAGE_ID_FLAG;
-  properties.content_type = ToAmqpBytes(kContentType);
+  properties.content_type = ToAmqpBytes(message.is_event ? kEventContentType : kContentType);
   properties.headers = headers.table();
   properties.delivery_mode = kPersistent;
   properties.message_id = ToAmqpBytes(message.message_id);

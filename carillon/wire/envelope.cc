@@ -9,25 +9,44 @@ namespace {
 // Of reactions that make no item.
 constexpr absl::string_view kPlainReactionType = "reaction";
 
+absl::StatusOr<Notification> ToNotification(const internal::v1::Envelope& envelope, const internal::v1::Item& item) {
+  const std::optional<Uuid> id = Uuid::FromBytes(item.notification_id());
+  if (!id.has_value() || item.recipient_id().empty() || item.retention_days() <= 0) {
+    return absl::InvalidArgumentError("an item lacks its id, its recipient or its retention class");
+  }
+  Notification n;
+  n.id = *id;
+  n.app = AppId(envelope.app_id());
+  n.type = envelope.type();
+  n.recipient = RecipientId(item.recipient_id());
+  n.actor_id = item.actor_id();
+  n.object_id = item.object_id();
+  n.data_json = item.data_json();
+  n.retention_days = item.retention_days();
+  n.create_time = absl::FromUnixMicros(item.accept_time_us());
+  if (item.expire_time_us() != 0) n.expire_time = absl::FromUnixMicros(item.expire_time_us());
+  n.traceparent = item.traceparent();
+  for (const int channel : item.channels()) n.channels.push_back(static_cast<Channel>(channel));
+  return n;
+}
+
 absl::Status AddNotifications(const internal::v1::Envelope& envelope, std::vector<Notification>& notifications) {
   for (const internal::v1::Item& item : envelope.items()) {
-    const std::optional<Uuid> id = Uuid::FromBytes(item.notification_id());
-    if (!id.has_value() || item.recipient_id().empty() || item.retention_days() <= 0) {
-      return absl::InvalidArgumentError("an item lacks its id, its recipient or its retention class");
+    ASSIGN_OR_RETURN(Notification notification, ToNotification(envelope, item));
+    notifications.push_back(std::move(notification));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddDeliveries(const internal::v1::Envelope& envelope, std::vector<Delivery>& deliveries) {
+  for (const internal::v1::Delivery& in : envelope.deliveries()) {
+    const std::optional<Uuid> id = Uuid::FromBytes(in.delivery_id());
+    const auto channel = static_cast<Channel>(in.channel());
+    if (!id.has_value() || channel == Channel::kInApp || ToString(channel).empty()) {
+      return absl::InvalidArgumentError("a delivery lacks its id or its channel");
     }
-    Notification& n = notifications.emplace_back();
-    n.id = *id;
-    n.app = AppId(envelope.app_id());
-    n.type = envelope.type();
-    n.recipient = RecipientId(item.recipient_id());
-    n.actor_id = item.actor_id();
-    n.object_id = item.object_id();
-    n.data_json = item.data_json();
-    n.retention_days = item.retention_days();
-    n.create_time = absl::FromUnixMicros(item.accept_time_us());
-    if (item.expire_time_us() != 0) n.expire_time = absl::FromUnixMicros(item.expire_time_us());
-    n.traceparent = item.traceparent();
-    for (const int channel : item.channels()) n.channels.push_back(static_cast<Channel>(channel));
+    ASSIGN_OR_RETURN(Notification item, ToNotification(envelope, in.item()));
+    deliveries.push_back({*id, channel, in.device_id(), std::move(item)});
   }
   return absl::OkStatus();
 }
@@ -65,13 +84,7 @@ absl::Status AddPages(const internal::v1::Envelope& envelope, std::vector<Fanout
   return absl::OkStatus();
 }
 
-}  // namespace
-
-std::string EncodeEnvelope(const Notification& notification) {
-  internal::v1::Envelope envelope;
-  envelope.set_app_id(notification.app.value());
-  envelope.set_type(notification.type);
-  internal::v1::Item& item = *envelope.add_items();
+void FillItem(const Notification& notification, internal::v1::Item& item) {
   const absl::string_view id = notification.id.bytes();
   item.set_notification_id(id.data(), id.size());
   item.set_recipient_id(notification.recipient.value());
@@ -83,6 +96,28 @@ std::string EncodeEnvelope(const Notification& notification) {
   item.set_retention_days(notification.retention_days);
   for (const Channel channel : notification.channels) item.add_channels(static_cast<int>(channel));
   item.set_traceparent(notification.traceparent);
+}
+
+}  // namespace
+
+std::string EncodeEnvelope(const Notification& notification) {
+  internal::v1::Envelope envelope;
+  envelope.set_app_id(notification.app.value());
+  envelope.set_type(notification.type);
+  FillItem(notification, *envelope.add_items());
+  return envelope.SerializeAsString();
+}
+
+std::string EncodeEnvelope(const Delivery& delivery) {
+  internal::v1::Envelope envelope;
+  envelope.set_app_id(delivery.item.app.value());
+  envelope.set_type(delivery.item.type);
+  internal::v1::Delivery& out = *envelope.add_deliveries();
+  const absl::string_view id = delivery.id.bytes();
+  out.set_delivery_id(id.data(), id.size());
+  out.set_channel(static_cast<int>(delivery.channel));
+  out.set_device_id(delivery.device_id);
+  FillItem(delivery.item, *out.mutable_item());
   return envelope.SerializeAsString();
 }
 
@@ -121,13 +156,15 @@ absl::StatusOr<EnvelopeContents> DecodeContents(absl::string_view body) {
     return absl::InvalidArgumentError("the message is not an envelope");
   }
   if (envelope.app_id() <= 0 || envelope.type().empty() ||
-      (envelope.items().empty() && envelope.reactions().empty() && envelope.pages().empty())) {
+      (envelope.items().empty() && envelope.reactions().empty() && envelope.pages().empty() &&
+       envelope.deliveries().empty())) {
     return absl::InvalidArgumentError("the envelope lacks its app, its type or its items");
   }
   EnvelopeContents contents;
   RETURN_IF_ERROR(AddNotifications(envelope, contents.items));
   RETURN_IF_ERROR(AddReactions(envelope, contents.reactions));
   RETURN_IF_ERROR(AddPages(envelope, contents.pages));
+  RETURN_IF_ERROR(AddDeliveries(envelope, contents.deliveries));
   return contents;
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "carillon/domain/delivery.h"
 #include "carillon/domain/event.h"
 #include "carillon/domain/notification.h"
 
@@ -15,12 +16,14 @@ namespace carillon {
 std::string EncodeEnvelope(const Notification& notification);
 std::string EncodeEnvelope(const Reaction& reaction);
 std::string EncodeEnvelope(const FanoutPage& page);
+std::string EncodeEnvelope(const Delivery& delivery);
 
 // What a message carries.
 struct EnvelopeContents {
   std::vector<Notification> items;
   std::vector<Reaction> reactions;
   std::vector<FanoutPage> pages;
+  std::vector<Delivery> deliveries;
 };
 // INVALID_ARGUMENT for what is no envelope, holds nothing, or something that could
 // not have been accepted. `lane` of notifications is not in an envelope and stays unset.

@@ -19,7 +19,7 @@ namespace {
 
 constexpr const char* kParts[] = {"server",        "server-2",         "relay",         "worker-payment", "worker-otp",
                                   "worker-social", "worker-marketing", "worker-fanout", "postgres",       "rabbitmq",
-                                  "redis"};
+                                  "redis",         "sandbox"};
 constexpr const char* kGenerator = "generator";
 
 using Processes = absl::flat_hash_map<pid_t, ProcessTimes>;

@@ -61,6 +61,18 @@ Json JsonOf(const Usage& usage, int64_t notifications) {
   return document;
 }
 
+std::string BoundOf(const Usage& usage) {
+  // One thread that has no pause shows as a little less than a core.
+  constexpr double kBusyPercent = 85, kIdlePercent = 10;
+  const auto most = std::max_element(usage.cpu_seconds.begin(), usage.cpu_seconds.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (most == usage.cpu_seconds.end()) return "not known";
+  const double percent = 100 * most->second / std::max(absl::ToDoubleSeconds(usage.time), 1e-9);
+  const std::string share = absl::StrFormat("%s (%.0f %% of a core)", most->first, percent);
+  if (usage.idle_percent < kIdlePercent) return absl::StrCat("all cores; most of them: ", share);
+  return percent >= kBusyPercent ? share : absl::StrCat("waiting for answers; most CPU: ", share);
+}
+
 std::string TextOf(const Json& document) {
   std::string text;
   AppendLines("", document, text);

@@ -33,6 +33,10 @@ Json JsonOf(const Percentiles& times);
 // and what the machine had to give.
 Json JsonOf(const Usage& usage, int64_t notifications);
 
+// What kept it from being faster, in words: the process that used about a core, all
+// cores, or nothing of this machine.
+std::string BoundOf(const Usage& usage);
+
 // A line for each value: "cpu_us.server  41.2".
 std::string TextOf(const Json& document);
 

@@ -43,6 +43,7 @@ struct Arguments {
   carillon::bench::StreamsOptions streams;
   carillon::bench::ReadersOptions readers;
   carillon::bench::RoutingOptions routing;
+  carillon::bench::DeliveriesOptions deliveries;
   int write_milliseconds = 100;
 };
 
@@ -270,6 +271,20 @@ Run DescribeRouting(CLI::App& command, Arguments& arguments) {
   };
 }
 
+Run DescribeDeliveries(CLI::App& command, Arguments& arguments) {
+  carillon::bench::DeliveriesOptions& deliveries = arguments.deliveries;
+  command.add_option("--channel", deliveries.channel, "email, sms, apns, fcm, webhook, or all in turn (default: all)");
+  command.add_flag("--hang-provider", deliveries.hang_provider,
+                   "instead: otp by SMS, payment by e-mail and likes in the app, alone and while the providers of "
+                   "social e-mail hang for 60 s");
+  command.add_option("--rate", deliveries.rate, "with --hang-provider: sends of these a second (default: 90)")
+      ->check(CLI::Range(0.1, 1e6));
+  return [](Arguments& given) {
+    given.deliveries.bench = Finished(given);
+    return Tell(carillon::bench::RunDeliveries(given.deliveries), given.json);
+  };
+}
+
 // Where a scenario differs from BenchOptions' own defaults.
 struct Defaults {
   int users = 10'000;
@@ -324,6 +339,10 @@ const std::vector<Scenario>& Scenarios() {
        "Two servers, directed routing and broadcast: what each receives and costs.",
        DescribeRouting,
        {.needs_stack = true}},
+      {"deliveries",
+       "What the sandbox's providers are given: rate, CPU and latency by channel, and that all arrived once.",
+       DescribeDeliveries,
+       {.users = 1'000, .types = {"payment.receipt"}, .count = 10'000, .needs_stack = true}},
   };
   return *scenarios;
 }

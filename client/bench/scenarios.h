@@ -122,4 +122,16 @@ struct RoutingOptions {
 // What two servers receive, and what it costs, with directed routing and with broadcast.
 absl::StatusOr<Json> RunRouting(const RoutingOptions& options);
 
+struct DeliveriesOptions {
+  BenchOptions bench;  // types: one.
+  // email, sms, apns, fcm, webhook, or all, one after the other.
+  std::string channel = "all";
+  // Instead: latencies of otp by SMS, payment by e-mail and likes in the app, alone and
+  // while the provider of social e-mail hangs.
+  bool hang_provider = false;
+  double rate = 90;  // With hang_provider: of those three together.
+};
+// What providers are given: rate, CPU, latency, and that all arrived once.
+absl::StatusOr<Json> RunDeliveries(const DeliveriesOptions& options);
+
 }  // namespace carillon::bench

@@ -41,9 +41,10 @@ const std::map<std::string, std::map<std::string, std::string>>& DataByType() {
   return *data;
 }
 
-std::string TemplateOf(const std::string& type) {
+std::string TemplateOf(const std::string& type, const std::vector<v1::Channel>& channels = {}) {
   v1::SendNotificationRequest request;
   request.set_type(type);
+  for (const v1::Channel channel : channels) request.add_channels(channel);
   const auto found = DataByType().find(type);
   if (found != DataByType().end()) {
     for (const auto& [name, value] : found->second) {
@@ -149,7 +150,10 @@ std::vector<std::string> UserIds(const std::string& run_name, int users) {
 }
 
 SendRequests::SendRequests(Options options) : options_(std::move(options)), random_(options_.seed) {
-  for (const std::string& type : options_.types) templates_.push_back(TemplateOf(type));
+  for (const std::string& type : options_.types) {
+    const auto channels = options_.channels.find(type);
+    templates_.push_back(channels == options_.channels.end() ? TemplateOf(type) : TemplateOf(type, channels->second));
+  }
 }
 
 SendRequests::Drawn SendRequests::Next(std::string& request) {

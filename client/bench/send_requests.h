@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "carillon/v1/notification.pb.h"
 #include "client/bench/random.h"
 
 namespace carillon::bench {
@@ -35,6 +37,8 @@ class SendRequests {
     bool keys = false;
     // The instant at which it is drawn is part of the object id (StampedObject).
     bool stamped = false;
+    // By type: where it goes. Of others: where the catalogue says.
+    std::map<std::string, std::vector<v1::Channel>> channels = {};
   };
   // What was drawn: positions in user_ids and types.
   struct Drawn {

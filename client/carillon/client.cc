@@ -1,5 +1,6 @@
 #include "client/carillon/client.h"
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -26,6 +27,9 @@ using StubMethod = void (Methods::*)(grpc::ClientContext*, const Request*, Respo
 constexpr bool kRepeatable = true;
 constexpr bool kOnce = false;
 
+// What is kept about a person is looked for everywhere: servers take up to a minute.
+constexpr absl::Duration kPersonDeadline = absl::Seconds(60);
+
 bool IsRepeatable(const v1::SendNotificationRequest& request) { return !request.idempotency_key().empty(); }
 
 bool IsRepeatable(const v1::BatchSendNotificationsRequest& batch) {
@@ -39,23 +43,27 @@ bool IsRepeatable(const v1::PublishEventRequest& request) { return !request.idem
 
 template <typename Methods, typename Request, typename Response>
 void Begin(ClientCore& core, Methods* stub, StubMethod<Methods, Request, Response> method, Request request,
-           bool repeatable, typename UnaryCall<Request, Response>::Done done) {
+           bool repeatable, typename UnaryCall<Request, Response>::Done done,
+           absl::Duration least_deadline = absl::ZeroDuration()) {
   const auto attempt = [stub, method](grpc::ClientContext* context, const Request* message, Response* response,
                                       std::function<void(grpc::Status)> on_answer) {
     (stub->*method)(context, message, response, std::move(on_answer));
   };
-  UnaryCall<Request, Response>::Start(core, attempt, std::move(request), repeatable, std::move(done));
+  UnaryCall<Request, Response>::Start(core, attempt, std::move(request), repeatable,
+                                      std::max(core.options.deadline, least_deadline), std::move(done));
 }
 
 template <typename Methods, typename Request, typename Response>
 absl::StatusOr<Response> Call(ClientCore& core, Methods* stub, StubMethod<Methods, Request, Response> method,
-                              const Request& request, bool repeatable) {
+                              const Request& request, bool repeatable,
+                              absl::Duration least_deadline = absl::ZeroDuration()) {
   absl::StatusOr<Response> answer;
   absl::Notification answered;
-  Begin<Methods, Request, Response>(core, stub, method, request, repeatable, [&](absl::StatusOr<Response> result) {
+  const auto done = [&](absl::StatusOr<Response> result) {
     answer = std::move(result);
     answered.Notify();
-  });
+  };
+  Begin<Methods, Request, Response>(core, stub, method, request, repeatable, done, least_deadline);
   answered.WaitForNotification();
   return answer;
 }
@@ -130,6 +138,11 @@ absl::StatusOr<v1::RecordReactionsResponse> Client::RecordReactions(const v1::Re
   return Call(*core_, stub, &NotificationMethods::RecordReactions, request, kRepeatable);
 }
 
+absl::StatusOr<v1::RecordReceiptsResponse> Client::RecordReceipts(const v1::RecordReceiptsRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::RecordReceipts, request, kRepeatable);
+}
+
 absl::StatusOr<v1::ListFeedResponse> Client::ListFeed(const v1::ListFeedRequest& request) {
   FeedMethods* stub = core_->feed->async();
   return Call(*core_, stub, &FeedMethods::ListFeed, request, kRepeatable);
@@ -145,6 +158,11 @@ absl::StatusOr<v1::MarkReadResponse> Client::MarkRead(const v1::MarkReadRequest&
   return Call(*core_, stub, &FeedMethods::MarkRead, request, kRepeatable);
 }
 
+absl::StatusOr<v1::RecordInteractionResponse> Client::RecordInteraction(const v1::RecordInteractionRequest& request) {
+  FeedMethods* stub = core_->feed->async();
+  return Call(*core_, stub, &FeedMethods::RecordInteraction, request, kRepeatable);
+}
+
 absl::StatusOr<v1::ListTopicFeedResponse> Client::ListTopicFeed(const v1::ListTopicFeedRequest& request) {
   FeedMethods* stub = core_->feed->async();
   return Call(*core_, stub, &FeedMethods::ListTopicFeed, request, kRepeatable);
@@ -158,6 +176,51 @@ absl::StatusOr<v1::GetCountersResponse> Client::GetCounters(const v1::GetCounter
 std::unique_ptr<FeedSubscription> Client::Subscribe(FeedSubscription::Options options,
                                                     FeedSubscription::Callbacks callbacks) {
   return std::make_unique<FeedSubscription>(*core_, std::move(options), std::move(callbacks));
+}
+
+absl::StatusOr<v1::UpdateRecipientResponse> Client::UpdateRecipient(const v1::UpdateRecipientRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::UpdateRecipient, request, kRepeatable);
+}
+
+absl::StatusOr<v1::GetRecipientResponse> Client::GetRecipient(const v1::GetRecipientRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::GetRecipient, request, kRepeatable);
+}
+
+absl::StatusOr<v1::RegisterDeviceResponse> Client::RegisterDevice(const v1::RegisterDeviceRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::RegisterDevice, request, kRepeatable);
+}
+
+absl::StatusOr<v1::RemoveDeviceResponse> Client::RemoveDevice(const v1::RemoveDeviceRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::RemoveDevice, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ExportRecipientResponse> Client::ExportRecipient(const v1::ExportRecipientRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::ExportRecipient, request, kRepeatable, kPersonDeadline);
+}
+
+absl::StatusOr<v1::EraseRecipientResponse> Client::EraseRecipient(const v1::EraseRecipientRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::EraseRecipient, request, kRepeatable, kPersonDeadline);
+}
+
+absl::StatusOr<v1::ListSuppressionsResponse> Client::ListSuppressions(const v1::ListSuppressionsRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::ListSuppressions, request, kRepeatable);
+}
+
+absl::StatusOr<v1::AddSuppressionResponse> Client::AddSuppression(const v1::AddSuppressionRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::AddSuppression, request, kRepeatable);
+}
+
+absl::StatusOr<v1::RemoveSuppressionResponse> Client::RemoveSuppression(const v1::RemoveSuppressionRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::RemoveSuppression, request, kRepeatable);
 }
 
 absl::StatusOr<v1::FollowResponse> Client::Follow(const v1::FollowRequest& request) {
@@ -203,6 +266,26 @@ absl::StatusOr<v1::ListTypesResponse> Client::ListTypes(const v1::ListTypesReque
   return Call(*core_, stub, &CatalogMethods::ListTypes, request, kRepeatable);
 }
 
+absl::StatusOr<v1::ApplyTemplatesResponse> Client::ApplyTemplates(const v1::ApplyTemplatesRequest& request) {
+  CatalogMethods* stub = core_->catalog->async();
+  return Call(*core_, stub, &CatalogMethods::ApplyTemplates, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ActivateTemplateResponse> Client::ActivateTemplate(const v1::ActivateTemplateRequest& request) {
+  CatalogMethods* stub = core_->catalog->async();
+  return Call(*core_, stub, &CatalogMethods::ActivateTemplate, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ListTemplatesResponse> Client::ListTemplates(const v1::ListTemplatesRequest& request) {
+  CatalogMethods* stub = core_->catalog->async();
+  return Call(*core_, stub, &CatalogMethods::ListTemplates, request, kRepeatable);
+}
+
+absl::StatusOr<v1::PreviewTemplateResponse> Client::PreviewTemplate(const v1::PreviewTemplateRequest& request) {
+  CatalogMethods* stub = core_->catalog->async();
+  return Call(*core_, stub, &CatalogMethods::PreviewTemplate, request, kRepeatable);
+}
+
 absl::StatusOr<v1::CreateAppResponse> Client::CreateApp(const v1::CreateAppRequest& request) {
   AdminMethods* stub = core_->admin->async();
   return Call(*core_, stub, &AdminMethods::CreateApp, request, kOnce);
@@ -226,6 +309,21 @@ absl::StatusOr<v1::ListQueuesResponse> Client::ListQueues(const v1::ListQueuesRe
 absl::StatusOr<v1::ListDeadLettersResponse> Client::ListDeadLetters(const v1::ListDeadLettersRequest& request) {
   AdminMethods* stub = core_->admin->async();
   return Call(*core_, stub, &AdminMethods::ListDeadLetters, request, kRepeatable);
+}
+
+absl::StatusOr<v1::SetProvidersResponse> Client::SetProviders(const v1::SetProvidersRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::SetProviders, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ListProvidersResponse> Client::ListProviders(const v1::ListProvidersRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::ListProviders, request, kRepeatable);
+}
+
+absl::StatusOr<v1::GetStatsResponse> Client::GetStats(const v1::GetStatsRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::GetStats, request, kRepeatable);
 }
 
 }  // namespace carillon

@@ -10,9 +10,10 @@
 // Every call has a deadline. What failed with UNAVAILABLE, or with
 // RESOURCE_EXHAUSTED and a delay to wait, is repeated with exponential backoff
 // and jitter, within a bounded number of attempts and a bounded time, but only
-// where a repeat can't do a thing twice: reads, MarkRead, follows, subscriptions,
-// reactions, what steers an event, and sends and events that carry an
-// idempotency_key (a batch: every one of it).
+// where a repeat can't do a thing twice: reads, MarkRead, contacts, devices, erasures,
+// suppressions, follows, subscriptions,
+// reactions, templates, receipts, interactions, what steers an event, and sends and events that
+// carry an idempotency_key (a batch: every one of it).
 #pragma once
 
 #include <memory>
@@ -32,7 +33,8 @@ namespace carillon {
 class ClientCore;
 
 // Thread-safe. Connects by itself with the first call. Calls without a callback
-// block for at most RetryOptions::total_time; never make them in a callback.
+// block for at most RetryOptions::total_time (ExportRecipient, EraseRecipient: or one
+// minute); never make them in a callback.
 class Client {
  public:
   explicit Client(ClientOptions options);
@@ -61,17 +63,29 @@ class Client {
   absl::StatusOr<v1::ResumeEventResponse> ResumeEvent(const v1::ResumeEventRequest& request);
   absl::StatusOr<v1::CancelEventResponse> CancelEvent(const v1::CancelEventRequest& request);
   absl::StatusOr<v1::RecordReactionsResponse> RecordReactions(const v1::RecordReactionsRequest& request);
+  absl::StatusOr<v1::RecordReceiptsResponse> RecordReceipts(const v1::RecordReceiptsRequest& request);
 
   // --- FeedService. Scope: feed.
   absl::StatusOr<v1::ListFeedResponse> ListFeed(const v1::ListFeedRequest& request);
   absl::StatusOr<v1::GetFeedSummaryResponse> GetFeedSummary(const v1::GetFeedSummaryRequest& request);
   absl::StatusOr<v1::MarkReadResponse> MarkRead(const v1::MarkReadRequest& request);
+  absl::StatusOr<v1::RecordInteractionResponse> RecordInteraction(const v1::RecordInteractionRequest& request);
   absl::StatusOr<v1::ListTopicFeedResponse> ListTopicFeed(const v1::ListTopicFeedRequest& request);
   absl::StatusOr<v1::GetCountersResponse> GetCounters(const v1::GetCountersRequest& request);
   // Follows a feed until the subscription is stopped or destroyed. Does not block.
   std::unique_ptr<FeedSubscription> Subscribe(FeedSubscription::Options options, FeedSubscription::Callbacks callbacks);
 
   // --- RecipientService. Scope: feed.
+  absl::StatusOr<v1::UpdateRecipientResponse> UpdateRecipient(const v1::UpdateRecipientRequest& request);
+  absl::StatusOr<v1::GetRecipientResponse> GetRecipient(const v1::GetRecipientRequest& request);
+  absl::StatusOr<v1::RegisterDeviceResponse> RegisterDevice(const v1::RegisterDeviceRequest& request);
+  absl::StatusOr<v1::RemoveDeviceResponse> RemoveDevice(const v1::RemoveDeviceRequest& request);
+  absl::StatusOr<v1::ExportRecipientResponse> ExportRecipient(const v1::ExportRecipientRequest& request);
+  // May take a minute. DEADLINE_EXCEEDED: not all is erased yet; the next call goes on.
+  absl::StatusOr<v1::EraseRecipientResponse> EraseRecipient(const v1::EraseRecipientRequest& request);
+  absl::StatusOr<v1::ListSuppressionsResponse> ListSuppressions(const v1::ListSuppressionsRequest& request);
+  absl::StatusOr<v1::AddSuppressionResponse> AddSuppression(const v1::AddSuppressionRequest& request);
+  absl::StatusOr<v1::RemoveSuppressionResponse> RemoveSuppression(const v1::RemoveSuppressionRequest& request);
   absl::StatusOr<v1::FollowResponse> Follow(const v1::FollowRequest& request);
   absl::StatusOr<v1::UnfollowResponse> Unfollow(const v1::UnfollowRequest& request);
   absl::StatusOr<v1::ListFollowersResponse> ListFollowers(const v1::ListFollowersRequest& request);
@@ -84,6 +98,10 @@ class Client {
   // --- CatalogService. Scope: catalog.
   absl::StatusOr<v1::ApplyTypesResponse> ApplyTypes(const v1::ApplyTypesRequest& request);
   absl::StatusOr<v1::ListTypesResponse> ListTypes(const v1::ListTypesRequest& request);
+  absl::StatusOr<v1::ApplyTemplatesResponse> ApplyTemplates(const v1::ApplyTemplatesRequest& request);
+  absl::StatusOr<v1::ActivateTemplateResponse> ActivateTemplate(const v1::ActivateTemplateRequest& request);
+  absl::StatusOr<v1::ListTemplatesResponse> ListTemplates(const v1::ListTemplatesRequest& request);
+  absl::StatusOr<v1::PreviewTemplateResponse> PreviewTemplate(const v1::PreviewTemplateRequest& request);
 
   // --- AdminService. Scope: admin.
   absl::StatusOr<v1::CreateAppResponse> CreateApp(const v1::CreateAppRequest& request);
@@ -91,6 +109,9 @@ class Client {
   absl::StatusOr<v1::UpdateAppResponse> UpdateApp(const v1::UpdateAppRequest& request);
   absl::StatusOr<v1::ListQueuesResponse> ListQueues(const v1::ListQueuesRequest& request);
   absl::StatusOr<v1::ListDeadLettersResponse> ListDeadLetters(const v1::ListDeadLettersRequest& request);
+  absl::StatusOr<v1::SetProvidersResponse> SetProviders(const v1::SetProvidersRequest& request);
+  absl::StatusOr<v1::ListProvidersResponse> ListProviders(const v1::ListProvidersRequest& request);
+  absl::StatusOr<v1::GetStatsResponse> GetStats(const v1::GetStatsRequest& request);
 
  private:
   const std::unique_ptr<ClientCore> core_;

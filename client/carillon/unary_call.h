@@ -28,25 +28,29 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall<Request, Respons
       std::function<void(grpc::ClientContext*, const Request*, Response*, std::function<void(grpc::Status)>)>;
   using Done = absl::AnyInvocable<void(absl::StatusOr<Response>)>;
 
-  static void Start(ClientCore& core, Method method, Request request, bool repeatable, Done done) {
+  // `deadline`: of one attempt.
+  static void Start(ClientCore& core, Method method, Request request, bool repeatable, absl::Duration deadline,
+                    Done done) {
     core.calls.Begin();
     std::shared_ptr<UnaryCall> call(
-        new UnaryCall(core, std::move(method), std::move(request), repeatable, std::move(done)));
+        new UnaryCall(core, std::move(method), std::move(request), repeatable, deadline, std::move(done)));
     call->Attempt();
   }
 
  private:
-  UnaryCall(ClientCore& core, Method method, Request request, bool repeatable, Done done)
+  UnaryCall(ClientCore& core, Method method, Request request, bool repeatable, absl::Duration deadline, Done done)
       : core_(core),
         method_(std::move(method)),
         request_(std::move(request)),
+        deadline_(deadline),
         done_(std::move(done)),
         begin_(MonotonicNow()),
         policy_(core.options.retry, repeatable) {}
 
   void Attempt() {
-    const absl::Duration left = core_.options.retry.total_time - (MonotonicNow() - begin_);
-    const absl::Duration limit = std::min(core_.options.deadline, left);
+    // A single attempt may take longer than repeats may in all.
+    const absl::Duration total = std::max(core_.options.retry.total_time, deadline_);
+    const absl::Duration limit = std::min(deadline_, total - (MonotonicNow() - begin_));
     context_.emplace();
     context_->set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(limit));
     core_.Authenticate(*context_);
@@ -73,6 +77,7 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall<Request, Respons
   ClientCore& core_;
   const Method method_;
   const Request request_;
+  const absl::Duration deadline_;
   Done done_;
   const absl::Duration begin_;
   RetryPolicy policy_;

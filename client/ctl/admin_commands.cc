@@ -63,6 +63,7 @@ absl::StatusOr<v1::CreateAppResponse> CreateDirectly(Context& context, const Cre
   for (const std::string& scope : created.scopes) response.mutable_app()->add_scopes(scope);
   response.mutable_app()->mutable_create_time()->set_seconds(absl::ToUnixSeconds(created.create_time));
   response.mutable_app()->set_shared_audience_threshold(created.shared_audience_threshold);
+  response.mutable_app()->set_default_locale(created.default_locale);
   response.set_app_secret(secret);
   return response;
 }
@@ -92,6 +93,7 @@ absl::Status CreateApp(Context& context, const CreateOptions& options) {
 struct SetOptions {
   std::string app_key;
   std::optional<int64_t> shared_audience_threshold;
+  std::string default_locale;
 };
 
 absl::Status SetApp(Context& context, const SetOptions& options) {
@@ -101,12 +103,14 @@ absl::Status SetApp(Context& context, const SetOptions& options) {
   if (options.shared_audience_threshold.has_value()) {
     request.mutable_shared_audience_threshold()->set_value(*options.shared_audience_threshold);
   }
+  request.set_default_locale(options.default_locale);
   ASSIGN_OR_RETURN(const v1::UpdateAppResponse updated, client->UpdateApp(request));
   if (context.json()) {
     std::printf("%s\n", ToJson(updated).c_str());
   } else {
-    std::printf("app %s: events for more than %s recipients are stored once\n", updated.app().name().c_str(),
-                absl::StrCat(updated.app().shared_audience_threshold()).c_str());
+    std::printf("app %s: events for more than %s recipients are stored once; default locale %s\n",
+                updated.app().name().c_str(), absl::StrCat(updated.app().shared_audience_threshold()).c_str(),
+                updated.app().default_locale().c_str());
   }
   return absl::OkStatus();
 }
@@ -198,10 +202,13 @@ void AddAppCommands(CLI::App& app, Context& context) {
   CLI::App* set = AddCommand(*apps, context, "set", "change an app's settings",
                              [&context, set_options] { return SetApp(context, *set_options); });
   set->add_option("--app-key", set_options->app_key, "ck_...")->required();
-  set->add_option_function<int64_t>(
-         "--shared-audience-threshold", [set_options](int64_t size) { set_options->shared_audience_threshold = size; },
-         "events for more recipients are stored once and enter a feed when it is next looked at")
-      ->required();
+  CLI::Option_group* settings = set->add_option_group("settings");
+  settings->require_option(1, 0);
+  settings->add_option_function<int64_t>(
+      "--shared-audience-threshold", [set_options](int64_t size) { set_options->shared_audience_threshold = size; },
+      "events for more recipients are stored once and enter a feed when it is next looked at");
+  settings->add_option("--default-locale", set_options->default_locale,
+                       "the language of recipients who have none: en, es-MX");
   auto app_key = std::make_shared<std::string>();
   CLI::App* rotate = AddCommand(*apps, context, "rotate", "give an app a new secret; the one before stays valid",
                                 [&context, app_key] { return RotateSecret(context, *app_key); });

@@ -2,16 +2,11 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <cstdio>
-#include <fstream>
-#include <iostream>
-#include <iterator>
-#include <nlohmann/json.hpp>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "client/ctl/context.h"
+#include "client/ctl/json_file.h"
 #include "client/ctl/output.h"
 
 namespace carillon::ctl {
@@ -40,30 +35,16 @@ absl::Status List(Context& context) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  if (path == "-") return std::string(std::istreambuf_iterator<char>(std::cin), {});
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat("can't read ", path));
-  return std::string(std::istreambuf_iterator<char>(file), {});
-}
-
-// In a file enums may be written short: "social" for "WEIGHT_SOCIAL".
-void Lengthen(nlohmann::json& value, const std::string& prefix) {
-  if (!value.is_string()) return;
-  const std::string upper = absl::AsciiStrToUpper(value.get<std::string>());
-  value = absl::StartsWith(upper, prefix) ? upper : absl::StrCat(prefix, upper);
-}
-
 // What is not an array of types stays as it is: the parser names the fault.
 std::string LengthenEnums(const std::string& text) {
   nlohmann::json types = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!types.is_array()) return text;
   for (nlohmann::json& type : types) {
     if (!type.is_object()) continue;
-    if (type.contains("weight")) Lengthen(type["weight"], "WEIGHT_");
-    if (type.contains("exchange")) Lengthen(type["exchange"], "EXCHANGE_");
+    if (type.contains("weight")) LengthenEnum(type["weight"], "WEIGHT_");
+    if (type.contains("exchange")) LengthenEnum(type["exchange"], "EXCHANGE_");
     if (!type.contains("channels")) continue;
-    for (nlohmann::json& channel : type["channels"]) Lengthen(channel, "CHANNEL_");
+    for (nlohmann::json& channel : type["channels"]) LengthenEnum(channel, "CHANNEL_");
   }
   return types.dump();
 }

@@ -24,10 +24,13 @@ int main(int argc, char** argv) {
   context.AddOptions(app);
   carillon::ctl::AddNotificationCommands(app, context);
   carillon::ctl::AddFeedCommands(app, context);
+  carillon::ctl::AddRecipientCommands(app, context);
   carillon::ctl::AddAudienceCommands(app, context);
   carillon::ctl::AddEventCommands(app, context);
   carillon::ctl::AddCatalogCommands(app, context);
+  carillon::ctl::AddTemplateCommands(app, context);
   carillon::ctl::AddAdminCommands(app, context);
+  carillon::ctl::AddProviderCommands(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,10 +1,11 @@
-// send, get.
+// send, get, opened, clicked.
 #include <google/protobuf/util/json_util.h>
 
 #include <cstdio>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "carillon/domain/status_macros.h"
 #include "client/ctl/context.h"
 #include "client/ctl/output.h"
@@ -18,6 +19,14 @@ struct SendOptions {
   double ttl_seconds = 0;
 };
 
+constexpr const char* kChannelNames = "in_app, email, sms, apns, fcm or webhook";
+
+absl::StatusOr<v1::Channel> ParseChannelOption(const std::string& option, const std::string& name) {
+  v1::Channel channel = v1::CHANNEL_UNSPECIFIED;
+  if (v1::Channel_Parse(absl::StrCat("CHANNEL_", absl::AsciiStrToUpper(name)), &channel)) return channel;
+  return absl::InvalidArgumentError(absl::StrCat(option, ": no channel ", name, "; there are ", kChannelNames));
+}
+
 absl::StatusOr<v1::SendNotificationRequest> ToRequest(const SendOptions& options) {
   v1::SendNotificationRequest request;
   request.set_type(options.type);
@@ -30,10 +39,7 @@ absl::StatusOr<v1::SendNotificationRequest> ToRequest(const SendOptions& options
     return absl::InvalidArgumentError("--data must be a JSON object");
   }
   for (const std::string& name : options.channels) {
-    v1::Channel channel;
-    if (!v1::Channel_Parse(absl::StrCat("CHANNEL_", absl::AsciiStrToUpper(name)), &channel)) {
-      return absl::InvalidArgumentError(absl::StrCat("--channels: no channel ", name));
-    }
+    ASSIGN_OR_RETURN(const v1::Channel channel, ParseChannelOption("--channels", name));
     request.add_channels(channel);
   }
   if (options.ttl_seconds > 0) {
@@ -58,6 +64,27 @@ absl::Status Send(Context& context, const SendOptions& options) {
   return absl::OkStatus();
 }
 
+// One call to a provider: when, whom, what came of it, its code and words, how long it took.
+void PrintAttempt(const v1::DeliveryAttempt& attempt) {
+  absl::PrintF("    %s  %-9s %-13s %5d ms", TimeText(attempt.time()), attempt.provider(), attempt.outcome(),
+               attempt.latency_ms());
+  for (const std::string* said : {&attempt.code(), &attempt.error()}) {
+    if (!said->empty()) absl::PrintF("  %s", *said);
+  }
+  absl::PrintF("\n");
+}
+
+void PrintDelivery(const v1::Delivery& delivery) {
+  absl::PrintF("  %s%s  %s", ShortName(v1::Channel_Name(delivery.channel()), "CHANNEL_"),
+               delivery.device_id().empty() ? "" : absl::StrCat(" ", delivery.device_id()),
+               ShortName(v1::DeliveryState_Name(delivery.state()), "DELIVERY_STATE_"));
+  if (!delivery.provider().empty()) absl::PrintF("  by %s", delivery.provider());
+  if (!delivery.provider_message_id().empty()) absl::PrintF(" as %s", delivery.provider_message_id());
+  if (delivery.has_hold_until()) absl::PrintF("  until %s at the latest", TimeText(delivery.hold_until()));
+  absl::PrintF("%s%s\n", delivery.detail().empty() ? "" : "  ", delivery.detail());
+  for (const v1::DeliveryAttempt& attempt : delivery.attempts()) PrintAttempt(attempt);
+}
+
 void PrintNotification(const v1::Notification& notification) {
   std::printf("%s  %s  to %s  %s\n", notification.notification_id().c_str(), notification.type().c_str(),
               notification.user_id().c_str(), ShortName(v1::State_Name(notification.state()), "STATE_").c_str());
@@ -67,6 +94,7 @@ void PrintNotification(const v1::Notification& notification) {
     if (entry.attempt() > 0) std::printf("  attempt %d failed:", entry.attempt());
     std::printf("%s%s\n", entry.detail().empty() ? "" : "  ", entry.detail().c_str());
   }
+  for (const v1::Delivery& delivery : notification.deliveries()) PrintDelivery(delivery);
 }
 
 absl::Status Get(Context& context, const std::string& id) {
@@ -82,6 +110,32 @@ absl::Status Get(Context& context, const std::string& id) {
   return absl::OkStatus();
 }
 
+struct InteractionOptions {
+  std::string user, id, channel = "in_app";
+};
+
+absl::Status Interact(Context& context, v1::InteractionKind kind, const InteractionOptions& options) {
+  v1::RecordInteractionRequest request;
+  request.set_user_id(options.user);
+  request.set_notification_id(options.id);
+  request.set_kind(kind);
+  ASSIGN_OR_RETURN(const v1::Channel channel, ParseChannelOption("--channel", options.channel));
+  request.set_channel(channel);
+  ASSIGN_OR_RETURN(Client * client, context.client());
+  ASSIGN_OR_RETURN(const v1::RecordInteractionResponse answer, client->RecordInteraction(request));
+  std::printf("%s\n", context.json() ? ToJson(answer).c_str() : answer.recorded() ? "recorded" : "was recorded before");
+  return absl::OkStatus();
+}
+
+void AddInteractionCommand(CLI::App& app, Context& context, const std::string& name, v1::InteractionKind kind) {
+  auto options = std::make_shared<InteractionOptions>();
+  CLI::App* command = AddCommand(app, context, name, absl::StrCat("tell that a recipient has ", name, " something"),
+                                 [&context, kind, options] { return Interact(context, kind, *options); });
+  command->add_option("USER", options->user, "the recipient")->required();
+  command->add_option("ID", options->id, "notification id")->required();
+  command->add_option("--channel", options->channel, absl::StrCat("where: ", kChannelNames))->capture_default_str();
+}
+
 }  // namespace
 
 void AddNotificationCommands(CLI::App& app, Context& context) {
@@ -95,12 +149,17 @@ void AddNotificationCommands(CLI::App& app, Context& context) {
   send->add_option("--data", options->data, "a JSON object for templates and clients");
   send->add_option("--key", options->key, "idempotency key: sent again within 24 h it answers the same");
   send->add_option("--ttl", options->ttl_seconds, "seconds after which it is not delivered any more");
-  send->add_option("--channels", options->channels, "in_app; default: those of the type")->delimiter(',');
+  send->add_option("--channels", options->channels,
+                   absl::StrCat("comma-separated, of ", kChannelNames, "; default: those of the type"))
+      ->delimiter(',');
 
   auto id = std::make_shared<std::string>();
-  CLI::App* get = AddCommand(app, context, "get", "show a notification's state and timeline",
+  CLI::App* get = AddCommand(app, context, "get", "show a notification's state, timeline and deliveries",
                              [&context, id] { return Get(context, *id); });
   get->add_option("ID", *id, "notification id")->required();
+
+  AddInteractionCommand(app, context, "opened", v1::INTERACTION_KIND_OPENED);
+  AddInteractionCommand(app, context, "clicked", v1::INTERACTION_KIND_CLICKED);
 }
 
 }  // namespace carillon::ctl

@@ -43,7 +43,15 @@ SCENARIOS = (
     ("5 000 streams come back", "streams", ["--streams=5000", "--herd"]),
     ("1 000 readers of a topic", "readers", ["--second-server", "--seconds=10"]),
     ("routing", "routing", ["--seconds=10"]),
+    ("deliveries by e-mail", "deliveries", ["--channel=email", "--count=5000"]),
+    ("deliveries by SMS", "deliveries", ["--channel=sms", "--count=5000"]),
+    ("deliveries by APNs", "deliveries", ["--channel=apns", "--count=5000"]),
+    ("deliveries by FCM", "deliveries", ["--channel=fcm", "--count=5000"]),
+    ("deliveries by webhook", "deliveries", ["--channel=webhook", "--count=5000"]),
+    ("a provider of social e-mail hangs", "deliveries", ["--hang-provider", "--seconds=20"]),
 )
+CHANNELS = ("email", "sms", "apns", "fcm", "webhook")
+MEASURED_BESIDE_A_HANG = ("otp_sms", "payment_email", "like_in_app")
 
 
 def run(scenario, arguments):
@@ -139,13 +147,25 @@ def describe_routing(figures):
                      for mode in ("directed", "broadcast"))
 
 
-DESCRIBE = {"fanout": describe_fanout, "streams": describe_streams, "readers": describe_readers,
+def describe_deliveries(figures):
+    if "hang" in figures:
+        lanes = [f"{name} {milliseconds(figures['alone'][name], ('p50', 'p99'))} alone, "
+                 f"{milliseconds(figures['hang'][name], ('p50', 'p99'))} meanwhile" for name in MEASURED_BESIDE_A_HANG]
+        social = figures["social_email"]
+        return "; ".join(lanes) + f"; of what hung {social['missing']} missing, {social['doubled']} doubled"
+    return "; ".join(f"{one['per_second']:.0f}/s, to sent {milliseconds(one['accepted_to_sent_ms'], ('p50', 'p99'))}, "
+                     f"{one['connections']} connections, {one['missing']} missing, {one['doubled']} doubled; "
+                     f"bound: {one['bound']}" for one in (figures[name] for name in CHANNELS if name in figures))
+
+
+DESCRIBE = {"deliveries": describe_deliveries, "fanout": describe_fanout, "streams": describe_streams, "readers": describe_readers,
             "routing": describe_routing, "send": describe_send, "e2e": describe_e2e, "latency": describe_latency,
             "isolation": describe_isolation, "relay": describe_relay, "lane": describe_lane}
 
 
 def usage_of(figures):
-    return figures.get("usage") or figures.get("flood", figures.get("directed"))["usage"]
+    parts = ("flood", "directed", "hang", *CHANNELS)
+    return figures.get("usage") or next(figures[part] for part in parts if part in figures)["usage"]
 
 
 def row(title, figures):

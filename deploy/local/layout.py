@@ -5,8 +5,11 @@ D/pids/<process>.pid the process whose death is the death of the part
 D/logs/<process>.log what it prints
 D/state.json         ports and secrets, chosen once
 D/data/              data directories of PostgreSQL, RabbitMQ and Redis
+D/sandbox/           certificate and keys of the providers' stand-in
+D/providers.json     what the app's providers were set to
 """
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -29,7 +32,8 @@ LOCK_SECONDS = 300
 # still free when its process comes back.
 PORT_RANGE = range(20000, 32000)
 PORT_NAMES = (
-    "postgres", "rabbitmq", "rabbitmq-distribution", "epmd", "redis", "server",
+    "postgres", "rabbitmq", "rabbitmq-distribution", "epmd", "redis",
+    "sandbox-http", "sandbox-smtp", "sandbox-apns", "sandbox-control", "server", "server-http",
     "server-metrics", "relay-metrics", "worker-payment-metrics", "worker-otp-metrics",
     "worker-social-metrics", "worker-marketing-metrics", "worker-fanout-metrics",
 )
@@ -78,9 +82,11 @@ class Layout:
             raise StackError(f"no stack in {self.root}; './dev up --dir {self.root}' makes one")
         self.state = json.loads(self.state_file.read_text())
         # Made before these parts existed.
-        missing = [name for name in PORT_NAMES if name not in self.state["ports"]]
-        if missing:
-            self.state["ports"].update(choose_ports(missing))
+        ports = [name for name in PORT_NAMES if name not in self.state["ports"]]
+        unknown = {name: secret for name, secret in choose_secrets().items() if name not in self.state}
+        if ports or unknown:
+            self.state["ports"].update(choose_ports(ports))
+            self.state.update(unknown)
             self.save()
 
     def open_or_create(self):
@@ -92,12 +98,7 @@ class Layout:
         self.logs.mkdir(parents=True, exist_ok=True)
         self.pids.mkdir(exist_ok=True)
         self._make_data_directory()
-        self.state = {
-            "ports": choose_ports(),
-            "postgres_password": secrets.token_hex(16),
-            "rabbitmq_password": secrets.token_hex(16),
-            "erlang_cookie": secrets.token_hex(16),
-        }
+        self.state = {"ports": choose_ports(), **choose_secrets()}
         self.save()
 
     def save(self):
@@ -178,6 +179,16 @@ def write_private(path, text, account=None, mode=0o600):
         os.chown(new, account.pw_uid, account.pw_gid)
     os.chmod(new, mode)
     os.replace(new, path)
+
+
+def choose_secrets():
+    return {
+        "postgres_password": secrets.token_hex(16),
+        "rabbitmq_password": secrets.token_hex(16),
+        "erlang_cookie": secrets.token_hex(16),
+        "master_key": secrets.token_hex(32),
+        "webhook_secret": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
+    }
 
 
 def choose_ports(names=PORT_NAMES):

@@ -1,4 +1,5 @@
-"""Our own processes of a stack, and the two steps that come before them: migrations and the first app."""
+"""Our own processes of a stack, the two steps that come before them (migrations and the
+first app), and the one after them: the app's providers."""
 
 import json
 import os
@@ -8,7 +9,7 @@ import subprocess
 
 import processes
 import readiness
-from layout import StackError
+from layout import StackError, write_private
 
 LANES = ("payment", "otp", "social", "marketing", "fanout")
 SCOPES = "send,feed,catalog,admin"
@@ -22,19 +23,19 @@ class Service:
     stop_seconds = 40
     start_seconds = 60
 
-    def __init__(self, layout, name, binary, arguments, urls):
+    def __init__(self, layout, name, binary, arguments, environment):
         self.layout = layout
         self.name = name
         self.binary = binary
         self.arguments = arguments
-        self.urls = urls
+        self.environment = environment
         self.metrics_port = layout.port(f"{name}-metrics")
 
     def start(self):
         if not self.binary.exists():
             raise StackError(f"{self.binary} does not exist; run ./dev build")
         command = [self.binary, *self.arguments, f"--metrics-address=127.0.0.1:{self.metrics_port}"]
-        processes.start(self.layout, self.name, command, {**os.environ, **self.urls})
+        processes.start(self.layout, self.name, command, {**os.environ, **self.environment})
 
     def not_ready(self):
         return readiness.http_ok(self.metrics_port, "/metrics")
@@ -45,28 +46,39 @@ class Service:
 
 class Server(Service):
     def not_ready(self):
-        return super().not_ready() or readiness.tcp(self.layout.port("server"))
+        return (super().not_ready() or readiness.tcp(self.layout.port("server"))
+                or readiness.tcp(self.layout.port("server-http")))
 
 
-def all_services(layout, binaries, urls, log_level):
+def all_services(layout, binaries, environment, log_level):
     level = f"--log-level={log_level}"
     server = Server(layout, "server", binaries / "carillon-server",
-                    [f"--listen={layout.address('server')}", "--reflection", level], urls)
-    relay = Service(layout, "relay", binaries / "carillon-relay", [level], urls)
-    workers = [Service(layout, f"worker-{lane}", binaries / "carillon-worker", [f"--lane={lane}", level], urls)
-               for lane in LANES]
+                    [f"--listen={layout.address('server')}", f"--http-listen={layout.address('server-http')}",
+                     "--reflection", level], environment)
+    relay = Service(layout, "relay", binaries / "carillon-relay", [level], environment)
+    # The sandbox, which receives the webhooks, is on loopback.
+    workers = [Service(layout, f"worker-{lane}", binaries / "carillon-worker",
+                       [f"--lane={lane}", "--allow-private-webhooks", level], environment) for lane in LANES]
     return [server, relay, *workers]
 
 
-def migrate(binaries, urls):
-    _control(binaries, urls, ["migrate"])
+def migrate(binaries, environment):
+    _control(binaries, environment, ["migrate"])
 
 
-def create_app(binaries, urls):
+def create_app(binaries, environment):
     """An app with every scope. The name is new each time: an app of an interrupted run stays unused."""
     name = f"local-{secrets.token_hex(3)}"
-    answer = json.loads(_control(binaries, urls, ["app", "create", name, "--direct", "--scopes", SCOPES, "--json"]))
+    arguments = ["app", "create", name, "--direct", "--scopes", SCOPES, "--json"]
+    answer = json.loads(_control(binaries, environment, arguments))
     return {"app_key": answer["app"]["app_key"], "app_secret": answer["app_secret"]}
+
+
+def apply_providers(layout, binaries, environment, requests):
+    """Sets the app's providers to these carillon.v1.SetProvidersRequest."""
+    path = layout.root / "providers.json"
+    write_private(path, json.dumps(requests, indent=2) + "\n")
+    _control(binaries, environment, ["providers", "apply", str(path)])
 
 
 def metrics_variables(layout):
@@ -75,12 +87,12 @@ def metrics_variables(layout):
             f"http://{layout.address(name + '-metrics')}/metrics" for name in names}
 
 
-def _control(binaries, urls, arguments):
+def _control(binaries, environment, arguments):
     program = binaries / "carillonctl"
     if not program.exists():
         raise StackError(f"{program} does not exist; run ./dev build")
     result = subprocess.run([program, *arguments], check=False, capture_output=True, text=True,
-                            env={**os.environ, **urls}, timeout=MIGRATE_SECONDS)
+                            env={**os.environ, **environment}, timeout=MIGRATE_SECONDS)
     if result.returncode != 0:
         raise StackError(f"carillonctl {' '.join(arguments)} failed:\n{result.stdout}{result.stderr}")
     return result.stdout

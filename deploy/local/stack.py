@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Starts and stops a private Carillon: PostgreSQL, RabbitMQ, Redis and all processes, on loopback.
+"""Starts and stops a private Carillon: PostgreSQL, RabbitMQ, Redis, a stand-in for the
+providers, and all processes, on loopback.
 
 Everything of a stack lives in one directory (see layout.py); several stacks run
 side by side. A stopped stack keeps its data, ports and secrets.
@@ -24,8 +25,9 @@ import readiness
 import services
 from backends import Postgres, RabbitMq, Redis
 from layout import REPOSITORY, Layout, StackError
+from sandbox import Sandbox
 
-BACKENDS = ("postgres", "rabbitmq", "redis")
+BACKENDS = ("postgres", "rabbitmq", "redis", "sandbox")
 PROCESSES = (*BACKENDS, "server", "relay", *(f"worker-{lane}" for lane in services.LANES))
 SLOW_SECONDS = 10
 
@@ -39,13 +41,17 @@ class Stack:
         layout.state["binaries"] = str(binaries)
         self.binaries = binaries
         self.postgres, self.rabbitmq, self.redis = Postgres(layout), RabbitMq(layout), Redis(layout)
-        self.backends = [self.postgres, self.rabbitmq, self.redis]
-        self.urls = {
+        self.sandbox = Sandbox(layout)
+        self.backends = [self.postgres, self.rabbitmq, self.redis, self.sandbox]
+        # What our own processes need.
+        self.environment = {
             "CARILLON_DATABASE_URL": self.postgres.url(),
             "CARILLON_AMQP_URL": self.rabbitmq.url(),
             "CARILLON_REDIS_URL": self.redis.url(),
+            "CARILLON_MASTER_KEY": layout.state["master_key"],
+            "CARILLON_PUBLIC_URL": f"http://{layout.address('server-http')}",
         }
-        self.services = services.all_services(layout, binaries, self.urls, log_level)
+        self.services = services.all_services(layout, binaries, self.environment, log_level)
         self.parts = {part.name: part for part in self.backends + self.services}
         self._print_lock = threading.Lock()
 
@@ -56,14 +62,15 @@ class Stack:
             "CARILLON_ADDRESS": self.layout.address("server"),
             "CARILLON_APP_KEY": app["app_key"],
             "CARILLON_APP_SECRET": app["app_secret"],
-            **self.urls,
+            **self.environment,
+            **self.sandbox.variables(),
             **services.metrics_variables(self.layout),
         }
 
     def up(self, names):
         """Starts what is not running of these parts."""
         chosen = [part for name, part in self.parts.items() if name in names]
-        self.layout.write_environment(self.urls)
+        self.layout.write_environment({**self.environment, **self.sandbox.variables()})
         wanted_services = [part for part in chosen if part in self.services]
         with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
             started = {part.name: pool.submit(self.ensure, part) for part in chosen if part in self.backends}
@@ -75,6 +82,8 @@ class Stack:
             for future in [pool.submit(self.ensure, part) for part in wanted_services]:
                 future.result()
         self._wait_until_working([part for part in wanted_services if part.name != "server"])
+        if wanted_services:
+            self._set_providers()
 
     def _wait_until_working(self, services_):
         """After a start everything does its work; with a part down that is only said."""
@@ -126,11 +135,21 @@ class Stack:
     def _prepare_database(self, postgres_start):
         if postgres_start is not None:
             postgres_start.result()
-        services.migrate(self.binaries, self.urls)
+        services.migrate(self.binaries, self.environment)
         if "app" not in self.layout.state:
-            self.layout.state["app"] = services.create_app(self.binaries, self.urls)
+            self.layout.state["app"] = services.create_app(self.binaries, self.environment)
             self.layout.save()
         self.layout.write_environment(self.variables())
+
+    def _set_providers(self):
+        """The sandbox is all providers of the app, until somebody sets others."""
+        app_key = self.layout.state["app"]["app_key"]
+        running = all(processes.running_pid(self.layout, name) for name in ("server", "sandbox"))
+        if not running or self.layout.state.get("providers_of") == app_key:
+            return
+        services.apply_providers(self.layout, self.binaries, self.variables(), self.sandbox.providers())
+        self.layout.state["providers_of"] = app_key
+        self.layout.save()
 
     def _wait_until_ready(self, part, began):
         told = False

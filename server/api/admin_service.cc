@@ -8,10 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
+#include "carillon/domain/locale.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/domain/topology.h"
 #include "carillon/runtime/secrets.h"
 #include "server/api/page_token.h"
+#include "server/api/stats_request.h"
 #include "server/api/validation.h"
 
 namespace carillon {
@@ -40,6 +42,7 @@ void ToProto(const App& app, v1::App* out) {
   for (const std::string& scope : app.scopes) out->add_scopes(scope);
   *out->mutable_create_time() = TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(app.create_time));
   out->set_shared_audience_threshold(app.shared_audience_threshold);
+  out->set_default_locale(app.default_locale);
 }
 
 void ToProto(const DeadLetter& letter, v1::DeadLetter* out) {
@@ -106,6 +109,11 @@ absl::Status AdminServiceImpl::Update(const v1::UpdateAppRequest& request, v1::U
     if (request.shared_audience_threshold().value() < 0)
       violations.Add("shared_audience_threshold", "must be 0 or more");
   }
+  if (!request.default_locale().empty()) {
+    const std::optional<std::string> locale = CanonicalLocale(request.default_locale());
+    if (!locale.has_value()) violations.Add("default_locale", "must be a BCP 47 language tag such as es or es-MX");
+    changes.default_locale = locale.value_or("");
+  }
   RETURN_IF_ERROR(violations.ToStatus());
   ASSIGN_OR_RETURN(const App updated, deps_.apps->Update(request.app_key(), changes));
   ToProto(updated, response->mutable_app());
@@ -166,6 +174,28 @@ absl::Status AdminServiceImpl::ReadDeadLetters(AppId app, const v1::ListDeadLett
     response->set_next_page_token(EncodePageToken(absl::StrCat(letters.back().id), fingerprint));
   }
   return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::SetProviders(grpc::CallbackServerContext* context,
+                                                         const v1::SetProvidersRequest* request,
+                                                         v1::SetProvidersResponse* response) {
+  return RunUnary(calls_, context, "SetProviders", kScope,
+                  [=, this](const Caller& caller) { return deps_.providers->Set(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::ListProviders(grpc::CallbackServerContext* context,
+                                                          const v1::ListProvidersRequest* request,
+                                                          v1::ListProvidersResponse* response) {
+  return RunUnary(calls_, context, "ListProviders", kScope,
+                  [=, this](const Caller& caller) { return deps_.providers->List(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::GetStats(grpc::CallbackServerContext* context,
+                                                     const v1::GetStatsRequest* request,
+                                                     v1::GetStatsResponse* response) {
+  return RunUnary(calls_, context, "GetStats", kScope, [=, this](const Caller& caller) {
+    return carillon::GetStats(*deps_.stats, caller.app, *request, response);
+  });
 }
 
 }  // namespace carillon

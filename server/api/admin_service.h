@@ -1,4 +1,4 @@
-// AdminService: apps, queues, dead letters.
+// AdminService: apps, queues, dead letters, providers, statistics.
 #pragma once
 
 #include <memory>
@@ -7,8 +7,10 @@
 #include "absl/synchronization/mutex.h"
 #include "carillon/ports/broker.h"
 #include "carillon/ports/catalog_store.h"
+#include "carillon/ports/stats_store.h"
 #include "carillon/ports/upkeep_store.h"
 #include "carillon/v1/admin_service.grpc.pb.h"
+#include "server/api/provider_requests.h"
 #include "server/api/unary_call.h"
 
 namespace carillon {
@@ -21,6 +23,8 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
     std::shared_ptr<UpkeepStore> upkeep;
     // Used by one call at a time.
     std::unique_ptr<TopologyAdmin> broker;
+    std::shared_ptr<ProviderRequests> providers;
+    std::shared_ptr<StatsStore> stats;
   };
 
   AdminServiceImpl(ServerCalls& calls, Deps deps) : calls_(calls), deps_(std::move(deps)) {}
@@ -37,6 +41,12 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* ListDeadLetters(grpc::CallbackServerContext* context,
                                             const v1::ListDeadLettersRequest* request,
                                             v1::ListDeadLettersResponse* response) override;
+  grpc::ServerUnaryReactor* SetProviders(grpc::CallbackServerContext* context, const v1::SetProvidersRequest* request,
+                                         v1::SetProvidersResponse* response) override;
+  grpc::ServerUnaryReactor* ListProviders(grpc::CallbackServerContext* context, const v1::ListProvidersRequest* request,
+                                          v1::ListProvidersResponse* response) override;
+  grpc::ServerUnaryReactor* GetStats(grpc::CallbackServerContext* context, const v1::GetStatsRequest* request,
+                                     v1::GetStatsResponse* response) override;
 
  private:
   absl::Status Create(const v1::CreateAppRequest& request, v1::CreateAppResponse* response);

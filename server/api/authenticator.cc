@@ -39,8 +39,10 @@ absl::StatusOr<Caller> Check(const AppCredentials* credentials, absl::string_vie
 }  // namespace
 
 void Authenticator::Authenticate(const grpc::CallbackServerContext& context, absl::string_view scope, Done done) {
-  std::string key = Metadata(context, "x-app-key");
-  std::string secret = Metadata(context, "x-app-secret");
+  Authenticate(Metadata(context, "x-app-key"), Metadata(context, "x-app-secret"), scope, std::move(done));
+}
+
+void Authenticator::Authenticate(std::string key, std::string secret, absl::string_view scope, Done done) {
   if (key.empty() || secret.empty() || key.size() > limits::kMaxIdBytes || secret.size() > limits::kMaxIdBytes) {
     return done(error::InvalidCredentials());
   }

@@ -37,6 +37,8 @@ class Authenticator {
   // the app is known, else on a thread of the executor after a look at the store.
   // One answer for unknown, wrong and revoked credentials; the scope is checked after.
   void Authenticate(const grpc::CallbackServerContext& context, absl::string_view scope, Done done);
+  // The same for credentials that came another way; empty ones are missing.
+  void Authenticate(std::string key, std::string secret, absl::string_view scope, Done done);
 
  private:
   // Null credentials: no app has this key.

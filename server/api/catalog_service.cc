@@ -6,10 +6,9 @@
 #include <map>
 #include <set>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "carillon/channels/mustache.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
@@ -59,16 +58,17 @@ v1::Exchange ExchangeEnum(absl::string_view exchange) {
   return exchange == kTopicExchange ? v1::EXCHANGE_TOPIC : v1::EXCHANGE_DIRECT;
 }
 
-// Mustache sections and partials would be logic; templates have none.
+// Sections would be logic; texts of items have none.
 void CheckTemplateField(absl::string_view field, absl::string_view text, size_t max_bytes, Violations& violations) {
   if (text.size() > max_bytes || !IsUtf8(text) || absl::StrContains(text, absl::string_view("\0", 1))) {
     violations.Add(field, absl::StrCat("must be at most ", max_bytes, " bytes of UTF-8"));
+    return;
   }
-  for (const absl::string_view tag : {"{{#", "{{^", "{{>", "{{=", "{{/"}) {
-    if (absl::StrContains(text, tag)) {
-      violations.Add(field, absl::StrCat("may hold names only, not ", tag));
-      return;
-    }
+  const absl::StatusOr<Mustache> parsed = Mustache::Parse(text);
+  if (!parsed.ok()) {
+    violations.Add(field, parsed.status().message());
+  } else if (parsed->has_sections()) {
+    violations.Add(field, "may hold names only, not {{# or {{^");
   }
 }
 
@@ -95,22 +95,13 @@ absl::Duration ToDuration(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
-// Whether a tag of the text, however written, stands for the name.
-bool NamesTag(absl::string_view text, absl::string_view name) {
-  for (size_t at = text.find("{{"); at != absl::string_view::npos; at = text.find("{{", at + 2)) {
-    absl::string_view tag = text.substr(at + 2, text.find("}}", at) - at - 2);
-    if (!absl::ConsumePrefix(&tag, "{")) absl::ConsumePrefix(&tag, "&");
-    if (absl::StripAsciiWhitespace(tag) == name) return true;
-  }
-  return false;
-}
-
 void CheckDedupe(const v1::DedupeWindow& dedupe, NotificationType& type, Violations& violations) {
   type.dedupe_key = dedupe.key();
   type.dedupe_window = ToDuration(dedupe.window());
   if (dedupe.key().empty()) violations.Add("dedupe.key", "is required");
   CheckTemplateField("dedupe.key", dedupe.key(), limits::kMaxTemplateFieldBytes, violations);
-  if (NamesTag(dedupe.key(), "user_id")) {
+  const absl::StatusOr<Mustache> key = Mustache::Parse(dedupe.key());
+  if (key.ok() && key->Uses("user_id")) {
     violations.Add("dedupe.key", "may not name user_id: an event has no recipient of its own");
   }
   if (type.dedupe_window < absl::Seconds(1) || type.dedupe_window > limits::kMaxDedupeWindow) {
@@ -141,10 +132,8 @@ NotificationType CheckType(const v1::Type& in, AppId app, Violations& violations
   NotificationType type{.app = app, .name = in.name()};
   violations.CheckName("name", in.name(), limits::kMaxTypeNameBytes);
   CheckRouting(in, type, violations);
-  if (in.channels_size() != 1 || in.channels(0) != v1::CHANNEL_IN_APP) {
-    violations.Add("channels", "must be CHANNEL_IN_APP: no provider serves the others yet");
-  }
-  type.channels = {Channel::kInApp};
+  type.channels = CheckChannels(in.channels(), violations);
+  if (in.channels().empty()) violations.Add("channels", "is required");
   type.retention_days = in.retention_days() == 0 ? 7 : in.retention_days();
   if (type.retention_days != 1 && type.retention_days != 7 && type.retention_days != 30 && type.retention_days != 365) {
     violations.Add("retention_days", "must be 1, 7, 30, 365, or 0 for 7");
@@ -156,6 +145,12 @@ NotificationType CheckType(const v1::Type& in, AppId app, Violations& violations
   }
   type.in_app = CheckTemplate(in.in_app(), violations);
   if (in.has_dedupe()) CheckDedupe(in.dedupe(), type, violations);
+  type.track_interactions = in.track_interactions();
+  if (type.track_interactions && (type.lane == Lane::kOtp || type.lane == Lane::kPayment)) {
+    violations.Add("track_interactions", "must not be set for otp and payment");
+  }
+  type.unsubscribable = in.unsubscribable();
+  type.at_most_once = in.at_most_once();
   return type;
 }
 
@@ -183,6 +178,9 @@ void ToProto(const NotificationType& type, v1::Type* out) {
         google::protobuf::util::TimeUtil::MicrosecondsToDuration(absl::ToInt64Microseconds(type.dedupe_window));
   }
   out->set_critical(type.critical);
+  out->set_track_interactions(type.track_interactions);
+  out->set_unsubscribable(type.unsubscribable);
+  out->set_at_most_once(type.at_most_once);
   out->set_shipped(type.app == kShippedApp);
 }
 
@@ -242,6 +240,34 @@ absl::Status CatalogServiceImpl::List(AppId app, const v1::ListTypesRequest& req
     ToProto(*it->second, response->add_types());
   }
   return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* CatalogServiceImpl::ApplyTemplates(grpc::CallbackServerContext* context,
+                                                             const v1::ApplyTemplatesRequest* request,
+                                                             v1::ApplyTemplatesResponse* response) {
+  return RunUnary(calls_, context, "ApplyTemplates", kScope,
+                  [=, this](const Caller& caller) { return templates_.Apply(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* CatalogServiceImpl::ActivateTemplate(grpc::CallbackServerContext* context,
+                                                               const v1::ActivateTemplateRequest* request,
+                                                               v1::ActivateTemplateResponse* response) {
+  return RunUnary(calls_, context, "ActivateTemplate", kScope,
+                  [=, this](const Caller& caller) { return templates_.Activate(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* CatalogServiceImpl::ListTemplates(grpc::CallbackServerContext* context,
+                                                            const v1::ListTemplatesRequest* request,
+                                                            v1::ListTemplatesResponse* response) {
+  return RunUnary(calls_, context, "ListTemplates", kScope,
+                  [=, this](const Caller& caller) { return templates_.List(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* CatalogServiceImpl::PreviewTemplate(grpc::CallbackServerContext* context,
+                                                              const v1::PreviewTemplateRequest* request,
+                                                              v1::PreviewTemplateResponse* response) {
+  return RunUnary(calls_, context, "PreviewTemplate", kScope,
+                  [=, this](const Caller& caller) { return templates_.Preview(caller.app, *request, response); });
 }
 
 }  // namespace carillon

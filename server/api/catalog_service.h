@@ -1,4 +1,4 @@
-// CatalogService: the types of an app.
+// CatalogService: the types of an app, and its templates.
 #pragma once
 
 #include <memory>
@@ -6,19 +6,32 @@
 #include "carillon/ports/catalog_store.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/v1/catalog_service.grpc.pb.h"
+#include "server/api/template_requests.h"
 #include "server/api/unary_call.h"
 
 namespace carillon {
 
 class CatalogServiceImpl final : public v1::CatalogService::CallbackService {
  public:
-  CatalogServiceImpl(ServerCalls& calls, std::shared_ptr<CatalogStore> store, Catalogue& catalogue)
-      : calls_(calls), store_(std::move(store)), catalogue_(catalogue) {}
+  CatalogServiceImpl(ServerCalls& calls, std::shared_ptr<CatalogStore> store, std::shared_ptr<TemplateStore> templates,
+                     Catalogue& catalogue)
+      : calls_(calls), store_(std::move(store)), catalogue_(catalogue), templates_(std::move(templates), catalogue) {}
 
   grpc::ServerUnaryReactor* ApplyTypes(grpc::CallbackServerContext* context, const v1::ApplyTypesRequest* request,
                                        v1::ApplyTypesResponse* response) override;
   grpc::ServerUnaryReactor* ListTypes(grpc::CallbackServerContext* context, const v1::ListTypesRequest* request,
                                       v1::ListTypesResponse* response) override;
+  grpc::ServerUnaryReactor* ApplyTemplates(grpc::CallbackServerContext* context,
+                                           const v1::ApplyTemplatesRequest* request,
+                                           v1::ApplyTemplatesResponse* response) override;
+  grpc::ServerUnaryReactor* ActivateTemplate(grpc::CallbackServerContext* context,
+                                             const v1::ActivateTemplateRequest* request,
+                                             v1::ActivateTemplateResponse* response) override;
+  grpc::ServerUnaryReactor* ListTemplates(grpc::CallbackServerContext* context, const v1::ListTemplatesRequest* request,
+                                          v1::ListTemplatesResponse* response) override;
+  grpc::ServerUnaryReactor* PreviewTemplate(grpc::CallbackServerContext* context,
+                                            const v1::PreviewTemplateRequest* request,
+                                            v1::PreviewTemplateResponse* response) override;
 
  private:
   absl::Status Apply(AppId app, const v1::ApplyTypesRequest& request, v1::ApplyTypesResponse* response);
@@ -27,6 +40,7 @@ class CatalogServiceImpl final : public v1::CatalogService::CallbackService {
   ServerCalls& calls_;
   const std::shared_ptr<CatalogStore> store_;
   Catalogue& catalogue_;
+  TemplateRequests templates_;
 };
 
 }  // namespace carillon

@@ -55,6 +55,8 @@ std::shared_ptr<const NotificationType> CheckType(const v1::PublishEventRequest&
     violations.AddUnknownType("type", request.type());
   } else if (type->lane != Lane::kSocial && type->lane != Lane::kMarketing) {
     violations.Add("type", "must be of weight social or marketing: payment and otp types are sent to one recipient");
+  } else if (std::find(type->channels.begin(), type->channels.end(), Channel::kInApp) == type->channels.end()) {
+    violations.Add("type", "must have CHANNEL_IN_APP among its channels: an event's record is its feed items");
   }
   return type;
 }

@@ -10,6 +10,7 @@
 #include "carillon/wire/feed_event.h"
 #include "server/api/feed_pages.h"
 #include "server/api/raw_message.h"
+#include "server/api/record_interaction.h"
 #include "server/api/subscribe_call.h"
 #include "server/api/validation.h"
 
@@ -69,6 +70,7 @@ FeedServiceImpl::FeedServiceImpl(ServerCalls& calls, Parts parts, Metrics& metri
     : calls_(calls),
       store_(std::move(parts.store)),
       reactions_(std::move(parts.reactions)),
+      interactions_(std::move(parts.interactions)),
       hub_(parts.hub),
       publisher_(parts.publisher),
       recipient_reads_("recipient", {}, calls.executor, calls.clock, metrics),
@@ -130,6 +132,15 @@ grpc::ServerUnaryReactor* FeedServiceImpl::MarkRead(grpc::CallbackServerContext*
                                                     v1::MarkReadResponse* response) {
   return RunUnary(calls_, context, "MarkRead", kScope,
                   [=, this](const Caller& caller) { return Mark(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* FeedServiceImpl::RecordInteraction(grpc::CallbackServerContext* context,
+                                                             const v1::RecordInteractionRequest* request,
+                                                             v1::RecordInteractionResponse* response) {
+  return RunUnary(calls_, context, "RecordInteraction", kScope, [=, this](const Caller& caller) -> absl::Status {
+    ASSIGN_OR_RETURN(*response, carillon::RecordInteraction(*interactions_, *request, caller.app));
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* FeedServiceImpl::GetCounters(grpc::CallbackServerContext* context,

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "carillon/ports/feed_store.h"
+#include "carillon/ports/interaction_store.h"
 #include "carillon/ports/live_bus.h"
 #include "carillon/ports/reaction_store.h"
 #include "carillon/v1/feed_service.grpc.pb.h"
@@ -20,7 +21,8 @@ using RawFeedMethods = v1::FeedService::WithRawCallbackMethod_Subscribe<
     v1::FeedService::WithRawCallbackMethod_SubscribeTopic<v1::FeedService::WithRawCallbackMethod_ListFeed<
         v1::FeedService::WithRawCallbackMethod_ListTopicFeed<v1::FeedService::Service>>>>;
 using FeedServiceBase = v1::FeedService::WithCallbackMethod_GetFeedSummary<
-    v1::FeedService::WithCallbackMethod_MarkRead<v1::FeedService::WithCallbackMethod_GetCounters<RawFeedMethods>>>;
+    v1::FeedService::WithCallbackMethod_MarkRead<v1::FeedService::WithCallbackMethod_RecordInteraction<
+        v1::FeedService::WithCallbackMethod_GetCounters<RawFeedMethods>>>>;
 
 // Everything given outlives the gRPC server. Thread-safe.
 class FeedServiceImpl final : public FeedServiceBase {
@@ -30,6 +32,7 @@ class FeedServiceImpl final : public FeedServiceBase {
     std::shared_ptr<ReactionStore> reactions;
     LiveHub& hub;
     LivePublisher& publisher;
+    std::shared_ptr<InteractionStore> interactions;
   };
 
   FeedServiceImpl(ServerCalls& calls, Parts parts, Metrics& metrics);
@@ -47,6 +50,9 @@ class FeedServiceImpl final : public FeedServiceBase {
                                            v1::GetFeedSummaryResponse* response) override;
   grpc::ServerUnaryReactor* MarkRead(grpc::CallbackServerContext* context, const v1::MarkReadRequest* request,
                                      v1::MarkReadResponse* response) override;
+  grpc::ServerUnaryReactor* RecordInteraction(grpc::CallbackServerContext* context,
+                                              const v1::RecordInteractionRequest* request,
+                                              v1::RecordInteractionResponse* response) override;
   grpc::ServerUnaryReactor* GetCounters(grpc::CallbackServerContext* context, const v1::GetCountersRequest* request,
                                         v1::GetCountersResponse* response) override;
 
@@ -66,6 +72,7 @@ class FeedServiceImpl final : public FeedServiceBase {
   ServerCalls& calls_;
   const std::shared_ptr<FeedStore> store_;
   const std::shared_ptr<ReactionStore> reactions_;
+  const std::shared_ptr<InteractionStore> interactions_;
   LiveHub& hub_;
   LivePublisher& publisher_;
   SharedReads recipient_reads_;

@@ -7,9 +7,11 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
+#include "server/api/delivery_view.h"
 #include "server/api/event_request.h"
 #include "server/api/page_token.h"
 #include "server/api/record_reactions.h"
+#include "server/api/record_receipts.h"
 #include "server/api/send_request.h"
 
 namespace carillon {
@@ -143,6 +145,10 @@ grpc::ServerUnaryReactor* NotificationServiceImpl::GetNotification(grpc::Callbac
     ASSIGN_OR_RETURN(const NotificationRecord record, deps_.store->Get(caller.app, *id));
     ToProto(record, response->mutable_notification());
     AddTimeline(record, response->mutable_notification());
+    ASSIGN_OR_RETURN(const std::vector<DeliveryRecord> deliveries, deps_.deliveries->List(caller.app, *id));
+    for (const DeliveryRecord& delivery : deliveries) {
+      ToProto(delivery, response->mutable_notification()->add_deliveries());
+    }
     return absl::OkStatus();
   });
 }
@@ -198,6 +204,21 @@ void NotificationServiceImpl::Record(const CallPtr& call, AppId app, const v1::R
   deps_.reactions.Submit({.reactions = std::move(reactions),
                           .deadline = call->deadline(),
                           .done = [call](const absl::Status& status) { call->Finish(status); }});
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::RecordReceipts(grpc::CallbackServerContext* context,
+                                                                  const v1::RecordReceiptsRequest* request,
+                                                                  v1::RecordReceiptsResponse* response) {
+  return RunUnary(calls_, context, "RecordReceipts", kScope,
+                  [=, this](const UnaryCall& call, const Caller& caller) -> absl::Status {
+                    Violations violations;
+                    const std::vector<DeliveryReceipt> receipts =
+                        PrepareReceipts(*request, caller.app, call.started(), violations);
+                    RETURN_IF_ERROR(violations.ToStatus());
+                    ASSIGN_OR_RETURN(const int matched, deps_.interactions->RecordReceipts(receipts));
+                    response->set_matched(matched);
+                    return absl::OkStatus();
+                  });
 }
 
 grpc::ServerUnaryReactor* NotificationServiceImpl::PublishEvent(grpc::CallbackServerContext* context,

@@ -3,7 +3,9 @@
 
 #include <memory>
 
+#include "carillon/ports/delivery_store.h"
 #include "carillon/ports/event_store.h"
+#include "carillon/ports/interaction_store.h"
 #include "carillon/ports/notification_store.h"
 #include "carillon/ports/outbox_store.h"
 #include "carillon/runtime/catalogue.h"
@@ -24,7 +26,9 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
     OutboxWaker& waker;
     ReactionWriter& reactions;
     std::shared_ptr<NotificationStore> store;
+    std::shared_ptr<DeliveryStore> deliveries;
     std::shared_ptr<EventStore> events;
+    std::shared_ptr<InteractionStore> interactions;
     const Catalogue& catalogue;
   };
 
@@ -60,6 +64,9 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
   grpc::ServerUnaryReactor* RecordReactions(grpc::CallbackServerContext* context,
                                             const v1::RecordReactionsRequest* request,
                                             v1::RecordReactionsResponse* response) override;
+  grpc::ServerUnaryReactor* RecordReceipts(grpc::CallbackServerContext* context,
+                                           const v1::RecordReceiptsRequest* request,
+                                           v1::RecordReceiptsResponse* response) override;
 
  private:
   using CallPtr = std::shared_ptr<UnaryCall>;

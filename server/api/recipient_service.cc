@@ -67,6 +67,74 @@ absl::Status CheckGroup(absl::string_view field, const std::string& id) {
 
 }  // namespace
 
+grpc::ServerUnaryReactor* RecipientServiceImpl::UpdateRecipient(grpc::CallbackServerContext* context,
+                                                                const v1::UpdateRecipientRequest* request,
+                                                                v1::UpdateRecipientResponse* response) {
+  return RunUnary(calls_, context, "UpdateRecipient", kScope,
+                  [=, this](const Caller& caller) { return contacts_.Update(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::GetRecipient(grpc::CallbackServerContext* context,
+                                                             const v1::GetRecipientRequest* request,
+                                                             v1::GetRecipientResponse* response) {
+  return RunUnary(calls_, context, "GetRecipient", kScope,
+                  [=, this](const Caller& caller) { return contacts_.Get(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::RegisterDevice(grpc::CallbackServerContext* context,
+                                                               const v1::RegisterDeviceRequest* request,
+                                                               v1::RegisterDeviceResponse* response) {
+  return RunUnary(calls_, context, "RegisterDevice", kScope,
+                  [=, this](const Caller& caller) { return contacts_.Register(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::RemoveDevice(grpc::CallbackServerContext* context,
+                                                             const v1::RemoveDeviceRequest* request,
+                                                             v1::RemoveDeviceResponse* response) {
+  return RunUnary(calls_, context, "RemoveDevice", kScope,
+                  [=, this](const Caller& caller) { return contacts_.Remove(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::ExportRecipient(grpc::CallbackServerContext* context,
+                                                                const v1::ExportRecipientRequest* request,
+                                                                v1::ExportRecipientResponse* response) {
+  const auto work = [=, this](const UnaryCall&, const Caller& caller) {
+    return persons_.Export(caller.app, *request, response);
+  };
+  return RunUnary(slow_calls_, context, "ExportRecipient", kScope, work, limits::kPersonDeadline);
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::EraseRecipient(grpc::CallbackServerContext* context,
+                                                               const v1::EraseRecipientRequest* request,
+                                                               v1::EraseRecipientResponse* response) {
+  const auto work = [=, this](const UnaryCall& call, const Caller& caller) {
+    const auto may_go_on = [&] { return !call.is_cancelled() && slow_calls_.clock.Now() < call.deadline(); };
+    return persons_.Erase(caller.app, *request, may_go_on, response);
+  };
+  return RunUnary(slow_calls_, context, "EraseRecipient", kScope, work, limits::kPersonDeadline);
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::ListSuppressions(grpc::CallbackServerContext* context,
+                                                                 const v1::ListSuppressionsRequest* request,
+                                                                 v1::ListSuppressionsResponse* response) {
+  return RunUnary(calls_, context, "ListSuppressions", kScope,
+                  [=, this](const Caller& caller) { return suppressions_.List(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::AddSuppression(grpc::CallbackServerContext* context,
+                                                               const v1::AddSuppressionRequest* request,
+                                                               v1::AddSuppressionResponse* response) {
+  return RunUnary(calls_, context, "AddSuppression", kScope,
+                  [=, this](const Caller& caller) { return suppressions_.Add(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::RemoveSuppression(grpc::CallbackServerContext* context,
+                                                                  const v1::RemoveSuppressionRequest* request,
+                                                                  v1::RemoveSuppressionResponse* response) {
+  return RunUnary(calls_, context, "RemoveSuppression", kScope,
+                  [=, this](const Caller& caller) { return suppressions_.Remove(caller.app, *request, response); });
+}
+
 grpc::ServerUnaryReactor* RecipientServiceImpl::Follow(grpc::CallbackServerContext* context,
                                                        const v1::FollowRequest* request, v1::FollowResponse* response) {
   return RunUnary(calls_, context, "Follow", kScope, [=, this](const Caller& caller) -> absl::Status {

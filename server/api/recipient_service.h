@@ -1,4 +1,5 @@
-// RecipientService: who follows whom, and who subscribes to which topic.
+// RecipientService: how people are reached, who follows whom, and who subscribes to
+// which topic.
 #pragma once
 
 #include <memory>
@@ -7,6 +8,9 @@
 
 #include "carillon/ports/membership_store.h"
 #include "carillon/v1/recipient_service.grpc.pb.h"
+#include "server/api/person_data.h"
+#include "server/api/recipient_contacts.h"
+#include "server/api/suppressions.h"
 #include "server/api/unary_call.h"
 
 namespace carillon {
@@ -14,8 +18,48 @@ namespace carillon {
 // Everything given outlives the gRPC server. Thread-safe.
 class RecipientServiceImpl final : public v1::RecipientService::CallbackService {
  public:
-  RecipientServiceImpl(ServerCalls& calls, std::shared_ptr<MembershipStore> store)
-      : calls_(calls), store_(std::move(store)) {}
+  struct Deps {
+    std::shared_ptr<MembershipStore> memberships;
+    std::shared_ptr<RecipientStore> recipients;
+    std::shared_ptr<SuppressionStore> suppressions;
+    std::shared_ptr<PersonStore> persons;
+    // For calls that export and erase: threads of their own, since they take long.
+    ServerCalls& slow_calls;
+  };
+
+  RecipientServiceImpl(ServerCalls& calls, Deps deps)
+      : calls_(calls),
+        slow_calls_(deps.slow_calls),
+        store_(std::move(deps.memberships)),
+        contacts_(std::move(deps.recipients)),
+        suppressions_(std::move(deps.suppressions)),
+        persons_(std::move(deps.persons)) {}
+
+  grpc::ServerUnaryReactor* UpdateRecipient(grpc::CallbackServerContext* context,
+                                            const v1::UpdateRecipientRequest* request,
+                                            v1::UpdateRecipientResponse* response) override;
+  grpc::ServerUnaryReactor* GetRecipient(grpc::CallbackServerContext* context, const v1::GetRecipientRequest* request,
+                                         v1::GetRecipientResponse* response) override;
+  grpc::ServerUnaryReactor* RegisterDevice(grpc::CallbackServerContext* context,
+                                           const v1::RegisterDeviceRequest* request,
+                                           v1::RegisterDeviceResponse* response) override;
+  grpc::ServerUnaryReactor* RemoveDevice(grpc::CallbackServerContext* context, const v1::RemoveDeviceRequest* request,
+                                         v1::RemoveDeviceResponse* response) override;
+  grpc::ServerUnaryReactor* ExportRecipient(grpc::CallbackServerContext* context,
+                                            const v1::ExportRecipientRequest* request,
+                                            v1::ExportRecipientResponse* response) override;
+  grpc::ServerUnaryReactor* EraseRecipient(grpc::CallbackServerContext* context,
+                                           const v1::EraseRecipientRequest* request,
+                                           v1::EraseRecipientResponse* response) override;
+  grpc::ServerUnaryReactor* ListSuppressions(grpc::CallbackServerContext* context,
+                                             const v1::ListSuppressionsRequest* request,
+                                             v1::ListSuppressionsResponse* response) override;
+  grpc::ServerUnaryReactor* AddSuppression(grpc::CallbackServerContext* context,
+                                           const v1::AddSuppressionRequest* request,
+                                           v1::AddSuppressionResponse* response) override;
+  grpc::ServerUnaryReactor* RemoveSuppression(grpc::CallbackServerContext* context,
+                                              const v1::RemoveSuppressionRequest* request,
+                                              v1::RemoveSuppressionResponse* response) override;
 
   grpc::ServerUnaryReactor* Follow(grpc::CallbackServerContext* context, const v1::FollowRequest* request,
                                    v1::FollowResponse* response) override;
@@ -41,7 +85,11 @@ class RecipientServiceImpl final : public v1::RecipientService::CallbackService 
   absl::StatusOr<Page> ReadPage(const Group& group, int page_size, const std::string& page_token);
 
   ServerCalls& calls_;
+  ServerCalls& slow_calls_;
   const std::shared_ptr<MembershipStore> store_;
+  RecipientContacts contacts_;
+  Suppressions suppressions_;
+  PersonData persons_;
 };
 
 }  // namespace carillon

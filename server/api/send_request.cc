@@ -19,22 +19,6 @@ absl::Duration ToDuration(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
-std::vector<Channel> CheckChannels(const v1::SendNotificationRequest& request, const NotificationType* type,
-                                   Violations& violations) {
-  std::vector<Channel> channels;
-  for (int i = 0; i < request.channels_size(); ++i) {
-    const auto channel = static_cast<Channel>(request.channels(i));
-    if (channel != Channel::kInApp) {
-      violations.Add(absl::StrCat("channels[", i, "]"), "must be CHANNEL_IN_APP: no provider serves the others yet");
-    } else if (std::find(channels.begin(), channels.end(), channel) != channels.end()) {
-      violations.Add(absl::StrCat("channels[", i, "]"), "must name each channel once");
-    }
-    channels.push_back(channel);
-  }
-  if (channels.empty() && type != nullptr) return type->channels;
-  return channels;
-}
-
 std::optional<absl::Duration> CheckTtl(const v1::SendNotificationRequest& request, const NotificationType* type,
                                        Violations& violations) {
   if (!request.has_ttl()) return type == nullptr ? std::nullopt : type->ttl;
@@ -83,7 +67,8 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, const Se
   if (request.has_send_time() && absl::FromUnixSeconds(request.send_time().seconds()) > origin.time) {
     violations.Add("send_time", "must be absent or not in the future: scheduling is not served yet");
   }
-  n.channels = CheckChannels(request, type.get(), violations);
+  n.channels = CheckChannels(request.channels(), violations);
+  if (n.channels.empty() && type != nullptr) n.channels = type->channels;
   n.data_json = CheckData(request.data(), violations);
   const std::optional<absl::Duration> ttl = CheckTtl(request, type.get(), violations);
   if (type == nullptr || !violations.empty()) return prepared;

@@ -9,9 +9,9 @@
 namespace carillon {
 namespace {
 
-absl::Time DeadlineOf(const grpc::CallbackServerContext& context, absl::Time now) {
+absl::Time DeadlineOf(const grpc::CallbackServerContext& context, absl::Time now, absl::Duration longest) {
   const absl::Time asked = absl::FromChrono(context.deadline());
-  const absl::Time latest = now + limits::kDefaultDeadline;
+  const absl::Time latest = now + longest;
   return asked < latest ? asked : latest;
 }
 
@@ -20,13 +20,14 @@ std::string NewRequestId(absl::Time now) { return NewUuid7(now).ToString(); }
 
 }  // namespace
 
-UnaryCall::UnaryCall(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method)
+UnaryCall::UnaryCall(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
+                     absl::Duration longest)
     : calls_(calls),
       context_(context),
       method_(method),
       request_id_(NewRequestId(calls.clock.Now())),
       started_(calls.clock.Now()),
-      deadline_(DeadlineOf(*context, started_)),
+      deadline_(DeadlineOf(*context, started_, longest)),
       reactor_(context->DefaultReactor()) {}
 
 UnaryCall::~UnaryCall() {
@@ -64,8 +65,9 @@ grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerConte
 
 grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
                                    absl::string_view scope,
-                                   absl::AnyInvocable<absl::Status(const UnaryCall&, const Caller&)> work) {
-  auto call = std::make_shared<UnaryCall>(calls, context, method);
+                                   absl::AnyInvocable<absl::Status(const UnaryCall&, const Caller&)> work,
+                                   absl::Duration longest) {
+  auto call = std::make_shared<UnaryCall>(calls, context, method, longest);
   grpc::ServerUnaryReactor* const reactor = call->reactor();
   auto shared_work = std::make_shared<decltype(work)>(std::move(work));
   calls.authenticator.Authenticate(*context, scope, [&calls, call, shared_work](absl::StatusOr<Caller> caller) {

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "carillon/domain/limits.h"
 #include "carillon/ports/clock.h"
 #include "carillon/runtime/executor.h"
 #include "server/api/authenticator.h"
@@ -30,8 +31,9 @@ struct ServerCalls {
 // One call under way. Finish it once, from any thread.
 class UnaryCall {
  public:
-  // `method` is a literal.
-  UnaryCall(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method);
+  // `method` is a literal. No deadline of a caller is taken for longer than `longest`.
+  UnaryCall(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
+            absl::Duration longest = limits::kDefaultDeadline);
   // A call that nobody finished ends as a fault of ours, instead of hanging.
   ~UnaryCall();
 
@@ -67,6 +69,7 @@ grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerConte
 // The same for work that wants to know of the call.
 grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
                                    absl::string_view scope,
-                                   absl::AnyInvocable<absl::Status(const UnaryCall&, const Caller&)> work);
+                                   absl::AnyInvocable<absl::Status(const UnaryCall&, const Caller&)> work,
+                                   absl::Duration longest = limits::kDefaultDeadline);
 
 }  // namespace carillon

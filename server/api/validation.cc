@@ -43,6 +43,21 @@ bool IsUtf8(absl::string_view text) {
   return true;
 }
 
+std::vector<Channel> CheckChannels(absl::Span<const int> channels, Violations& violations) {
+  std::vector<Channel> checked;
+  for (size_t i = 0; i < channels.size(); ++i) {
+    const auto channel = static_cast<Channel>(channels[i]);
+    if (ToString(channel).empty()) {
+      violations.Add(absl::StrCat("channels[", i, "]"), "must be a channel: CHANNEL_IN_APP, CHANNEL_EMAIL, ...");
+    } else if (std::find(checked.begin(), checked.end(), channel) != checked.end()) {
+      violations.Add(absl::StrCat("channels[", i, "]"), "must name each channel once");
+    } else {
+      checked.push_back(channel);
+    }
+  }
+  return checked;
+}
+
 void Violations::Add(absl::string_view field, absl::string_view description) {
   violations_.push_back({absl::StrCat(prefix_, field), std::string(description)});
 }

@@ -7,7 +7,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "carillon/domain/errors.h"
+#include "carillon/domain/lane.h"
 
 namespace carillon {
 
@@ -39,6 +41,9 @@ class Violations {
   std::vector<FieldViolation> violations_;
   std::string unknown_type_;
 };
+
+// The channels of a request; each once, and all of them known.
+std::vector<Channel> CheckChannels(absl::Span<const int> channels, Violations& violations);
 
 // Well-formed UTF-8 (RFC 3629), which PostgreSQL and protobuf both demand.
 bool IsUtf8(absl::string_view text);

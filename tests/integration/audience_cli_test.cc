@@ -129,7 +129,7 @@ TEST_F(AudienceCli, SaysWhatIsWrongWithItsUsage) {
       {{"watch", "--user", "ann", "--timeout", "-0.5"}, "--timeout: must not be negative"},
       {{"react", "--actor", "ann", "--object", "post-1"}, "--kind is required"},
       {{"counters"}, "OBJECT is required"},
-      {{"app", "set", "--app-key", "ck_1"}, "--shared-audience-threshold is required"},
+      {{"app", "set", "--app-key", "ck_1"}, "At least 1 option from [--shared-audience-threshold,--default-locale]"},
       {{"app", "set", "--app-key", "ck_1", "--shared-audience-threshold", "many"}, "many"}};
   for (const auto& [arguments, message] : uses) {
     const CommandResult result = Run(arguments);
@@ -318,7 +318,7 @@ TEST_F(AudienceCli, SetsFromWhichAudienceOnEventsAreStoredOnce) {
     return more;
   };
   for (const char* fan : {"nova-1", "nova-2"}) Output({"follows", "add", "--follower", fan, "--followee", "nova"});
-  EXPECT_EQ(Output(set("1")), "app test: events for more than 1 recipients are stored once\n");
+  EXPECT_EQ(Output(set("1")), "app test: events for more than 1 recipients are stored once; default locale en\n");
   EXPECT_EQ(Watch(Publish({"--followers-of", "nova"})), "done  stored once for all, 2 recipients counted");
   EXPECT_THAT(Document({"feed", "--user", "nova-1"})["items"], SizeIs(1));
   const nlohmann::json app = Document(set("100000"))["app"];

@@ -47,6 +47,7 @@ RunningStack::RunningStack(RunningStackOptions options) : options_(std::move(opt
   for (const std::string& name : options_.processes) {
     if (IsServer(name)) addresses_.try_emplace(name, FreeAddress());
   }
+  if (options_.external_channels) http_address_ = FreeAddress();
   const nlohmann::json created = CreateApp("test");
   app_key_ = created["app"]["app_key"];
   app_secret_ = created["app_secret"];
@@ -108,6 +109,8 @@ std::map<std::string, std::string> RunningStack::Environment() const {
           {"CARILLON_APP_SECRET", app_secret_},
           {"CARILLON_DATABASE_URL", database_.url()},
           {"CARILLON_AMQP_URL", vhost_.url()},
+          {"CARILLON_MASTER_KEY", std::string(64, '5')},
+          {"CARILLON_PUBLIC_URL", http_address_.empty() ? "" : absl::StrCat("http://", http_address_)},
           {"CARILLON_REDIS_URL", options_.redis_url.empty() ? TestRedisUrl() : options_.redis_url}};
 }
 
@@ -120,6 +123,8 @@ std::vector<std::string> RunningStack::Command(const std::string& name) const {
   command.push_back(absl::StrCat(BinaryDirectory(), "/carillon-", program));
   if (is_worker) command.push_back(absl::StrCat("--lane=", lane));
   if (IsServer(name)) command.push_back(absl::StrCat("--listen=", addresses_.at(name)));
+  if (options_.external_channels && is_worker) command.push_back("--allow-private-webhooks");
+  if (options_.external_channels && name == "server") command.push_back(absl::StrCat("--http-listen=", http_address_));
   command.push_back(absl::StrCat("--metrics-address=", metrics_addresses_.at(name)));
   if (const auto found = options_.flags.find(name); found != options_.flags.end()) {
     command.insert(command.end(), found->second.begin(), found->second.end());

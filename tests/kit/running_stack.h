@@ -25,6 +25,9 @@ struct RunningStackOptions {
   std::map<std::string, std::vector<std::string>> wrappers;
   // A Redis of the test's own. Empty: the one that all tests share.
   std::string redis_url;
+  // The server has an HTTP port, links in messages lead to it, and providers and
+  // webhooks may be on this machine.
+  bool external_channels = false;
 };
 
 // A whole system of one test. Its processes are killed with it; if the test has
@@ -39,6 +42,8 @@ class RunningStack {
   const std::string& address(const std::string& server) const { return addresses_.at(server); }
   const std::string& app_key() const { return app_key_; }
   const std::string& app_secret() const { return app_secret_; }
+  // host:port of the server's HTTP port, with external_channels.
+  const std::string& http_address() const { return http_address_; }
   TestDatabase& database() { return database_; }
   TestVhost& vhost() { return vhost_; }
   // host:port of a process's metrics.
@@ -69,6 +74,7 @@ class RunningStack {
   TestVhost vhost_;
   // Of servers: host:port of the API.
   std::map<std::string, std::string> addresses_;
+  std::string http_address_;
   std::map<std::string, std::string> metrics_addresses_;
   std::string app_key_;
   std::string app_secret_;

@@ -18,6 +18,7 @@
 #include "absl/strings/str_format.h"
 #include "carillon/postgres/migrator.h"
 #include "tests/kit/environment.h"
+#include "tests/kit/process.h"
 
 namespace carillon::testing {
 namespace {
@@ -119,6 +120,16 @@ TestDatabase::~TestDatabase() {
 
 std::string TestDatabase::Query(const std::string& statements) const {
   return Execute(Connect(url_).get(), statements);
+}
+
+void RestartPostgres() {
+  for (const char* command : {"stop", "start"}) {
+    const absl::StatusOr<CommandResult> result =
+        RunCommand({"/usr/bin/python3", absl::StrCat(SourceDirectory(), "/deploy/local/stack.py"), command, "--dir",
+                    TestStackDirectory(), "postgres"});
+    if (!result.ok()) Die(result.status().ToString());
+    if (result->exit_status != 0) Die(absl::StrCat(command, ": ", result->output, result->errors));
+  }
 }
 
 }  // namespace carillon::testing

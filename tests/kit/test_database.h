@@ -27,4 +27,8 @@ class TestDatabase {
   std::string url_;
 };
 
+// Stops the tests' database server gently and starts it again: every session ends.
+// Ends the program if it fails.
+void RestartPostgres();
+
 }  // namespace carillon::testing

@@ -15,7 +15,10 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 LIBRARIES = (
     (re.compile(r"^pqxx/|^libpq"), ("carillon/postgres/", "tests/")),
     (re.compile(r"^amqp|^rabbitmq-c/"), ("carillon/rabbitmq/", "tests/")),
+    (re.compile(r"^curl/|^jwt\.h$"), ("workers/channels/", "tests/")),
     (re.compile(r"^hiredis/"), ("carillon/redis/", "tests/")),
+    (re.compile(r"^phonenumbers/"), ("server/api/",)),
+    (re.compile(r"^boost/"), ("server/http/",)),
     (re.compile(r"^grpcpp/|^grpc/|\.grpc\.pb\.h$"),
      ("server/api/", "server/feed/", "server/main.cc", "client/", "carillon/runtime/", "tests/")),
 )
@@ -29,6 +32,8 @@ OWN = {
     **{adapter: ("carillon/domain/", "carillon/ports/", "carillon/wire/", "carillon/v1/", "carillon/internal/", adapter)
        for adapter in ADAPTERS},
     "carillon/runtime/": ("carillon/domain/", "carillon/ports/", "carillon/runtime/"),
+    "carillon/channels/": ("carillon/domain/", "carillon/ports/", "carillon/wire/", "carillon/v1/", "carillon/runtime/",
+                           "carillon/channels/"),
     "server/": ("carillon/", "server/", "google/rpc/"),
     "workers/": ("carillon/", "workers/", "google/rpc/"),
     "client/": ("carillon/v1/", "client/", "google/rpc/"),

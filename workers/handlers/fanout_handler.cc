@@ -6,11 +6,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "carillon/channels/in_app_template.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/feed_event.h"
-#include "workers/handlers/in_app_template.h"
+#include "workers/handlers/delivery_plan.h"
 
 namespace carillon {
 namespace {
@@ -29,6 +30,17 @@ Notification AsNotification(const Event& event, const std::string& recipient) {
   n.object_id = event.object_id;
   n.data_json = event.data_json;
   n.create_time = event.create_time;
+  return n;
+}
+
+// What one of the audience is sent outside the feed.
+Notification AsDelivered(const Event& event, const NotificationType& type, const WrittenItem& item) {
+  Notification n = AsNotification(event, item.recipient);
+  n.id = item.id;
+  n.channels = type.channels;
+  n.retention_days = event.retention_days;
+  n.traceparent = event.traceparent;
+  if (type.ttl.has_value()) n.expire_time = event.create_time + *type.ttl;
   return n;
 }
 
@@ -53,8 +65,11 @@ FeedItem ItemFor(const PageItems& items, const WrittenItem& written) {
   return item;
 }
 
-// A list of users is short and may be anybody: it is always told one by one.
-bool MayBeShared(const Event& event) { return event.audience.kind != AudienceKind::kUsers; }
+// A list of users is short and may be anybody: it is always told one by one. So is
+// what leaves for external channels, where everybody has a delivery of their own.
+bool MayBeShared(const Event& event, const NotificationType& type) {
+  return event.audience.kind != AudienceKind::kUsers && !GoesOutside(type.channels);
+}
 
 }  // namespace
 
@@ -114,9 +129,9 @@ absl::Status FanoutHandler::HandlePage(const FanoutPage& page) {
   }
   ASSIGN_OR_RETURN(const std::shared_ptr<const NotificationType> type, TypeOf(event));
   PageItems items = RenderItems(event, type->in_app);
-  if (state == EventState::kExpanding) return WriteNext(event, *open->range, std::move(items));
+  if (state == EventState::kExpanding) return WriteNext(event, *open->range, *type, std::move(items));
   ASSIGN_OR_RETURN(const std::optional<EventRange> first, Plan(*open, items, *type));
-  return first.has_value() ? WriteNext(event, *first, std::move(items)) : absl::OkStatus();
+  return first.has_value() ? WriteNext(event, *first, *type, std::move(items)) : absl::OkStatus();
 }
 
 absl::StatusOr<std::shared_ptr<const NotificationType>> FanoutHandler::TypeOf(const Event& event) {
@@ -137,7 +152,8 @@ absl::StatusOr<std::optional<EventRange>> FanoutHandler::Plan(const OpenPage& op
   ASSIGN_OR_RETURN(const bool goes_on, TakeWindow(event, type));
   if (!goes_on) return std::nullopt;
   if (event.audience.kind == AudienceKind::kTopic) RETURN_IF_ERROR(ShowInTopicFeed(event, items));
-  const int64_t threshold = MayBeShared(event) ? open.shared_audience_threshold : std::numeric_limits<int64_t>::max();
+  const int64_t threshold =
+      MayBeShared(event, type) ? open.shared_audience_threshold : std::numeric_limits<int64_t>::max();
   ASSIGN_OR_RETURN(const EventStore::Measure audience,
                    deps_.events->MeasureAudience(event, limits::kMinShardMembers, threshold));
   if (audience.size > threshold) {
@@ -181,7 +197,27 @@ absl::Status FanoutHandler::ShowInTopicFeed(const Event& event, const PageItems&
   return absl::OkStatus();
 }
 
-absl::Status FanoutHandler::WriteNext(const Event& event, const EventRange& range, PageItems items) {
+absl::Status FanoutHandler::PlanDeliveries(const Event& event, const NotificationType& type,
+                                           const std::vector<std::string>& recipients, EventStore::PageWrite& write) {
+  if (!GoesOutside(type.channels) || recipients.empty()) return absl::OkStatus();
+  std::vector<FeedKey> keys;
+  for (const std::string& recipient : recipients) keys.push_back({event.app, RecipientId(recipient)});
+  ASSIGN_OR_RETURN(std::vector<Contacts> contacts, deps_.deliveries->ReadContacts(keys));
+  absl::flat_hash_map<std::string, Contacts> of;
+  for (size_t i = 0; i < recipients.size(); ++i) of.emplace(recipients[i], std::move(contacts[i]));
+  write.begin_deliveries = [this, &event, &type, of = std::move(of)](absl::Span<const WrittenItem> written) {
+    std::vector<std::vector<NewDelivery>> deliveries;
+    for (const WrittenItem& item : written) {
+      deliveries.push_back(
+          carillon::PlanDeliveries(AsDelivered(event, type, item), of.at(item.recipient), deps_.clock.Now()));
+    }
+    return deliveries;
+  };
+  return absl::OkStatus();
+}
+
+absl::Status FanoutHandler::WriteNext(const Event& event, const EventRange& range, const NotificationType& type,
+                                      PageItems items) {
   ASSIGN_OR_RETURN(std::vector<std::string> members, deps_.events->Members(event, range, deps_.page));
   EventStore::PageWrite write{
       .page = {.app = event.app, .event_id = event.id, .type = event.type, .shard = range.shard, .cursor = range.after},
@@ -193,7 +229,9 @@ absl::Status FanoutHandler::WriteNext(const Event& event, const EventRange& rang
   const absl::Time now = deps_.clock.Now();
   items.ids.reserve(items.recipients.size());
   for (size_t i = 0; i < items.recipients.size(); ++i) items.ids.push_back(NewUuid7(now));
+  RETURN_IF_ERROR(PlanDeliveries(event, type, items.recipients, write));
   ASSIGN_OR_RETURN(const std::vector<WrittenItem> written, deps_.events->WritePage(event, write, items));
+  if (write.begin_deliveries != nullptr) deps_.waker.Wake(event.lane);
   if (!write.is_last) deps_.waker.Wake(Lane::kFanout);
   pages_.Increment();
   items_.Increment(static_cast<double>(written.size()));

@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "carillon/domain/limits.h"
 #include "carillon/ports/clock.h"
+#include "carillon/ports/delivery_store.h"
 #include "carillon/ports/event_store.h"
 #include "carillon/ports/live_bus.h"
 #include "carillon/ports/outbox_store.h"
@@ -29,6 +30,7 @@ class FanoutHandler final : public BatchHandler {
  public:
   struct Deps {
     std::shared_ptr<EventStore> events;
+    std::shared_ptr<DeliveryStore> deliveries;
     Catalogue& catalogue;
     LivePublisher& live;
     OutboxWaker& waker;
@@ -51,7 +53,10 @@ class FanoutHandler final : public BatchHandler {
   // False: an event before it holds its type's window, and it is suppressed.
   absl::StatusOr<bool> TakeWindow(const Event& event, const NotificationType& type);
   absl::Status ShowInTopicFeed(const Event& event, const PageItems& items);
-  absl::Status WriteNext(const Event& event, const EventRange& range, PageItems items);
+  // Has the page begin its deliveries, if its type has external channels.
+  absl::Status PlanDeliveries(const Event& event, const NotificationType& type,
+                              const std::vector<std::string>& recipients, EventStore::PageWrite& write);
+  absl::Status WriteNext(const Event& event, const EventRange& range, const NotificationType& type, PageItems items);
   absl::StatusOr<std::shared_ptr<const NotificationType>> TypeOf(const Event& event);
   // After the commit, and only a hint: what fails here the streams' sweep finds.
   void WakeStreams(const Event& event, const PageItems& items, absl::Span<const WrittenItem> written);

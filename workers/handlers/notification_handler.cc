@@ -4,14 +4,33 @@
 #include <map>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "carillon/channels/in_app_template.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/feed_event.h"
-#include "workers/handlers/in_app_template.h"
+#include "workers/handlers/delivery_plan.h"
 
 namespace carillon {
+namespace {
+
+// Without a word about channels it is for the feed.
+bool WantsFeedItem(const Notification& item) {
+  return item.channels.empty() || absl::c_linear_search(item.channels, Channel::kInApp);
+}
+
+// Of one that is for external channels only, and can go to none of them.
+void SuppressIfNothingIsPending(FeedDelivery& decision) {
+  const bool pending = absl::c_any_of(
+      decision.deliveries, [](const NewDelivery& delivery) { return delivery.state == DeliveryState::kPending; });
+  if (pending) return;
+  decision.state = State::kSuppressed;
+  decision.detail = decision.deliveries.empty() ? "it has no channel" : decision.deliveries.front().detail;
+}
+
+}  // namespace
 
 NotificationHandler::NotificationHandler(const Deps& deps)
     : deps_(deps),
@@ -41,6 +60,7 @@ absl::StatusOr<std::vector<absl::Status>> NotificationHandler::Handle(absl::Span
     positions.push_back(i);
   }
   if (deliveries.empty()) return statuses;
+  RETURN_IF_ERROR(BeginDeliveries(items, positions, deliveries));
 
   absl::StatusOr<std::vector<DeliveryOutcome>> outcomes = deps_.feeds->Deliver(deliveries);
   if (!outcomes.ok() && !IsInfrastructureFailure(outcomes.status())) {
@@ -50,6 +70,7 @@ absl::StatusOr<std::vector<absl::Status>> NotificationHandler::Handle(absl::Span
     for (size_t i = 0; i < own.size(); ++i) statuses[positions[i]] = own[i];
   }
   RETURN_IF_ERROR(outcomes.status());
+  WakeRelay(deliveries);
   WakeStreams(deliveries, *outcomes);
   return statuses;
 }
@@ -62,8 +83,13 @@ absl::StatusOr<FeedDelivery> NotificationHandler::Decide(const Notification& ite
     type = deps_.catalogue.Find(item.app, item.type);
   }
   if (type == nullptr) return absl::NotFoundError(absl::StrCat("type ", item.type, " is not in the catalogue"));
-  FeedDelivery delivery{
-      .key = {item.app, item.recipient}, .retention_days = item.retention_days, .detail = {}, .item = {}};
+  FeedDelivery delivery{.key = {item.app, item.recipient},
+                        .retention_days = item.retention_days,
+                        .lane = deps_.lane,
+                        .detail = {},
+                        .item = {},
+                        .traceparent = item.traceparent,
+                        .deliveries = {}};
   if (item.expire_time.has_value() && *item.expire_time <= deps_.clock.Now()) {
     delivery.state = State::kExpired;
     delivery.detail = "its ttl ended before it was delivered";
@@ -71,7 +97,34 @@ absl::StatusOr<FeedDelivery> NotificationHandler::Decide(const Notification& ite
     return delivery;
   }
   delivery.item = RenderFeedItem(item, type->in_app);
+  if (!WantsFeedItem(item)) delivery.state = State::kAccepted;
   return delivery;
+}
+
+// Nothing is read for what goes to the feed alone, which is nearly everything.
+absl::Status NotificationHandler::BeginDeliveries(absl::Span<const Notification> items,
+                                                  absl::Span<const size_t> positions,
+                                                  std::vector<FeedDelivery>& decisions) {
+  std::vector<FeedKey> keys;
+  std::vector<size_t> outgoing;
+  for (size_t i = 0; i < decisions.size(); ++i) {
+    if (decisions[i].state == State::kExpired || !GoesOutside(items[positions[i]].channels)) continue;
+    keys.push_back(decisions[i].key);
+    outgoing.push_back(i);
+  }
+  if (keys.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<Contacts> contacts, deps_.deliveries->ReadContacts(keys));
+  for (size_t i = 0; i < outgoing.size(); ++i) {
+    FeedDelivery& decision = decisions[outgoing[i]];
+    decision.deliveries = PlanDeliveries(items[positions[outgoing[i]]], contacts[i], deps_.clock.Now());
+    if (decision.state == State::kAccepted) SuppressIfNothingIsPending(decision);
+  }
+  return absl::OkStatus();
+}
+
+void NotificationHandler::WakeRelay(absl::Span<const FeedDelivery> decisions) {
+  const bool outgoing = absl::c_any_of(decisions, [](const FeedDelivery& one) { return !one.deliveries.empty(); });
+  if (outgoing) deps_.waker.Wake(deps_.lane);
 }
 
 // One of a batch is at fault: alone, each shows whether it was the one.
@@ -102,7 +155,7 @@ void NotificationHandler::WakeStreams(std::vector<FeedDelivery>& deliveries,
       repeated_.Increment();
     } else if (delivery.state == State::kExpired) {
       expired_.Increment();
-    } else {
+    } else if (delivery.state == State::kDelivered) {
       delivered_.Increment();
       end_to_end_.Observe(absl::ToDoubleSeconds(now - delivery.item.create_time));
       delivery.item.seq = outcomes[i].seq;

@@ -1,5 +1,5 @@
-// What a lane worker does with notifications: decide, write the feed, wake the
-// recipients' streams.
+// What a lane worker does with notifications: decide, write the feed, begin the
+// deliveries of external channels, wake the recipients' streams.
 #pragma once
 
 #include <memory>
@@ -10,8 +10,10 @@
 #include "absl/types/span.h"
 #include "carillon/domain/notification.h"
 #include "carillon/ports/clock.h"
+#include "carillon/ports/delivery_store.h"
 #include "carillon/ports/feed_store.h"
 #include "carillon/ports/live_bus.h"
+#include "carillon/ports/outbox_store.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/runtime/metrics.h"
 
@@ -22,6 +24,8 @@ class NotificationHandler {
  public:
   struct Deps {
     std::shared_ptr<FeedStore> feeds;
+    std::shared_ptr<DeliveryStore> deliveries;
+    OutboxWaker& waker;
     Catalogue& catalogue;
     LivePublisher& live;
     const Clock& clock;
@@ -31,8 +35,8 @@ class NotificationHandler {
 
   explicit NotificationHandler(const Deps& deps);
 
-  // Ends each notification in one transaction for all. One status per item: OK
-  // also for those that had ended before, INVALID_ARGUMENT for what can never
+  // Decides about each notification and carries it out in one transaction for all.
+  // One status per item: OK also for those that were decided before, INVALID_ARGUMENT for what can never
   // succeed, anything else for what may succeed later. An infrastructure failure
   // (see IsInfrastructureFailure) is returned for the whole: nothing was done,
   // or what was done is safe to repeat. Blocks for at most a few seconds.
@@ -43,8 +47,12 @@ class NotificationHandler {
 
  private:
   absl::StatusOr<FeedDelivery> Decide(const Notification& item);
+  // Adds the deliveries of external channels to what was decided.
+  absl::Status BeginDeliveries(absl::Span<const Notification> items, absl::Span<const size_t> positions,
+                               std::vector<FeedDelivery>& decisions);
   absl::StatusOr<std::vector<DeliveryOutcome>> DeliverOneByOne(absl::Span<const FeedDelivery> deliveries,
                                                                std::vector<absl::Status>& statuses);
+  void WakeRelay(absl::Span<const FeedDelivery> decisions);
   void WakeStreams(std::vector<FeedDelivery>& deliveries, absl::Span<const DeliveryOutcome> outcomes);
 
   const Deps deps_;

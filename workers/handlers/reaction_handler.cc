@@ -4,9 +4,9 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "carillon/channels/in_app_template.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/wire/feed_event.h"
-#include "workers/handlers/in_app_template.h"
 #include "workers/lane/batch.h"
 
 namespace carillon {

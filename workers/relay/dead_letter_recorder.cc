@@ -66,6 +66,13 @@ std::vector<Uuid> GroupsOf(const std::vector<Reaction>& reactions) {
   return {groups.begin(), groups.end()};
 }
 
+void NameDelivery(const Delivery& delivery, DeadLetter& letter) {
+  letter.app = delivery.item.app;
+  letter.notification_id = delivery.item.id;
+  letter.delivery_id = delivery.id;
+  letter.retention_days = delivery.item.retention_days;
+}
+
 }  // namespace
 
 std::vector<DeadLetter> ToDeadLetters(const InboundMessage& message) {
@@ -74,6 +81,7 @@ std::vector<DeadLetter> ToDeadLetters(const InboundMessage& message) {
   std::vector<DeadLetter> letters(has_items ? contents->items.size() : 1, FromHeaders(message));
   if (letters.size() == 1) letters.front().payload = message.body;
   if (contents.ok()) letters.front().reaction_groups = GroupsOf(contents->reactions);
+  if (contents.ok() && contents->deliveries.size() == 1) NameDelivery(contents->deliveries.front(), letters.front());
   if (!has_items) return letters;
   for (size_t i = 0; i < letters.size(); ++i) {
     const Notification& item = contents->items[i];

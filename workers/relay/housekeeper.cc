@@ -56,6 +56,7 @@ absl::Status Housekeeper::RunOnce() {
   for (const Lane lane : kNotificationLanes) status.Update(RequeueIdle(lane));
   status.Update(RequeueIdleEvents());
   status.Update(RequeueIdleReactions());
+  status.Update(RequeueIdleDeliveries());
   status.Update(Sweep());
   status.Update(MeasureOutbox());
   status.Update(ExpireKeys());
@@ -134,6 +135,25 @@ absl::Status Housekeeper::RequeueIdleEvents() {
                      deps_.events->RequeueIdle(lane, deps_.clock.Now() - IdleBound(Lane::kFanout), kRequeueRows));
     if (pages > 0) log::Warn("housekeeping.requeued_pages", {{"queue", FanoutQueue(lane)}, {"pages", pages}});
     requeued_.Increment(pages);
+  }
+  return absl::OkStatus();
+}
+
+// What waits for a provider is in the store, and what is under way is claimed: only
+// what a queue has lost is left.
+absl::Status Housekeeper::RequeueIdleDeliveries() {
+  ASSIGN_OR_RETURN(const std::vector<OutboxStats> lanes, deps_.store->Outbox());
+  for (const OutboxStats& stats : lanes) {
+    if (stats.lane == Lane::kFanout || stats.deferred > 0 || stats.oldest_age > kStuckOutbox) continue;
+    for (const Channel channel : kExternalChannels) {
+      ASSIGN_OR_RETURN(const bool held, MayStillHold(DeliveryQueue(stats.lane, channel)));
+      if (held) continue;
+      const absl::Time idle_since = deps_.clock.Now() - IdleBound(stats.lane);
+      ASSIGN_OR_RETURN(const int queued, deps_.deliveries->RequeueIdle(stats.lane, channel, idle_since, kRequeueRows));
+      if (queued == 0) continue;
+      log::Warn("housekeeping.requeued", {{"queue", DeliveryQueue(stats.lane, channel)}, {"deliveries", queued}});
+      requeued_.Increment(queued);
+    }
   }
   return absl::OkStatus();
 }

@@ -9,6 +9,7 @@
 #include "carillon/ports/broker.h"
 #include "carillon/ports/clock.h"
 #include "carillon/ports/event_store.h"
+#include "carillon/ports/delivery_store.h"
 #include "carillon/ports/reaction_store.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/ports/upkeep_store.h"
@@ -30,6 +31,7 @@ class Housekeeper {
     std::shared_ptr<UpkeepStore> store;
     std::shared_ptr<EventStore> events;
     std::shared_ptr<ReactionStore> reactions;
+    std::shared_ptr<DeliveryStore> deliveries;
     std::unique_ptr<TopologyAdmin> broker;
     const Catalogue& catalogue;
     const Clock& clock;
@@ -53,6 +55,7 @@ class Housekeeper {
   absl::Status RequeueIdle(Lane lane);
   absl::Status RequeueIdleEvents();
   absl::Status RequeueIdleReactions();
+  absl::Status RequeueIdleDeliveries();
   absl::Status ExpireEvents();
   // Those of `idle` that no queue can still hold, ready for the outbox.
   absl::StatusOr<std::vector<NewNotification>> ChooseLost(const std::vector<Notification>& idle);

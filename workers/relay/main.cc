@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/delivery_store.h"
 #include "carillon/postgres/event_store.h"
 #include "carillon/postgres/outbox_listener.h"
 #include "carillon/postgres/outbox_reader.h"
@@ -97,6 +98,7 @@ class Relay final : public ManagedProcess {
                      {.store = std::make_shared<PostgresUpkeepStore>(pool_),
                       .events = std::make_shared<PostgresEventStore>(pool_),
                       .reactions = std::make_shared<PostgresReactionStore>(pool_),
+                      .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
                       .broker = std::make_unique<RabbitTopologyAdmin>(config.rabbit),
                       .catalogue = catalogue_,
                       .clock = clock_,

@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "carillon/domain/limits.h"
+#include "carillon/domain/topology.h"
 
 namespace carillon {
 namespace {
@@ -19,8 +20,12 @@ OutboundMessage BeginMessage(const OutboxRow& row) {
   message.app = row.app;
   message.type = row.type;
   message.traceparent = row.traceparent;
+  message.is_event = row.exchange == kEventsExchange;
   return message;
 }
+
+// A delivery takes as long as its provider does, and an event is no envelope.
+bool MayShare(const OutboxRow& row) { return row.exchange != kDeliveryExchange && row.exchange != kEventsExchange; }
 
 }  // namespace
 
@@ -31,7 +36,7 @@ Packs PackRows(absl::Span<const OutboxRow> rows, int max_rows) {
   for (const OutboxRow& row : rows) {
     const auto [found, is_new] = open.try_emplace(KeyOf(row), packs.messages.size());
     const bool full =
-        !is_new && (packs.rows[found->second].size() >= static_cast<size_t>(max_rows) ||
+        !is_new && (!MayShare(row) || packs.rows[found->second].size() >= static_cast<size_t>(max_rows) ||
                     packs.messages[found->second].body.size() + row.payload.size() > limits::kMaxPackBytes);
     if (full) found->second = packs.messages.size();
     if (is_new || full) {

@@ -31,7 +31,10 @@ class CatalogStoreTest : public PostgresTest {
             .ttl = absl::Minutes(10) + absl::Milliseconds(1),
             .in_app = {.title = "{{data.a}} \"quoted\" 'x' \\ {y}", .body = "ä€😀", .badge = "b"},
             .dedupe_key = "{{actor_id}}/{{data.x}}",
-            .dedupe_window = absl::Minutes(5) + absl::Milliseconds(1)};
+            .dedupe_window = absl::Minutes(5) + absl::Milliseconds(1),
+            .track_interactions = true,
+            .unsubscribable = true,
+            .at_most_once = true};
   }
   std::vector<NotificationType> Types(AppId app) {
     absl::StatusOr<std::vector<NotificationType>> types = store_.LoadTypes();
@@ -62,6 +65,14 @@ TEST_F(CatalogStoreTest, HoldsTheShippedTypes) {
   EXPECT_EQ(otp->in_app.body, "{{data.code}}");
 }
 
+TEST_F(CatalogStoreTest, TracksShippedMarketingThatRecipientsMayLeave) {
+  for (const NotificationType& type : Types(kShippedApp)) {
+    EXPECT_EQ(type.track_interactions, type.lane == Lane::kMarketing);
+    EXPECT_EQ(type.unsubscribable, type.lane == Lane::kMarketing);
+    EXPECT_FALSE(type.at_most_once);
+  }
+}
+
 TEST_F(CatalogStoreTest, TellsOfAStreamersStartOncePerTenMinutes) {
   for (const NotificationType& type : Types(kShippedApp)) {
     EXPECT_EQ(type.dedupe_key, type.name == "stream.start" ? "{{actor_id}}" : "");
@@ -83,6 +94,7 @@ TEST_F(CatalogStoreTest, AddsAndReplacesTypes) {
   type.in_app = {.title = "t"};
   type.dedupe_key = "";
   type.dedupe_window = absl::ZeroDuration();
+  type.track_interactions = type.unsubscribable = type.at_most_once = false;
   ASSERT_OK(store_.Apply({type}));
   EXPECT_THAT(Types(app_), ElementsAre(type, Type("c")));
 }
@@ -133,6 +145,8 @@ TEST_F(AppStoreTest, CreatesAndFindsAnApp) {
   EXPECT_EQ(found.app.create_time, created.create_time);
   EXPECT_EQ(created.shared_audience_threshold, 100'000);
   EXPECT_EQ(found.app.shared_audience_threshold, 100'000);
+  EXPECT_EQ(created.default_locale, "en");
+  EXPECT_EQ(found.app.default_locale, "en");
   EXPECT_THAT(found.secret_hashes, ElementsAre(Hash('\xff')));
 }
 
@@ -146,11 +160,15 @@ TEST_F(AppStoreTest, ChangesWhatIsGivenAndNothingElse) {
   ASSERT_OK(store_.Create({.name = "changing", .key = "key-5", .scopes = {"send"}}, Hash('a')));
   ASSERT_OK_AND_ASSIGN(App app, store_.Update("key-5", {.shared_audience_threshold = 0}));
   EXPECT_EQ(app.shared_audience_threshold, 0);
+  EXPECT_EQ(app.default_locale, "en");
   EXPECT_EQ(app.name, "changing");
   EXPECT_THAT(app.scopes, ElementsAre("send"));
+  ASSERT_OK_AND_ASSIGN(app, store_.Update("key-5", {.default_locale = "es-MX"}));
+  EXPECT_EQ(app.default_locale, "es-MX");
   ASSERT_OK_AND_ASSIGN(app, store_.Update("key-5", {}));
   EXPECT_EQ(app.shared_audience_threshold, 0);
   ASSERT_OK_AND_ASSIGN(const AppCredentials found, store_.Find("key-5"));
+  EXPECT_EQ(found.app.default_locale, "es-MX");
   EXPECT_EQ(found.app.shared_audience_threshold, 0);
   EXPECT_THAT(store_.Update("unknown", {.shared_audience_threshold = 1}), StatusIs(absl::StatusCode::kNotFound));
 }

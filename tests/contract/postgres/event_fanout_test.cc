@@ -97,6 +97,54 @@ TEST_F(EventFanoutTest, WritesAPageWithTheNextNumbersAndTheNextPage) {
   }
 }
 
+TEST_F(EventFanoutTest, WritesAPageWithTheDeliveriesThatItBegins) {
+  Event event = PublishExpanding(FollowersOf("star"));
+  event.traceparent = "00-1-2-01";
+  EmptyOutbox();
+  EventStore::PageWrite write = WriteOf(event, "", "ben");
+  std::vector<NewDelivery> begun;
+  write.begin_deliveries = [&](absl::Span<const WrittenItem> written) {
+    std::vector<std::vector<NewDelivery>> lists;
+    begun.clear();
+    for (const WrittenItem& item : written) {
+      begun.push_back({.id = NewUuid7(absl::Now()),
+                       .channel = Channel::kFcm,
+                       .device_id = "device of " + item.recipient,
+                       .detail = {},
+                       .envelope = "to " + item.recipient});
+      lists.push_back({begun.back()});
+      if (item.recipient == "ben") {
+        lists.back().push_back({.id = NewUuid7(absl::Now()),
+                                .channel = Channel::kEmail,
+                                .device_id = {},
+                                .state = DeliveryState::kSuppressed,
+                                .detail = "no address",
+                                .envelope = {}});
+      }
+    }
+    return lists;
+  };
+  const PageItems items = ItemsFor(event, {"ann", "ben"});
+  ASSERT_THAT(store_.WritePage(event, write, items), IsOkAndHolds(SizeIs(2)));
+  const auto rows = [&](const std::string& columns, const std::string& from) {
+    return Query(
+        absl::StrCat("SELECT string_agg(concat_ws(' ', ", columns, "), ', ' ORDER BY ", columns, ") FROM ", from));
+  };
+  const std::string of_app = absl::StrCat(" WHERE app_id = ", app_.value());
+  EXPECT_EQ(rows("recipient_id, channel, state, device_id, detail", "deliveries" + of_app),
+            "ann fcm pending device of ann, ben email suppressed no address, ben fcm pending device of ben");
+  EXPECT_EQ(Query("SELECT count(*) FROM deliveries d JOIN feed_items f USING (notification_id, recipient_id)"), "3");
+  EXPECT_EQ(rows("lane, routing_key, traceparent, convert_from(payload, 'UTF8')",
+                 "outbox" + of_app + " AND exchange = 'carillon.delivery'"),
+            "social social.fcm 00-1-2-01 to ann, social social.fcm 00-1-2-01 to ben");
+  EXPECT_EQ(rows("routing_key", "outbox" + of_app + " AND exchange = 'carillon.events'"), "suppressed.social.email");
+  EXPECT_EQ(rows("channel, kind, count", "daily_stats" + of_app), "email suppressed 1");
+
+  // A page that was told before begins nothing.
+  ASSERT_THAT(store_.WritePage(event, write, ItemsFor(event, {"ann", "ben"})), IsOkAndHolds(IsEmpty()));
+  EXPECT_EQ(Query("SELECT count(*) FROM deliveries" + of_app), "3");
+}
+
 TEST_F(EventFanoutTest, TellsEverybodyOnceToTheEnd) {
   const std::vector<std::string> people = People(23);
   for (const int page : {1, 5, 23, 50}) {

@@ -107,6 +107,22 @@ TEST_F(RabbitPublisherTest, ReportsUnroutableMessagesAsReturnedAndTheirNeighbour
                                PublishOutcome::kReturned, PublishOutcome::kReturned, PublishOutcome::kConfirmed)));
 }
 
+TEST_F(RabbitPublisherTest, ConfirmsAnEventThatNobodyListensTo) {
+  const std::string queue = QueueName();
+  DeclareWorkQueue(queue);
+  OutboundMessage unheard = MessageTo("nowhere", "e1", "{}"), heard = MessageTo(queue, "e2", R"({"event":"sent"})");
+  unheard.is_event = heard.is_event = true;
+  EXPECT_THAT(publisher_.Publish({unheard, MessageTo("nowhere", "m"), heard, unheard}, kTimeout),
+              IsOkAndHolds(ElementsAre(PublishOutcome::kConfirmed, PublishOutcome::kReturned,
+                                       PublishOutcome::kConfirmed, PublishOutcome::kConfirmed)));
+  RabbitConsumer consumer(Options());
+  ASSERT_OK(consumer.Open({queue}, {.prefetch = 10}));
+  const std::vector<InboundMessage> received = ReceiveCount(consumer, 1);
+  ASSERT_EQ(received.size(), 1u);
+  EXPECT_EQ(received[0].message_id, "e2");
+  EXPECT_EQ(received[0].body, heard.body);
+}
+
 TEST_F(RabbitPublisherTest, ReportsWhatAFullQueueRejectsAsRefused) {
   const std::string queue = QueueName();
   DeclareShortQueue(queue, 10);

@@ -46,6 +46,22 @@ TEST(Figures, SayThatOnlyTheGeneratorWasSeen) {
   EXPECT_TRUE(document.contains("note"));
 }
 
+TEST(Bound, IsTheProcessThatUsesACoreByItself) {
+  const Usage usage{.time = absl::Seconds(10), .cpu_seconds = {{"postgres", 3}, {"sandbox", 9}}, .idle_percent = 30};
+  EXPECT_EQ(BoundOf(usage), "sandbox (90 % of a core)");
+}
+
+TEST(Bound, IsTheMachineWhenNoCoreIsLeft) {
+  const Usage usage{.time = absl::Seconds(10), .cpu_seconds = {{"postgres", 9}, {"sandbox", 8}}, .idle_percent = 3};
+  EXPECT_EQ(BoundOf(usage), "all cores; most of them: postgres (90 % of a core)");
+}
+
+TEST(Bound, IsNotOursWhenEverybodyWaits) {
+  const Usage usage{.time = absl::Seconds(10), .cpu_seconds = {{"postgres", 2}, {"sandbox", 4}}, .idle_percent = 60};
+  EXPECT_EQ(BoundOf(usage), "waiting for answers; most CPU: sandbox (40 % of a core)");
+  EXPECT_EQ(BoundOf(Usage{}), "not known");
+}
+
 TEST(Figures, AreOneLineForEachValueAsText) {
   const std::string text = TextOf({{"scenario", "send"}, {"call_ms", {{"p50", 1.5}}}});
   EXPECT_THAT(text, HasSubstr("scenario"));

@@ -12,6 +12,7 @@ namespace carillon::bench {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 SendRequests::Options OptionsOf(uint64_t seed) {
@@ -86,6 +87,22 @@ TEST(SendRequests, HaveAKeyOfTheirOwnOnRequest) {
     keys.insert(Parsed(bytes).idempotency_key());
   }
   EXPECT_THAT(keys, SizeIs(10));
+}
+
+TEST(SendRequests, GoWhereTheRunSaysAndElseWhereTheCatalogueSays) {
+  SendRequests::Options options = OptionsOf(1);
+  options.channels = {{"otp.login", {v1::CHANNEL_SMS, v1::CHANNEL_EMAIL}}};
+  SendRequests requests(options);
+  std::string bytes;
+  for (int i = 0; i < 20; ++i) {
+    const SendRequests::Drawn drawn = requests.Next(bytes);
+    const v1::SendNotificationRequest request = Parsed(bytes);
+    if (drawn.type == 0) {
+      EXPECT_THAT(request.channels(), IsEmpty());
+    } else {
+      EXPECT_THAT(request.channels(), ElementsAre(v1::CHANNEL_SMS, v1::CHANNEL_EMAIL));
+    }
+  }
 }
 
 v1::SendNotificationResponse ResponseWith(const std::string& id) {

@@ -16,6 +16,7 @@ namespace carillon {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 const QueueSpec* FindQueue(const std::string& name) {
   const auto& queues = CarillonTopology().queues;
@@ -142,6 +143,28 @@ TEST(Topology, KnowsTheQueuesOfALanesWorker) {
   EXPECT_THAT(LaneQueues(Lane::kSocial), ElementsAre("social.follow", "social.like", "social.chat", "social"));
   for (Lane lane : kAllLanes) {
     for (const std::string& queue : LaneQueues(lane)) EXPECT_NE(FindQueue(queue), nullptr) << queue;
+  }
+}
+
+TEST(Topology, KnowsTheQueuesOfALanesSecondHop) {
+  EXPECT_THAT(DeliveryQueues(Lane::kOtp), ElementsAre("otp.email", "otp.sms", "otp.apns", "otp.fcm", "otp.webhook"));
+  EXPECT_THAT(DeliveryQueues(Lane::kFanout), IsEmpty());
+  for (Lane lane : kAllLanes) {
+    for (const std::string& queue : DeliveryQueues(lane)) {
+      ASSERT_NE(FindQueue(queue), nullptr) << queue;
+      EXPECT_EQ(FindQueue(queue)->lane, lane);
+      EXPECT_TRUE(HasBinding(kDeliveryExchange, queue, queue));
+    }
+  }
+}
+
+TEST(Topology, KnowsTheChannelOfAQueueOfASecondHop) {
+  for (Lane lane : {Lane::kPayment, Lane::kOtp, Lane::kSocial, Lane::kMarketing}) {
+    for (Channel channel : kExternalChannels) EXPECT_EQ(ChannelOfQueue(DeliveryQueue(lane, channel)), channel);
+    for (const std::string& queue : LaneQueues(lane)) EXPECT_EQ(ChannelOfQueue(queue), std::nullopt) << queue;
+  }
+  for (const char* other : {"", "email", "fanout.email", "payment.in_app", "payment.email.dlq", "fanout.social"}) {
+    EXPECT_EQ(ChannelOfQueue(other), std::nullopt) << other;
   }
 }
 

@@ -49,7 +49,8 @@ class FeedServerTest : public ::testing::Test {
                      FeedServiceImpl::Parts{.store = std::shared_ptr<FeedStore>(std::shared_ptr<void>(), &store_),
                                             .reactions = reactions_,
                                             .hub = *hub_,
-                                            .publisher = publisher_},
+                                            .publisher = publisher_,
+                                            .interactions = nullptr},
                      metrics_);
     grpc::ServerBuilder builder;
     int port = 0;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "carillon/internal/v1/envelope.pb.h"
 #include "tests/kit/status_matchers.h"
 
 namespace carillon {
@@ -81,6 +82,62 @@ TEST(Envelope, ReadsBackReactionsAndTheirGroup) {
   EXPECT_EQ(got.accept_time, sent.accept_time);
   EXPECT_EQ(got.group, sent.group);
   EXPECT_EQ(contents.reactions[1].group, std::nullopt);
+}
+
+TEST(Envelope, ReadsBackDeliveriesAndWhatTheySay) {
+  const Delivery to_device{.id = NewUuid7(absl::FromUnixSeconds(1'800'000'001)),
+                           .channel = Channel::kApns,
+                           .device_id = "device-1",
+                           .item = Sample()};
+  const Delivery by_mail{.id = NewUuid7(absl::FromUnixSeconds(1'800'000'002)),
+                         .channel = Channel::kEmail,
+                         .device_id = "",
+                         .item = Sample()};
+  ASSERT_OK_AND_ASSIGN(const EnvelopeContents contents,
+                       DecodeContents(EncodeEnvelope(to_device) + EncodeEnvelope(by_mail)));
+  EXPECT_TRUE(contents.items.empty());
+  ASSERT_EQ(contents.deliveries.size(), 2);
+  const Delivery& got = contents.deliveries[0];
+  EXPECT_EQ(got.id, to_device.id);
+  EXPECT_EQ(got.channel, Channel::kApns);
+  EXPECT_EQ(got.device_id, "device-1");
+  EXPECT_EQ(got.item.id, to_device.item.id);
+  EXPECT_EQ(got.item.app, to_device.item.app);
+  EXPECT_EQ(got.item.type, to_device.item.type);
+  EXPECT_EQ(got.item.recipient, to_device.item.recipient);
+  EXPECT_EQ(got.item.actor_id, to_device.item.actor_id);
+  EXPECT_EQ(got.item.object_id, to_device.item.object_id);
+  EXPECT_EQ(got.item.data_json, to_device.item.data_json);
+  EXPECT_EQ(got.item.traceparent, to_device.item.traceparent);
+  EXPECT_EQ(got.item.channels, to_device.item.channels);
+  EXPECT_EQ(got.item.retention_days, to_device.item.retention_days);
+  EXPECT_EQ(got.item.create_time, to_device.item.create_time);
+  EXPECT_EQ(got.item.expire_time, to_device.item.expire_time);
+  EXPECT_EQ(contents.deliveries[1].id, by_mail.id);
+  EXPECT_EQ(contents.deliveries[1].channel, Channel::kEmail);
+  EXPECT_EQ(contents.deliveries[1].device_id, "");
+}
+
+TEST(Envelope, RefusesDeliveriesWithoutIdChannelOrItem) {
+  const Delivery sound{.id = NewUuid7(absl::FromUnixSeconds(1'800'000'001)),
+                       .channel = Channel::kSms,
+                       .device_id = "",
+                       .item = Sample()};
+  const auto changed = [&](auto change) {
+    internal::v1::Envelope envelope;
+    EXPECT_TRUE(envelope.ParseFromString(EncodeEnvelope(sound)));
+    change(*envelope.mutable_deliveries(0));
+    return envelope.SerializeAsString();
+  };
+  ASSERT_OK(DecodeContents(changed([](internal::v1::Delivery&) {})));
+  for (const std::string& body : {changed([](internal::v1::Delivery& one) { one.set_delivery_id("short"); }),
+                                  changed([](internal::v1::Delivery& one) { one.set_channel(0); }),
+                                  changed([](internal::v1::Delivery& one) { one.set_channel(1); }),
+                                  changed([](internal::v1::Delivery& one) { one.set_channel(99); }),
+                                  changed([](internal::v1::Delivery& one) { one.clear_item(); }),
+                                  changed([](auto& one) { one.mutable_item()->set_recipient_id(""); })}) {
+    EXPECT_THAT(DecodeContents(body), StatusIs(absl::StatusCode::kInvalidArgument));
+  }
 }
 
 TEST(Envelope, RefusesWhatCouldNotHaveBeenAccepted) {

@@ -53,6 +53,25 @@ TEST(DeadLetter, IsAlwaysASingleOne) {
   EXPECT_EQ(letters[1].traceparent, "the message's");
 }
 
+TEST(DeadLetter, KnowsItsDeliveryFromTheEnvelope) {
+  const Delivery delivery{.id = NewUuid7(absl::FromUnixSeconds(1'800'000'001)),
+                          .channel = Channel::kSms,
+                          .device_id = "",
+                          .item = testing::Item("ana")};
+  InboundMessage message = Message();
+  message.queue = "payment.sms.dlq";
+  message.body = EncodeEnvelope(delivery);
+  const std::vector<DeadLetter> letters = ToDeadLetters(message);
+  ASSERT_EQ(letters.size(), 1u);
+  EXPECT_EQ(letters[0].queue, "payment.sms");
+  EXPECT_EQ(letters[0].lane, "payment");
+  EXPECT_EQ(letters[0].app, delivery.item.app);
+  EXPECT_EQ(letters[0].notification_id, delivery.item.id);
+  EXPECT_EQ(letters[0].delivery_id, delivery.id);
+  EXPECT_EQ(letters[0].retention_days, delivery.item.retention_days);
+  EXPECT_EQ(letters[0].payload, message.body);
+}
+
 TEST(DeadLetter, KnowsTheGroupsOfItsReactions) {
   const Uuid first = NewUuid7(absl::FromUnixSeconds(1'800'000'000)),
              second = NewUuid7(absl::FromUnixSeconds(1'800'000'001));

@@ -17,6 +17,8 @@
 namespace carillon::testing {
 namespace {
 
+using ::testing::Contains;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
@@ -40,6 +42,7 @@ class EventInMemory final : public EventStore {
   int64_t threshold = 1000;
   std::map<std::string, Uuid> windows;
   std::map<int, Shard> shards;
+  std::map<std::string, std::pair<NotificationId, std::vector<NewDelivery>>> begun;
   std::vector<std::pair<std::string, std::string>> feeds;  // Recipient and title, as they were written.
   std::vector<FanoutPage> queued;
   std::optional<PageItems> shared;
@@ -119,6 +122,10 @@ class EventInMemory final : public EventStore {
       feeds.emplace_back(items.recipients[i], items.item.title);
       written.push_back({items.ids[i], items.recipients[i], 1});
     }
+    if (write.begin_deliveries != nullptr) {
+      const auto lists = write.begin_deliveries(written);
+      for (size_t i = 0; i < written.size(); ++i) begun[written[i].recipient] = {written[i].id, lists[i]};
+    }
     return written;
   }
   absl::Status FinishIfDone(const Uuid&) override {
@@ -184,12 +191,6 @@ class WakeUps final : public LivePublisher {
   }
 };
 
-class WokenLanes final : public OutboxWaker {
- public:
-  std::vector<Lane> lanes;
-  void Wake(Lane lane) override { lanes.push_back(lane); }
-};
-
 class FanoutHandlerTest : public ::testing::Test {
  protected:
   FanoutHandlerTest() {
@@ -244,10 +245,12 @@ class FanoutHandlerTest : public ::testing::Test {
   std::shared_ptr<EventInMemory> events_ = std::make_shared<EventInMemory>();
   std::shared_ptr<CatalogueOfEvents> store_ = std::make_shared<CatalogueOfEvents>();
   Catalogue catalogue_{store_};
+  std::shared_ptr<ContactsInMemory> contacts_ = std::make_shared<ContactsInMemory>();
   WakeUps live_;
   WokenLanes waker_;
   Batch batch_;
   FanoutHandler handler_{{.events = events_,
+                          .deliveries = contacts_,
                           .catalogue = catalogue_,
                           .live = live_,
                           .waker = waker_,
@@ -310,6 +313,58 @@ TEST_F(FanoutHandlerTest, StoresAnAudienceAboveTheThresholdOnce) {
 
 TEST_F(FanoutHandlerTest, TellsAnAudienceAtTheThresholdOneByOne) {
   events_->threshold = 5;
+  TellAll();
+  EXPECT_THAT(Told(), SizeIs(5));
+  EXPECT_FALSE(events_->shared.has_value());
+}
+
+TEST_F(FanoutHandlerTest, BeginsDeliveriesForEverybodyOfAPage) {
+  type().channels = {Channel::kInApp, Channel::kEmail, Channel::kSms};
+  type().ttl = absl::Hours(1);
+  contacts_->everybody.has_email = true;
+  Event& event = events_->record.event;
+  event.create_time = clock_.Now();
+  event.traceparent = "its trace";
+  event.retention_days = 30;
+  TellAll();
+  EXPECT_THAT(Told(), SizeIs(5));
+  EXPECT_THAT(contacts_->reads, ElementsAre(2, 2, 1)) << "once a page";
+  ASSERT_THAT(events_->begun, SizeIs(5));
+  for (const auto& [recipient, begun] : events_->begun) {
+    const auto& [id, deliveries] = begun;
+    ASSERT_THAT(deliveries, SizeIs(2));
+    EXPECT_EQ(deliveries[1].state, DeliveryState::kSuppressed);
+    ASSERT_OK_AND_ASSIGN(const EnvelopeContents contents, DecodeContents(deliveries[0].envelope));
+    ASSERT_THAT(contents.deliveries, SizeIs(1));
+    const Notification& item = contents.deliveries[0].item;
+    EXPECT_EQ(item.id, id);
+    EXPECT_EQ(item.recipient.value(), recipient);
+    EXPECT_EQ(item.actor_id, "star");
+    EXPECT_EQ(item.type, "stream.start");
+    EXPECT_EQ(item.retention_days, 30);
+    EXPECT_EQ(item.traceparent, "its trace");
+    EXPECT_EQ(item.expire_time, clock_.Now() + absl::Hours(1));
+  }
+  EXPECT_THAT(waker_.lanes, Contains(event.lane));
+}
+
+TEST_F(FanoutHandlerTest, ReadsNoContactsForWhatGoesToFeedsAlone) {
+  TellAll();
+  EXPECT_THAT(contacts_->reads, IsEmpty());
+  EXPECT_THAT(events_->begun, IsEmpty());
+  EXPECT_THAT(waker_.lanes, Each(Lane::kFanout));
+}
+
+TEST_F(FanoutHandlerTest, WritesNoPageWhileContactsCantBeRead) {
+  type().channels = {Channel::kInApp, Channel::kEmail};
+  contacts_->away = error::BackendUnavailable("postgresql", "away");
+  EXPECT_THAT(HandlePage(FirstPage()), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(Told(), IsEmpty());
+}
+
+TEST_F(FanoutHandlerTest, NeverSharesWhatLeavesForExternalChannels) {
+  events_->threshold = 0;
+  type().channels = {Channel::kInApp, Channel::kFcm};
   TellAll();
   EXPECT_THAT(Told(), SizeIs(5));
   EXPECT_FALSE(events_->shared.has_value());

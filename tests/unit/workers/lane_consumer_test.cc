@@ -46,7 +46,11 @@ class LaneConsumerTest : public ::testing::Test {
   std::shared_ptr<HistoryInMemory> history_ = std::make_shared<HistoryInMemory>();
   Catalogue catalogue_{std::make_shared<CatalogueOfOne>()};
   NobodyOnline live_;
+  std::shared_ptr<ContactsInMemory> contacts_ = std::make_shared<ContactsInMemory>();
+  WokenLanes waker_;
   NotificationHandler notifications_{{.feeds = feeds_,
+                                      .deliveries = contacts_,
+                                      .waker = waker_,
                                       .catalogue = catalogue_,
                                       .live = live_,
                                       .clock = clock_,

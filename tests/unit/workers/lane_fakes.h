@@ -12,9 +12,11 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/ports/broker.h"
 #include "carillon/ports/catalog_store.h"
+#include "carillon/ports/delivery_store.h"
 #include "carillon/ports/feed_store.h"
 #include "carillon/ports/live_bus.h"
 #include "carillon/ports/notification_store.h"
+#include "carillon/ports/outbox_store.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/wire/envelope.h"
 
@@ -166,6 +168,7 @@ class PublisherInMemory final : public Publisher {
 class FeedsInMemory final : public FeedStore {
  public:
   const std::vector<size_t>& transactions() const { return transactions_; }
+  const std::vector<FeedDelivery>& decisions() const { return decisions_; }
   const std::set<NotificationId>& delivered() const { return delivered_; }
 
   absl::StatusOr<std::vector<DeliveryOutcome>> Deliver(absl::Span<const FeedDelivery> deliveries) override {
@@ -176,6 +179,7 @@ class FeedsInMemory final : public FeedStore {
     std::vector<DeliveryOutcome> outcomes;
     for (const FeedDelivery& delivery : deliveries) {
       outcomes.push_back({.applied = delivered_.insert(delivery.item.id).second, .seq = 1});
+      decisions_.push_back(delivery);
     }
     return outcomes;
   }
@@ -193,6 +197,7 @@ class FeedsInMemory final : public FeedStore {
   static absl::Status NotHere() { return absl::UnimplementedError("not in these tests"); }
 
   std::vector<size_t> transactions_;  // The items of each.
+  std::vector<FeedDelivery> decisions_;
   std::set<NotificationId> delivered_;
 };
 
@@ -206,6 +211,36 @@ class CatalogueOfOne final : public CatalogStore {
     return std::vector<NotificationType>{type};
   }
   absl::Status Apply(absl::Span<const NotificationType>) override { return absl::OkStatus(); }
+};
+
+// Everybody's contacts; nothing else of a delivery.
+class ContactsInMemory final : public DeliveryStore {
+ public:
+  Contacts everybody;
+  absl::Status away;
+  std::vector<size_t> reads;  // How many were asked for, each time.
+
+  absl::StatusOr<std::vector<Contacts>> ReadContacts(absl::Span<const FeedKey> keys) override {
+    if (!away.ok()) return away;
+    reads.push_back(keys.size());
+    return std::vector<Contacts>(keys.size(), everybody);
+  }
+  absl::StatusOr<std::vector<ClaimResult>> Claim(absl::Span<const ClaimRequest>, absl::Duration) override {
+    return NotHere();
+  }
+  absl::Status Record(absl::Span<const DeliveryUpdate>) override { return NotHere(); }
+  absl::StatusOr<int> ReleaseHeld(AppId, Channel, Lane, int) override { return NotHere(); }
+  absl::StatusOr<std::vector<DeliveryRecord>> List(AppId, const NotificationId&) override { return NotHere(); }
+  absl::StatusOr<int> RequeueIdle(Lane, Channel, absl::Time, int) override { return NotHere(); }
+
+ private:
+  static absl::Status NotHere() { return absl::UnimplementedError("not in these tests"); }
+};
+
+class WokenLanes final : public OutboxWaker {
+ public:
+  std::vector<Lane> lanes;
+  void Wake(Lane lane) override { lanes.push_back(lane); }
 };
 
 class NobodyOnline final : public LivePublisher {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "carillon/domain/limits.h"
+#include "carillon/domain/topology.h"
 #include "carillon/wire/envelope.h"
 #include "tests/kit/status_matchers.h"
 
@@ -83,6 +84,40 @@ TEST(Packer, BoundsAMessageByItsBytes) {
   EXPECT_THAT(packs.rows[0], SizeIs(2));
   EXPECT_THAT(packs.rows[1], SizeIs(2));
   EXPECT_THAT(packs.rows[2], SizeIs(1));
+}
+
+TEST(Packer, LeavesDeliveriesAloneInEveryLane) {
+  std::vector<OutboxRow> rows(3, Row(1, "like", "ana"));
+  for (OutboxRow& row : rows) {
+    row.message_id = NewUuid7(absl::FromUnixSeconds(1'800'000'000));
+    row.exchange = std::string(kDeliveryExchange);
+    row.routing_key = "social.email";
+  }
+  const Packs packs = PackRows(rows, 100);
+  ASSERT_THAT(packs.messages, SizeIs(3));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(packs.messages[i].message_id, rows[i].message_id.ToString());
+    EXPECT_EQ(packs.messages[i].body, rows[i].payload);
+    EXPECT_EQ(packs.messages[i].routing_key, "social.email");
+    EXPECT_FALSE(packs.messages[i].is_event);
+    EXPECT_THAT(packs.rows[i], ElementsAre(&rows[i]));
+  }
+}
+
+TEST(Packer, LeavesEventsAloneAndSaysWhatTheyAre) {
+  std::vector<OutboxRow> rows(2, Row(1, "like", "ana"));
+  for (OutboxRow& row : rows) {
+    row.exchange = std::string(kEventsExchange);
+    row.routing_key = "sent.social.email";
+    row.payload = R"({"event":"sent"})";
+  }
+  rows.push_back(Row(1, "like", "ben"));
+  const Packs packs = PackRows(rows, 100);
+  ASSERT_THAT(packs.messages, SizeIs(3));
+  EXPECT_EQ(packs.messages[0].body, rows[0].payload);
+  EXPECT_TRUE(packs.messages[0].is_event);
+  EXPECT_TRUE(packs.messages[1].is_event);
+  EXPECT_FALSE(packs.messages[2].is_event);
 }
 
 TEST(Packer, MakesNothingOfNothing) { EXPECT_THAT(PackRows({}, 100).messages, SizeIs(0)); }

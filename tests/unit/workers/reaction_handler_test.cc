@@ -96,10 +96,14 @@ class ReactionHandlerTest : public ::testing::Test {
   Metrics metrics_;
   Catalogue catalogue_{std::make_shared<testing::CatalogueOfOne>()};
   EverybodyOnline live_;
+  std::shared_ptr<testing::ContactsInMemory> contacts_ = std::make_shared<testing::ContactsInMemory>();
+  testing::WokenLanes waker_;
   const std::shared_ptr<StoreInMemory> store_ = std::make_shared<StoreInMemory>();
   ReactionHandler handler_{
       {.store = store_, .catalogue = catalogue_, .live = live_, .clock = clock_, .metrics = metrics_}};
   NotificationHandler notifications_{{.feeds = std::make_shared<FeedsInMemory>(),
+                                      .deliveries = contacts_,
+                                      .waker = waker_,
                                       .catalogue = catalogue_,
                                       .live = live_,
                                       .clock = clock_,

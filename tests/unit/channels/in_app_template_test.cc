@@ -1,4 +1,4 @@
-#include "workers/handlers/in_app_template.h"
+#include "carillon/channels/in_app_template.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,7 @@
 // Renders feed items from a type's mustache texts. Logic-less: names only.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "carillon/domain/notification.h"
@@ -16,5 +17,7 @@ FeedItem RenderFeedItem(const Notification& notification, const InAppTemplate& i
 
 // One text with the same names, as it stands where it is no valid template.
 std::string RenderText(const std::string& text, const Notification& notification);
+// The same for several: `names` are those of NamesOf.
+std::string RenderText(const std::string& text, const nlohmann::json& names);
 
 }  // namespace carillon

@@ -1,0 +1,250 @@
+#include "carillon/postgres/interaction_store.h"
+
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/errors.h"
+#include "carillon/domain/limits.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/postgres/arrays.h"
+#include "carillon/postgres/delivery_sql.h"
+
+namespace carillon {
+namespace {
+
+constexpr size_t kMaxCodeBytes = 100;
+constexpr size_t kMaxReasonBytes = 255;
+
+// Deliveries are locked in the order of their ids, and seen as they are then. A
+// provider's id that is another one than the delivery's means an earlier call: that
+// this one arrived nowhere says nothing of the one that was accepted since. What was
+// still open had been accepted without a word: it counts as sent as well.
+constexpr char kRecordReceiptsHead[] = R"sql(
+  WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                         $9::text[], $10::bigint[])
+      WITH ORDINALITY AS rows (app_id, notification_id, delivery_id, told_id, channel, told, code, error, suppress_reason,
+                               time_us, position)
+    ORDER BY notification_id, delivery_id, position
+  ), named AS MATERIALIZED (
+    SELECT d.*, asked.told_id, asked.told, asked.code, asked.error, asked.suppress_reason, asked.time_us, asked.position
+    FROM asked CROSS JOIN LATERAL (
+      SELECT notification_id, delivery_id, retention_days, app_id, recipient_id, channel, state, provider_message_id
+      FROM deliveries d
+      WHERE d.notification_id = asked.notification_id AND d.delivery_id = asked.delivery_id AND d.app_id = asked.app_id
+      LIMIT 1 FOR UPDATE
+    ) AS d
+    UNION ALL
+    SELECT d.*, asked.told_id, asked.told, asked.code, asked.error, asked.suppress_reason, asked.time_us, asked.position
+    FROM asked CROSS JOIN LATERAL (
+      SELECT notification_id, delivery_id, retention_days, app_id, recipient_id, channel, state, provider_message_id
+      FROM deliveries d
+      WHERE asked.notification_id IS NULL
+        AND d.app_id = asked.app_id AND d.provider_message_id = asked.told_id AND d.channel = asked.channel
+      LIMIT 1 FOR UPDATE
+    ) AS d
+  ), chosen AS MATERIALIZED (
+    SELECT DISTINCT ON (notification_id, delivery_id) *, state <> 'sent' AS was_open FROM named
+    WHERE told IS NOT NULL AND state IN ('pending', 'held', 'sent')
+      AND (told = 'delivered' OR coalesce(provider_message_id = told_id, true))
+    ORDER BY notification_id, delivery_id, position
+  ), refined AS (
+    UPDATE deliveries d
+    SET state = chosen.told, touched_at = clock_timestamp(), claimed_until = NULL, payload = NULL,
+        finished_at = coalesce(d.finished_at, greatest(d.created_at, least(to_timestamp(chosen.time_us / 1e6::float8),
+                                                                           clock_timestamp()))),
+        provider = coalesce(d.provider, d.attempts -> -1 ->> 'provider'),
+        provider_message_id = coalesce(d.provider_message_id, chosen.told_id),
+        detail = CASE chosen.told WHEN 'undelivered' THEN nullif(concat_ws(': ', chosen.code, chosen.error), '') END
+    FROM chosen
+    WHERE d.notification_id = chosen.notification_id AND d.delivery_id = chosen.delivery_id
+      AND d.retention_days = chosen.retention_days
+    RETURNING d.app_id, d.notification_id, d.delivery_id, d.retention_days, d.recipient_id, d.lane, d.type, d.channel,
+              d.state, d.provider, d.provider_message_id, d.detail, chosen.code, chosen.was_open
+  ), ended AS MATERIALIZED (
+    SELECT notification_id, delivery_id, retention_days, state, detail FROM refined WHERE was_open
+  ), woken AS (
+    DELETE FROM schedules s USING ended WHERE s.message_id = ended.delivery_id
+  ), changed AS MATERIALIZED (
+    SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, 'sent' AS state, provider,
+           provider_message_id, NULL AS code
+    FROM refined WHERE was_open
+    UNION ALL
+    SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, state, provider,
+           provider_message_id, code
+    FROM refined
+  ), suppressed AS (
+    INSERT INTO suppressions (app_id, channel, address_hash, type, reason, address)
+    SELECT app_id, channel, sha256(convert_to(lower(address), 'UTF8')), '', min(suppress_reason), address
+    FROM (SELECT n.app_id, n.channel, n.suppress_reason, CASE n.channel WHEN 'email' THEN r.email WHEN 'sms' THEN r.phone END
+          FROM named n JOIN recipients r ON r.app_id = n.app_id AND r.recipient_id = n.recipient_id
+          WHERE n.suppress_reason IS NOT NULL) AS unwanted (app_id, channel, suppress_reason, address)
+    WHERE address IS NOT NULL
+    GROUP BY app_id, channel, address ORDER BY app_id, channel, address
+    ON CONFLICT DO NOTHING
+  )
+)sql";
+
+// The type's lane where only a feed has the item: types know it.
+constexpr char kRecordInteractionsHead[] = R"sql(
+  WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[])
+      WITH ORDINALITY AS rows (app_id, notification_id, delivery_id, recipient_id, channel, kind, position)
+  ), named AS MATERIALIZED (
+    SELECT asked.position, asked.app_id, asked.notification_id, asked.delivery_id, asked.channel, asked.kind,
+           target.recipient_id, target.type,
+           coalesce(target.lane, (SELECT t.lane FROM types t WHERE t.app_id IN (asked.app_id, 0) AND t.name = target.type
+                                  ORDER BY t.app_id DESC LIMIT 1), 'social') AS lane
+    FROM asked CROSS JOIN LATERAL (
+      SELECT n.recipient_id COLLATE "C" AS recipient_id, n.type, n.lane FROM notifications n
+      WHERE n.notification_id = asked.notification_id AND n.app_id = asked.app_id
+      UNION ALL
+      SELECT f.recipient_id COLLATE "C", f.type, NULL FROM feed_items f
+      WHERE f.notification_id = asked.notification_id AND f.app_id = asked.app_id
+      UNION ALL
+      SELECT d.recipient_id, d.type, d.lane FROM deliveries d
+      WHERE d.notification_id = asked.notification_id AND d.app_id = asked.app_id
+      LIMIT 1
+    ) AS target
+    WHERE asked.recipient_id IS NULL OR asked.recipient_id = target.recipient_id
+  ), inserted AS (
+    INSERT INTO interactions (app_id, notification_id, channel, kind, recipient_id, type)
+    SELECT DISTINCT ON (app_id, notification_id, channel, step) app_id, notification_id, channel, step, recipient_id, type
+    FROM named, unnest(CASE kind WHEN 'clicked' THEN ARRAY['opened', 'clicked'] ELSE ARRAY['opened'] END) AS step
+    ORDER BY app_id, notification_id, channel, step
+    ON CONFLICT DO NOTHING
+    RETURNING app_id, notification_id, channel, kind
+  ), changed AS MATERIALIZED (
+    SELECT n.app_id, n.notification_id, n.delivery_id, n.recipient_id, n.lane, n.type, n.channel, i.kind AS state,
+           NULL AS provider, NULL AS provider_message_id, NULL AS code
+    FROM inserted i CROSS JOIN LATERAL (
+      SELECT * FROM named n
+      WHERE n.app_id = i.app_id AND n.notification_id = i.notification_id AND n.channel = i.channel
+      ORDER BY n.position LIMIT 1
+    ) AS n
+  )
+)sql";
+
+constexpr PgStatement kUnsubscribe = {"unsubscribe", R"sql(
+  WITH named AS MATERIALIZED (
+    SELECT app_id, recipient_id, channel, type FROM deliveries
+    WHERE notification_id = $1 AND delivery_id = $2 AND app_id = $3
+  ), suppressed AS (
+    INSERT INTO suppressions (app_id, channel, address_hash, type, reason, address)
+    SELECT app_id, channel, sha256(convert_to(lower(address), 'UTF8')), type, 'unsubscribed', address
+    FROM (SELECT n.app_id, n.channel, n.type, CASE n.channel WHEN 'email' THEN r.email WHEN 'sms' THEN r.phone END
+          FROM named n JOIN recipients r ON r.app_id = n.app_id AND r.recipient_id = n.recipient_id)
+         AS unwanted (app_id, channel, type, address)
+    WHERE address IS NOT NULL
+    ON CONFLICT DO NOTHING
+  )
+  SELECT FROM named
+)sql"};
+
+const PgStatement& RecordReceiptsStatement() {
+  static const std::string sql = absl::StrCat(kRecordReceiptsHead, kCloseNotifications, kCountAndTell,
+                                              "SELECT count(DISTINCT position) FROM named");
+  static const PgStatement kStatement = {"record_receipts", sql.c_str()};
+  return kStatement;
+}
+
+const PgStatement& RecordInteractionsStatement() {
+  static const std::string sql = absl::StrCat(
+      kRecordInteractionsHead, kCountAndTell,
+      "SELECT position, EXISTS (SELECT FROM inserted i WHERE i.app_id = n.app_id"
+      " AND i.notification_id = n.notification_id AND i.channel = n.channel AND i.kind = n.kind) AS recorded"
+      " FROM named n");
+  static const PgStatement kStatement = {"record_interactions", sql.c_str()};
+  return kStatement;
+}
+
+absl::string_view NameOf(InteractionKind kind) { return kind == InteractionKind::kClicked ? "clicked" : "opened"; }
+
+PgArray& AddOptional(PgArray& array, const std::optional<Uuid>& id) {
+  return id.has_value() ? array.Add(*id) : array.AddNull();
+}
+
+// The parameters of the receipts' statement, column by column. Names by both ids
+// need the ids only: the provider's id then tells which call is meant.
+class ReceiptColumns {
+ public:
+  void Add(const DeliveryReceipt& receipt) {
+    const bool has_ids = receipt.notification.has_value() && receipt.delivery.has_value();
+    apps_.Add(receipt.app.value());
+    AddOptional(notifications_, has_ids ? receipt.notification : std::nullopt);
+    AddOptional(deliveries_, has_ids ? receipt.delivery : std::nullopt);
+    message_ids_.AddOrNull(StorableText(receipt.provider_message_id, limits::kMaxIdBytes));
+    receipt.channel.has_value() ? channels_.Add(ToString(*receipt.channel)) : channels_.AddNull();
+    receipt.state.has_value() ? states_.Add(ToString(*receipt.state)) : states_.AddNull();
+    codes_.AddOrNull(StorableText(receipt.code, kMaxCodeBytes));
+    errors_.AddOrNull(StorableText(receipt.error, limits::kMaxErrorBytes));
+    reasons_.AddOrNull(StorableText(receipt.suppress_reason, kMaxReasonBytes));
+    times_.Add(receipt.time);
+  }
+
+  pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
+    return session.Execute(transaction, RecordReceiptsStatement(), apps_.str(), notifications_.str(), deliveries_.str(),
+                           message_ids_.str(), channels_.str(), states_.str(), codes_.str(), errors_.str(),
+                           reasons_.str(), times_.str());
+  }
+
+ private:
+  PgArray apps_, notifications_, deliveries_, message_ids_, channels_, states_, codes_, errors_, reasons_, times_;
+};
+
+class InteractionColumns {
+ public:
+  void Add(const Interaction& interaction) {
+    apps_.Add(interaction.app.value());
+    notifications_.Add(interaction.notification);
+    AddOptional(deliveries_, interaction.delivery);
+    recipients_.AddOrNull(interaction.recipient);
+    channels_.Add(ToString(interaction.channel));
+    kinds_.Add(NameOf(interaction.kind));
+  }
+
+  pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
+    return session.Execute(transaction, RecordInteractionsStatement(), apps_.str(), notifications_.str(),
+                           deliveries_.str(), recipients_.str(), channels_.str(), kinds_.str());
+  }
+
+ private:
+  PgArray apps_, notifications_, deliveries_, recipients_, channels_, kinds_;
+};
+
+}  // namespace
+
+absl::StatusOr<int> PostgresInteractionStore::RecordReceipts(absl::Span<const DeliveryReceipt> receipts) {
+  ReceiptColumns columns;
+  for (const DeliveryReceipt& receipt : receipts) columns.Add(receipt);
+  int matched = 0;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    matched = columns.Execute(session, transaction)[0][0].as<int>();
+  }));
+  return matched;
+}
+
+absl::StatusOr<std::vector<InteractionOutcome>> PostgresInteractionStore::RecordInteractions(
+    absl::Span<const Interaction> interactions) {
+  InteractionColumns columns;
+  for (const Interaction& interaction : interactions) columns.Add(interaction);
+  std::vector<InteractionOutcome> outcomes;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    outcomes.assign(interactions.size(), InteractionOutcome::kNotFound);
+    for (const auto& row : columns.Execute(session, transaction)) {
+      outcomes[row["position"].as<size_t>() - 1] =
+          row["recorded"].as<bool>() ? InteractionOutcome::kRecorded : InteractionOutcome::kRepeated;
+    }
+  }));
+  return outcomes;
+}
+
+absl::Status PostgresInteractionStore::Unsubscribe(AppId app, const NotificationId& notification,
+                                                   const Uuid& delivery) {
+  bool found = false;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    found =
+        !session.Execute(transaction, kUnsubscribe, notification.ToString(), delivery.ToString(), app.value()).empty();
+  }));
+  return found ? absl::OkStatus() : error::NotFound("delivery", delivery.ToString());
+}
+
+}  // namespace carillon

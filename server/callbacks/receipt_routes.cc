@@ -1,0 +1,159 @@
+#include "server/callbacks/receipt_routes.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "carillon/domain/errors.h"
+#include "carillon/domain/limits.h"
+#include "carillon/domain/status_macros.h"
+#include "carillon/v1/notification_service.pb.h"
+#include "server/api/record_receipts.h"
+#include "server/callbacks/status_response.h"
+
+namespace carillon {
+namespace {
+
+constexpr absl::string_view kScope = "send";
+
+HttpResponse UnknownToken() { return ErrorResponse(404, "NOT_FOUND", "no such receipt address"); }
+
+absl::StatusOr<FormFields> FieldsOf(const HttpRequest& request) {
+  if (request.method == "POST" && absl::StartsWithIgnoreCase(request.Header("content-type"), "application/json")) {
+    return ParseFlatJson(request.body);
+  }
+  const std::optional<FormFields> fields =
+      request.method == "GET" ? ParseUrlEncoded(request.query) : ParseForm(request);
+  if (!fields.has_value()) return error::InvalidField("body", "must be a form");
+  return *fields;
+}
+
+Interaction InteractionOf(const LinkTarget& target, InteractionKind kind) {
+  return {.app = target.app,
+          .notification = target.notification,
+          .delivery = target.delivery,
+          .recipient = "",
+          .channel = target.channel,
+          .kind = kind};
+}
+
+// At most so many from `begin` on.
+template <typename T>
+absl::Span<const T> Chunk(const std::vector<T>& all, size_t begin) {
+  return absl::MakeConstSpan(all).subspan(begin, limits::kMaxBatchSize);
+}
+
+}  // namespace
+
+void ReceiptRoutes::AddTo(Router& router) {
+  router.Add("POST", "/receipts/twilio/",
+             [this](const HttpRequest& request, const HttpRespond& respond) { Twilio(request, respond); });
+  for (const char* const method : {"GET", "POST"}) {
+    router.Add(method, "/receipts/vonage/",
+               [this](const HttpRequest& request, const HttpRespond& respond) { Vonage(request, respond); });
+  }
+  router.Add("POST", "/receipts/sendgrid",
+             [this](const HttpRequest& request, const HttpRespond& respond) { SendGrid(request, respond); });
+  router.Add("POST", "/receipts/generic",
+             [this](HttpRequest request, HttpRespond respond) { Generic(std::move(request), std::move(respond)); });
+}
+
+void ReceiptRoutes::Twilio(const HttpRequest& request, const HttpRespond& respond) {
+  const absl::StatusOr<FormFields> fields = FieldsOf(request);
+  Record(request.rest, fields.ok() ? ParseTwilioReport(*fields) : fields.status(), respond);
+}
+
+void ReceiptRoutes::Vonage(const HttpRequest& request, const HttpRespond& respond) {
+  const absl::StatusOr<FormFields> fields = FieldsOf(request);
+  Record(request.rest, fields.ok() ? ParseVonageReport(*fields) : fields.status(), respond);
+}
+
+void ReceiptRoutes::Record(absl::string_view token, const absl::StatusOr<ProviderReport>& report,
+                           const HttpRespond& respond) {
+  const auto link = deps_.tokens.Verify(LinkKind::kReceipt, token);
+  if (!link.has_value()) return respond(UnknownToken());
+  if (!report.ok()) return respond(StatusResponse(report.status()));
+  if (!report->counts()) return respond(NoContent());
+  RunBlocking(deps_.executor, respond, [this, receipt = ReceiptOf(link->target, *report)] {
+    const absl::StatusOr<int> matched = deps_.store->RecordReceipts({receipt});
+    if (!matched.ok()) return StatusResponse(matched.status());
+    return *matched == 0 ? UnknownToken() : NoContent();
+  });
+}
+
+// Events of other messages of the same account are passed over: an error would make
+// SendGrid repeat them all.
+void ReceiptRoutes::SendGrid(const HttpRequest& request, const HttpRespond& respond) {
+  const absl::StatusOr<std::vector<SendGridEvent>> events = ParseSendGridEvents(request.body);
+  if (!events.ok()) return respond(StatusResponse(events.status()));
+  std::vector<DeliveryReceipt> receipts;
+  std::vector<Interaction> interactions;
+  for (const SendGridEvent& event : *events) {
+    const auto link = deps_.tokens.Verify(LinkKind::kReceipt, event.token);
+    if (!link.has_value()) continue;
+    if (event.report.counts()) receipts.push_back(ReceiptOf(link->target, event.report));
+    if (event.interaction.has_value()) interactions.push_back(InteractionOf(link->target, *event.interaction));
+  }
+  if (receipts.empty() && interactions.empty()) return respond(NoContent());
+  RunBlocking(deps_.executor, respond, [this, receipts = std::move(receipts), interactions = std::move(interactions)] {
+    const absl::Status status = Store(receipts, interactions);
+    return status.ok() ? NoContent() : StatusResponse(status);
+  });
+}
+
+absl::Status ReceiptRoutes::Store(const std::vector<DeliveryReceipt>& receipts,
+                                  const std::vector<Interaction>& interactions) {
+  for (size_t i = 0; i < receipts.size(); i += limits::kMaxBatchSize) {
+    RETURN_IF_ERROR(deps_.store->RecordReceipts(Chunk(receipts, i)).status());
+  }
+  for (size_t i = 0; i < interactions.size(); i += limits::kMaxBatchSize) {
+    RETURN_IF_ERROR(deps_.store->RecordInteractions(Chunk(interactions, i)).status());
+  }
+  return absl::OkStatus();
+}
+
+void ReceiptRoutes::Generic(HttpRequest request, HttpRespond respond) {
+  std::string key(request.Header("x-app-key"));
+  std::string secret(request.Header("x-app-secret"));
+  deps_.authenticator.Authenticate(
+      std::move(key), std::move(secret), kScope,
+      [this, body = std::move(request.body), respond = std::move(respond)](absl::StatusOr<Caller> caller) mutable {
+        if (!caller.ok()) return respond(StatusResponse(caller.status()));
+        RunBlocking(deps_.executor, std::move(respond),
+                    [this, app = caller->app, body = std::move(body)] { return RecordGeneric(app, body); });
+      });
+}
+
+HttpResponse ReceiptRoutes::RecordGeneric(AppId app, const std::string& json) {
+  v1::RecordReceiptsRequest request;
+  if (!google::protobuf::util::JsonStringToMessage(json, &request).ok()) {
+    return StatusResponse(error::InvalidField("body", "must be carillon.v1.RecordReceiptsRequest as JSON"));
+  }
+  Violations violations;
+  const std::vector<DeliveryReceipt> receipts = PrepareReceipts(request, app, deps_.clock.Now(), violations);
+  if (!violations.empty()) return StatusResponse(violations.ToStatus());
+  const absl::StatusOr<int> matched = deps_.store->RecordReceipts(receipts);
+  if (!matched.ok()) return StatusResponse(matched.status());
+  v1::RecordReceiptsResponse response;
+  response.set_matched(*matched);
+  std::string answer;
+  (void)google::protobuf::util::MessageToJsonString(response, &answer);
+  return JsonResponse(std::move(answer));
+}
+
+DeliveryReceipt ReceiptRoutes::ReceiptOf(const LinkTarget& target, const ProviderReport& report) const {
+  return {.app = target.app,
+          .notification = target.notification,
+          .delivery = target.delivery,
+          .provider_message_id = report.provider_message_id,
+          .channel = target.channel,
+          .state = report.state,
+          .code = report.code,
+          .error = report.error,
+          .suppress_reason = report.suppress_reason,
+          .time = report.time.value_or(deps_.clock.Now())};
+}
+
+}  // namespace carillon

@@ -1,0 +1,214 @@
+#include "server/http/http_connection.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/write.hpp>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/time/time.h"
+#include "carillon/runtime/logging.h"
+
+namespace carillon {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+
+constexpr size_t kBufferBytes = 64 * 1024;
+constexpr absl::Duration kLingerTime = absl::Seconds(1);
+constexpr size_t kLingerBytes = 4 * 1024 * 1024;
+
+std::chrono::nanoseconds Chrono(absl::Duration duration) { return absl::ToChronoNanoseconds(duration); }
+
+absl::string_view View(beast::string_view text) { return {text.data(), text.size()}; }
+
+HttpRequest ToRequest(http::request<http::string_body> message) {
+  HttpRequest request;
+  request.method = std::string(View(message.method_string()));
+  const absl::string_view target = View(message.target());
+  const size_t question = target.find('?');
+  request.path = std::string(target.substr(0, question));
+  if (question != absl::string_view::npos) request.query = std::string(target.substr(question + 1));
+  for (const auto& field : message) {
+    request.headers.emplace_back(absl::AsciiStrToLower(View(field.name_string())), View(field.value()));
+  }
+  request.body = std::move(message.body());
+  return request;
+}
+
+// A value that could end its line would write headers of its own.
+bool HeadersAreClean(const HttpResponse& response) {
+  return std::all_of(response.headers.begin(), response.headers.end(), [](const auto& header) {
+    return std::none_of(header.second.begin(), header.second.end(),
+                        [](unsigned char c) { return absl::ascii_iscntrl(c); });
+  });
+}
+
+bool HasBody(int status) { return status != 204 && status != 304; }
+
+http::response<http::string_body> ToMessage(HttpResponse response, absl::Time now) {
+  http::response<http::string_body> message;
+  message.version(11);
+  message.result(static_cast<unsigned>(response.status));
+  AddSecurityHeaders(response);
+  message.set(http::field::date, absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", now, absl::UTCTimeZone()));
+  for (const auto& [name, value] : response.headers) message.insert(name, value);
+  if (!response.content_type.empty()) message.set(http::field::content_type, response.content_type);
+  if (HasBody(response.status)) {
+    message.content_length(response.body.size());
+    message.body() = std::move(response.body);
+  }
+  return message;
+}
+
+}  // namespace
+
+// Answers one request once. Dropped without an answer, it is a fault of ours.
+class HttpConnection::Answer {
+ public:
+  explicit Answer(std::shared_ptr<HttpConnection> connection) : connection_(std::move(connection)) {}
+  ~Answer() { Give(ErrorResponse(500, "INTERNAL", "internal error")); }
+  Answer(const Answer&) = delete;
+  Answer& operator=(const Answer&) = delete;
+
+  void Give(HttpResponse response) {
+    if (given_.exchange(true)) return;
+    asio::post(connection_->stream_.get_executor(),
+               [connection = connection_, response = std::move(response)]() mutable {
+                 connection->Respond(std::move(response));
+               });
+  }
+
+ private:
+  const std::shared_ptr<HttpConnection> connection_;
+  std::atomic<bool> given_ = false;
+};
+
+HttpConnection::HttpConnection(asio::ip::tcp::socket socket, HttpConnectionContext& context,
+                               std::function<void()> on_end)
+    : context_(context), on_end_(std::move(on_end)), stream_(std::move(socket)), buffer_(kBufferBytes) {}
+
+HttpConnection::~HttpConnection() { on_end_(); }
+
+void HttpConnection::Start() {
+  asio::post(stream_.get_executor(), [self = shared_from_this()] { self->ReadHeader(); });
+}
+
+void HttpConnection::Drain() {
+  asio::post(stream_.get_executor(), [self = shared_from_this()] {
+    if (self->waiting_ && self->buffer_.size() == 0) self->Close();
+  });
+}
+
+void HttpConnection::ReadHeader() {
+  if (context_.draining) return Close();
+  parser_.emplace();
+  parser_->header_limit(static_cast<std::uint32_t>(context_.options.max_header_bytes));
+  parser_->body_limit(context_.options.max_body_bytes);
+  waiting_ = true;
+  // For all of it: who sends a byte now and then is slow, too.
+  stream_.expires_after(Chrono(context_.options.idle_timeout));
+  http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](ErrorCode failure, size_t) {
+    self->waiting_ = false;
+    self->OnHeader(failure);
+  });
+}
+
+void HttpConnection::OnHeader(ErrorCode failure) {
+  if (failure) return OnReadFailure(failure);
+  stream_.expires_after(Chrono(context_.options.read_timeout));
+  const bool asks = absl::EqualsIgnoreCase(View(parser_->get()[http::field::expect]), "100-continue");
+  return asks && !parser_->is_done() ? SendContinue() : ReadBody();
+}
+
+void HttpConnection::SendContinue() {
+  continue_.emplace(http::status::continue_, 11);
+  http::async_write(stream_, *continue_, [self = shared_from_this()](ErrorCode failure, size_t) {
+    failure ? self->Close() : self->ReadBody();
+  });
+}
+
+void HttpConnection::ReadBody() {
+  http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](ErrorCode failure, size_t) {
+    failure ? self->OnReadFailure(failure) : self->Dispatch();
+  });
+}
+
+void HttpConnection::OnReadFailure(ErrorCode failure) {
+  if (failure == http::error::header_limit || failure == http::error::buffer_overflow) {
+    return Refuse(431, "HEADERS_TOO_LARGE", "the headers are too large");
+  }
+  if (failure == http::error::body_limit) return Refuse(413, "BODY_TOO_LARGE", "the body is too large");
+  const bool is_malformed = failure.category() == http::make_error_code(http::error::bad_method).category() &&
+                            failure != http::error::end_of_stream && failure != http::error::partial_message;
+  if (is_malformed) return Refuse(400, "INVALID_ARGUMENT", "not an HTTP/1.1 request");
+  Close();
+}
+
+void HttpConnection::Dispatch() {
+  stream_.expires_never();
+  keep_alive_ = parser_->get().keep_alive();
+  is_head_ = parser_->get().method() == http::verb::head;
+  const auto answer = std::make_shared<Answer>(shared_from_this());
+  context_.handler.Handle(ToRequest(parser_->release()),
+                          [answer](HttpResponse response) { answer->Give(std::move(response)); });
+}
+
+void HttpConnection::Refuse(int status, absl::string_view code, absl::string_view message) {
+  keep_alive_ = false;
+  is_head_ = false;
+  context_.metrics.Count("none", status);
+  Respond(ErrorResponse(status, code, message));
+}
+
+void HttpConnection::Respond(HttpResponse response) {
+  if (!HeadersAreClean(response)) {
+    log::Error("http.header_refused", {{"status", response.status}});
+    response = ErrorResponse(500, "INTERNAL", "internal error");
+  }
+  keep_alive_ = keep_alive_ && !context_.draining;
+  response_.emplace(ToMessage(std::move(response), context_.clock.Now()));
+  response_->keep_alive(keep_alive_);
+  // The length stays that of what a GET would bring.
+  if (is_head_) response_->body().clear();
+  Write();
+}
+
+void HttpConnection::Write() {
+  stream_.expires_after(Chrono(context_.options.write_timeout));
+  http::async_write(stream_, *response_,
+                    [self = shared_from_this()](ErrorCode failure, size_t) { self->OnWritten(failure); });
+}
+
+void HttpConnection::OnWritten(ErrorCode failure) {
+  response_.reset();
+  if (failure) return Close();
+  keep_alive_ ? ReadHeader() : Linger();
+}
+
+void HttpConnection::Linger() {
+  ErrorCode ignored;
+  stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  stream_.expires_after(Chrono(kLingerTime));
+  Discard(kLingerBytes);
+}
+
+void HttpConnection::Discard(size_t left) {
+  buffer_.clear();
+  stream_.async_read_some(buffer_.prepare(kBufferBytes / 2),
+                          [self = shared_from_this(), left](ErrorCode failure, size_t read) {
+                            failure || read >= left ? self->Close() : self->Discard(left - read);
+                          });
+}
+
+void HttpConnection::Close() {
+  stream_.expires_never();
+  stream_.close();
+}
+
+}  // namespace carillon

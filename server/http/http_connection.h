@@ -1,0 +1,76 @@
+// One connection of the HTTP port. Inner part of http_server.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "server/http/http_server.h"
+
+namespace carillon {
+
+// What the connections of a server share. Outlives them.
+struct HttpConnectionContext {
+  const HttpServerOptions& options;
+  HttpHandler& handler;
+  HttpMetrics& metrics;
+  const Clock& clock;
+  std::atomic<bool> draining{false};
+};
+
+// Lives as long as something of it is under way. Everything runs on its strand.
+class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
+ public:
+  // `on_end` runs in the destructor.
+  HttpConnection(boost::asio::ip::tcp::socket socket, HttpConnectionContext& context, std::function<void()> on_end);
+  ~HttpConnection();
+
+  void Start();
+  // Closes it if nothing of a request has come; else it ends with the answer. Any thread.
+  void Drain();
+
+ private:
+  using ErrorCode = boost::system::error_code;
+  using RequestParser = boost::beast::http::request_parser<boost::beast::http::string_body>;
+  using Response = boost::beast::http::response<boost::beast::http::string_body>;
+  class Answer;
+
+  void ReadHeader();
+  void OnHeader(ErrorCode failure);
+  // The client waits for leave to send the body.
+  void SendContinue();
+  void ReadBody();
+  void OnReadFailure(ErrorCode failure);
+  void Dispatch();
+  void Respond(HttpResponse response);
+  // Refuses a request that is broken; the connection ends with it.
+  void Refuse(int status, absl::string_view code, absl::string_view message);
+  void Write();
+  void OnWritten(ErrorCode failure);
+  // Says goodbye, and reads what the client still sends for a moment, so that the
+  // answer reaches it.
+  void Linger();
+  void Discard(size_t left);
+  void Close();
+
+  HttpConnectionContext& context_;
+  const std::function<void()> on_end_;
+  boost::beast::tcp_stream stream_;
+  boost::beast::flat_buffer buffer_;
+  std::optional<RequestParser> parser_;
+  std::optional<Response> response_;
+  std::optional<boost::beast::http::response<boost::beast::http::empty_body>> continue_;
+  bool waiting_ = false;  // For a request's headers.
+  bool keep_alive_ = false;
+  bool is_head_ = false;
+};
+
+}  // namespace carillon

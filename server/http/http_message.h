@@ -1,0 +1,67 @@
+// Requests and answers of the HTTP port, as handlers see them.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "carillon/runtime/executor.h"
+
+namespace carillon {
+
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
+
+struct HttpRequest {
+  std::string method;
+  std::string path;   // Without the query; not decoded.
+  std::string query;  // Without the question mark; not decoded.
+  std::string rest;   // What follows the path of the route.
+  HttpHeaders headers;
+  std::string body;
+
+  // The first value, whatever the case of the name; empty if there is none.
+  absl::string_view Header(absl::string_view name) const;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type;  // Empty: there is no body.
+  std::string body;
+  HttpHeaders headers;
+
+  bool HasHeader(absl::string_view name) const;
+};
+
+// Gives the answer; exactly once, on any thread. A request whose function is
+// dropped without a call is answered with 500.
+using HttpRespond = std::function<void(HttpResponse)>;
+
+// Handles requests. Thread-safe; must not block: it is called on a thread of the port.
+class HttpHandler {
+ public:
+  virtual ~HttpHandler() = default;
+  virtual void Handle(HttpRequest request, HttpRespond respond) = 0;
+};
+
+HttpResponse TextResponse(int status, absl::string_view text);
+HttpResponse JsonResponse(std::string json);
+HttpResponse HtmlResponse(int status, std::string html);
+HttpResponse NoContent();
+// {"code": ..., "message": ...}.
+HttpResponse ErrorResponse(int status, absl::string_view code, absl::string_view message);
+// 503, and when to come back.
+HttpResponse BusyResponse(absl::Duration retry_after);
+
+// Adds what every answer says unless it says otherwise: that its type is not to be
+// guessed, that it is not to be kept, and that its address is told to nobody; of
+// pages, that they load nothing.
+void AddSecurityHeaders(HttpResponse& response);
+
+// Answers with what `work` returns on a thread that may block; with 503 if none can
+// take it.
+void RunBlocking(Executor& executor, HttpRespond respond, std::function<HttpResponse()> work);
+
+}  // namespace carillon

@@ -1,0 +1,244 @@
+// What kills, losses and restarts do to deliveries: none is lost, and what is sent twice
+// is what was under way at a kill, with the id that it had before.
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tests/integration/delivery_fixture.h"
+#include "tests/kit/environment.h"
+
+namespace carillon::testing {
+namespace {
+
+using ::testing::IsEmpty;
+using Json = nlohmann::json;
+
+constexpr v1::Channel kEmail = v1::CHANNEL_EMAIL;
+constexpr v1::Channel kSms = v1::CHANNEL_SMS;
+constexpr v1::Channel kApns = v1::CHANNEL_APNS;
+constexpr v1::Channel kWebhook = v1::CHANNEL_WEBHOOK;
+
+constexpr const char* kWorker = "worker-payment";
+// Calls that a channel of it has under way: with a prefetch of one, its consumers.
+constexpr int kUnderWay = 4;
+constexpr const char* kUnderWayFlag = "--delivery-consumers=4";
+// What the sandbox calls the channels that the kills are tried on.
+constexpr const char* kProviders[] = {"smtp", "twilio", "apns", "webhook"};
+
+class DeliveryFaults : public Deliveries {
+ protected:
+  static void SetUpTestSuite() {
+    RunningStackOptions options;
+    options.processes = {"server", "relay", kWorker, "worker-otp"};
+    options.flags[kWorker] = {kUnderWayFlag};
+    StartSystem(options);
+  }
+  void SetUp() override {
+    Deliveries::SetUp();
+    app_.SetProviders(kEmail, {sandbox().Provider("smtp")});
+    app_.SetProviders(kSms, {sandbox().Provider("twilio")});
+    app_.SetProviders(kApns, {sandbox().Provider("apns")});
+    app_.SetProviders(kWebhook, {sandbox().Provider("webhook")});
+    for (const char* provider : kProviders) before_[provider] = sandbox().Count(provider);
+  }
+
+  std::vector<Person> AddPeople(int count) {
+    static std::atomic<int> last_token = 0;
+    std::vector<Person> people;
+    for (int i = 0; i < count; ++i) {
+      people.push_back(app_.AddPerson());
+      app_.AddDevice(people.back(), kApns, absl::StrFormat("%064d", ++last_token));
+    }
+    return people;
+  }
+  static void ScriptAll(const Json& rule) {
+    for (const char* provider : kProviders) sandbox().Script(provider, rule);
+  }
+  // Since this test began.
+  SandboxCount Received(const std::string& provider) const {
+    const SandboxCount now = sandbox().Count(provider);
+    const SandboxCount& before = before_.at(provider);
+    return {now.messages - before.messages, now.distinct - before.distinct, now.duplicates - before.duplicates};
+  }
+  bool AllHaveReceived(int count) const {
+    return std::all_of(std::begin(kProviders), std::end(kProviders),
+                       [&](const char* provider) { return Received(provider).messages >= count; });
+  }
+  bool WaitUntilAllSent(int count) {
+    return WaitFor([&] { return app_.CountDeliveries("state IN ('sent', 'delivered')") == count; }, absl::Seconds(60));
+  }
+  // Every person was reached on every channel. A repeat with another id would be one
+  // more that is distinct.
+  void ExpectAllSent(int people, int most_repeats) {
+    const int deliveries = people * static_cast<int>(std::size(kProviders));
+    EXPECT_TRUE(WaitUntilAllSent(deliveries)) << app_.CountDeliveries("state IN ('sent', 'delivered')");
+    for (const char* provider : kProviders) {
+      const SandboxCount received = Received(provider);
+      EXPECT_EQ(received.distinct, people) << provider;
+      EXPECT_LE(received.duplicates, most_repeats) << provider;
+      RecordProperty(absl::StrCat("repeats_", provider), received.duplicates);
+    }
+    EXPECT_THAT(app_.DeadLetters(), IsEmpty());
+  }
+  static void Restart(const std::string& process) {
+    stack().KillProcess(process);
+    stack().StartProcess(process);
+  }
+
+  std::map<std::string, SandboxCount> before_;
+};
+
+const std::vector<v1::Channel> kAllChannels = {kEmail, kSms, kApns, kWebhook};
+constexpr int kRounds = 3;
+
+TEST_F(DeliveryFaults, AWorkerThatDiesBeforeItsProvidersAcceptSendsNothingTwice) {
+  constexpr int kPeople = 40;
+  for (int round = 0; round < kRounds; ++round) {
+    sandbox().Reset();
+    ScriptAll({{"mode", "hang"}, {"times", kUnderWay}});
+    app_.SendToAll("payment.receipt", AddPeople(kPeople), kAllChannels);
+    ASSERT_TRUE(WaitFor([&] {
+      return std::all_of(std::begin(kProviders), std::end(kProviders),
+                         [](const char* provider) { return sandbox().Uses(provider) == kUnderWay; });
+    }));
+    Restart(kWorker);
+  }
+  ExpectAllSent(kRounds * kPeople, /*most_repeats=*/0);
+}
+
+TEST_F(DeliveryFaults, AWorkerThatDiesBeforeItHearsOfAnAcceptanceRepeatsWhatWasUnderWayWithTheSameId) {
+  constexpr int kPeople = 40;
+  sandbox().Script("twilio", {{"mode", "callback"}, {"status", "off"}});
+  for (int round = 0; round < kRounds; ++round) {
+    ScriptAll({{"mode", "hang_after_accept"}, {"times", kUnderWay}});
+    app_.SendToAll("payment.receipt", AddPeople(kPeople), kAllChannels);
+    ASSERT_TRUE(WaitFor([&] {
+      return std::all_of(std::begin(kProviders), std::end(kProviders),
+                         [&](const char* provider) { return sandbox().Uses(provider) == kUnderWay * (round + 1); });
+    }));
+    Restart(kWorker);
+    ASSERT_TRUE(WaitUntilAllSent((round + 1) * kPeople * 4));
+  }
+  ExpectAllSent(kRounds * kPeople, /*most_repeats=*/kRounds * kUnderWay);
+}
+
+TEST_F(DeliveryFaults, AWorkerThatDiesInTheMiddleOfItsWorkLosesNothingAndRepeatsLittle) {
+  constexpr int kPeople = 200;
+  ScriptAll({{"mode", "slow"}, {"delay_ms", 20}});
+  app_.SendToAll("payment.receipt", AddPeople(kPeople), kAllChannels);
+  for (int round = 0; round < kRounds; ++round) {
+    ASSERT_TRUE(WaitFor([&] { return AllHaveReceived(30 + round * 50); }, absl::Seconds(30)));
+    Restart(kWorker);
+  }
+  ExpectAllSent(kPeople, /*most_repeats=*/kRounds * kUnderWay);
+}
+
+TEST_F(DeliveryFaults, KillsOfTheRelaySendNothingTwice) {
+  constexpr int kPeople = 200;
+  const std::vector<Person> people = AddPeople(kPeople);
+  std::thread sender([&] {
+    for (int i = 0; i < kPeople; i += 10) {
+      app_.SendToAll("payment.receipt", {people.begin() + i, people.begin() + i + 10}, kAllChannels);
+    }
+  });
+  for (int round = 0; round < kRounds; ++round) {
+    EXPECT_TRUE(WaitFor([&] { return AllHaveReceived(10 + round * 50); }, absl::Seconds(30)));
+    Restart("relay");
+  }
+  sender.join();
+  ExpectAllSent(kPeople, /*most_repeats=*/0);
+}
+
+TEST_F(DeliveryFaults, AWorkerThatIsToldToStopSendsNothingTwice) {
+  constexpr int kPeople = 200;
+  ScriptAll({{"mode", "slow"}, {"delay_ms", 50}});
+  app_.SendToAll("payment.receipt", AddPeople(kPeople), kAllChannels);
+  for (int round = 0; round < kRounds; ++round) {
+    ASSERT_TRUE(WaitFor([&] { return AllHaveReceived(10 + round * 50); }, absl::Seconds(30)));
+    EXPECT_EQ(stack().StopProcess(kWorker), 0);
+    stack().StartProcess(kWorker);
+  }
+  ExpectAllSent(kPeople, /*most_repeats=*/0);
+}
+
+TEST_F(DeliveryFaults, ARestartOfPostgresDuringCallsSendsNothingTwice) {
+  constexpr int kPeople = 60;
+  ScriptAll({{"mode", "slow"}, {"delay_ms", 200}});
+  app_.SendToAll("payment.receipt", AddPeople(kPeople), kAllChannels);
+  ASSERT_TRUE(WaitFor([&] { return AllHaveReceived(2 * kUnderWay); }));
+  RestartPostgres();
+  ExpectAllSent(kPeople, /*most_repeats=*/0);
+}
+
+TEST_F(DeliveryFaults, AProviderThatHangsHoldsUpNoOtherChannelAndNoStop) {
+  const auto longest_on_the_way = [this](const std::string& type) {
+    absl::Duration longest;
+    for (int i = 0; i < 20; ++i) {
+      const Person person = app_.AddPerson();
+      const std::string id = app_.Send(type, person, {kEmail});
+      EXPECT_TRUE(WaitFor([&] { return !sandbox().Messages("smtp", person.email).empty(); })) << app_.Story(id);
+      const std::vector<Json> mails = sandbox().Messages("smtp", person.email);
+      if (mails.empty()) return absl::InfiniteDuration();
+      longest = std::max(longest, ArrivalTime(mails[0]) - ToTime(app_.Get(id).create_time()));
+    }
+    return longest;
+  };
+  Json twilio = sandbox().Provider("twilio");
+  twilio["timeout"] = "30s";
+  app_.SetProviders(kSms, {twilio});
+  sandbox().Script("twilio", {{"mode", "hang"}, {"delay_ms", 0}});
+  constexpr int kPeople = 100;
+  app_.SendToAll("otp.login", AddPeople(kPeople), {kSms});
+  ASSERT_TRUE(WaitFor([] { return sandbox().Uses("twilio") > 0; }));
+  EXPECT_LT(longest_on_the_way("otp.login"), absl::Seconds(1));
+  EXPECT_LT(longest_on_the_way("payment.receipt"), absl::Seconds(1));
+
+  const absl::Time told = absl::Now();
+  EXPECT_EQ(stack().StopProcess("worker-otp"), 0);
+  EXPECT_LT(absl::Now() - told, absl::Seconds(16));
+  sandbox().Reset();
+  stack().StartProcess("worker-otp");
+  EXPECT_TRUE(WaitUntilAllSent(kPeople + 40)) << app_.CountDeliveries("state IN ('sent', 'delivered')");
+  EXPECT_EQ(Received("twilio").messages, kPeople);
+}
+
+TEST(DeliveryQueues, WhatAPurgedOneHeldIsSentAllTheSameAndOnce) {
+  const PrivateSandbox sandbox;
+  RunningStackOptions options;
+  options.processes = {"server", "relay", kWorker};
+  options.flags["relay"] = {"--idle-bound=3s"};
+  options.flags[kWorker] = {"--queues=payment"};
+  options.external_channels = true;
+  RunningStack stack(options);
+  DeliveryApp app(stack);
+  app.SetProviders(kEmail, {sandbox.Provider("smtp")});
+  constexpr int kPeople = 100;
+  std::vector<Person> people;
+  for (int i = 0; i < kPeople; ++i) people.push_back(app.AddPerson());
+  app.SendToAll("payment.receipt", people, {kEmail});
+  const auto waiting = [&] {
+    const auto queues = app.client().ListQueues({});
+    for (const v1::Queue& queue : queues.ok() ? queues->queues() : google::protobuf::RepeatedPtrField<v1::Queue>()) {
+      if (queue.name() == "payment.email") return queue.messages();
+    }
+    return int64_t{-1};
+  };
+  ASSERT_TRUE(WaitFor([&] { return waiting() == kPeople; }, absl::Seconds(20))) << waiting();
+  Rabbitmqctl({"purge_queue", "-p", stack.vhost().name(), "payment.email"});
+
+  const auto sender = Process::Start({.command = {BinaryDirectory() + "/carillon-worker", "--lane=payment",
+                                                  "--queues=payment.email", "--allow-private-webhooks"},
+                                      .environment = stack.Environment(),
+                                      .output_file = "/dev/null"});
+  ASSERT_OK(sender);
+  EXPECT_TRUE(WaitFor([&] { return app.CountDeliveries("state = 'sent'") == kPeople; }, absl::Seconds(40)))
+      << app.CountDeliveries("state = 'sent'");
+  EXPECT_EQ(sandbox.Count("smtp").messages, kPeople);
+  EXPECT_THAT(app.DeadLetters(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace carillon::testing

@@ -1,0 +1,238 @@
+// Providers that fail in every way they do: what reaches people all the same, how late,
+// and that it reaches them once.
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "tests/integration/delivery_fixture.h"
+#include "tests/kit/loopback.h"
+
+namespace carillon::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using Json = nlohmann::json;
+
+constexpr v1::Channel kEmail = v1::CHANNEL_EMAIL;
+constexpr v1::Channel kSms = v1::CHANNEL_SMS;
+constexpr v1::DeliveryState kHeld = v1::DELIVERY_STATE_HELD;
+constexpr v1::DeliveryState kSent = v1::DELIVERY_STATE_SENT;
+constexpr v1::DeliveryState kDelivered = v1::DELIVERY_STATE_DELIVERED;
+constexpr v1::DeliveryState kExpired = v1::DELIVERY_STATE_EXPIRED;
+
+// Every step from the call to the provider, and then some for a busy machine.
+constexpr absl::Duration kOnTheWay = absl::Seconds(2);
+
+Json With(Json provider, const std::string& field, const Json& value) {
+  provider[field] = value;
+  return provider;
+}
+
+// A code that has come by the second provider.
+struct Fallback {
+  Person person;
+  std::string id;
+  absl::Duration latency;  // From acceptance to arrival.
+};
+
+Fallback SendByFallback(DeliveryApp& app, const PrivateSandbox& sandbox, const Json& primary) {
+  app.SetProviders(kSms, {primary, sandbox.Provider("vonage")});
+  // Settings are live within a moment.
+  const std::string early = app.Send("otp.login", app.AddPerson(), {kSms});
+  EXPECT_TRUE(app.WaitFor(early, kSms, kDelivered)) << app.Story(early);
+  Fallback sent{.person = app.AddPerson(), .id = {}, .latency = absl::InfiniteDuration()};
+  sent.id = app.Send("otp.login", sent.person, {kSms});
+  EXPECT_TRUE(app.WaitFor(sent.id, kSms, kDelivered)) << app.Story(sent.id);
+  EXPECT_EQ(app.Delivery(sent.id, kSms).provider(), "vonage");
+  const std::vector<Json> arrived = Sms(sandbox, "vonage", sent.person);
+  EXPECT_THAT(arrived, SizeIs(1));
+  if (!arrived.empty()) sent.latency = ArrivalTime(arrived[0]) - ToTime(app.Get(sent.id).create_time());
+  return sent;
+}
+
+TEST_F(Deliveries, APrimaryThatAnswers500IsFollowedByTheNextAtOnce) {
+  sandbox().Script("twilio", {{"mode", "error"}, {"status", 500}});
+  const Fallback sent = SendByFallback(app_, sandbox(), sandbox().Provider("twilio"));
+  EXPECT_EQ(Outcomes(app_.Delivery(sent.id, kSms)), "retryable,accepted");
+  EXPECT_LT(sent.latency, kOnTheWay);
+  EXPECT_THAT(Sms(sandbox(), "twilio", sent.person), IsEmpty());
+}
+
+TEST_F(Deliveries, APrimaryWhereNobodyListensIsFollowedByTheNextAtOnce) {
+  Json twilio = sandbox().Provider("twilio");
+  twilio["twilio"]["endpoint"] = absl::StrCat("http://", FreeAddress());
+  const Fallback sent = SendByFallback(app_, sandbox(), twilio);
+  EXPECT_EQ(Outcomes(app_.Delivery(sent.id, kSms)), "retryable,accepted");
+  EXPECT_LT(sent.latency, kOnTheWay);
+}
+
+TEST_F(Deliveries, APrimaryThatHangsIsFollowedByTheNextWhenNoReceiptHasCome) {
+  sandbox().Script("twilio", {{"mode", "hang"}, {"delay_ms", 0}});
+  const Json twilio = With(With(sandbox().Provider("twilio"), "timeout", "0.5s"), "receipt_wait", "1s");
+  const Fallback sent = SendByFallback(app_, sandbox(), twilio);
+  EXPECT_EQ(Outcomes(app_.Delivery(sent.id, kSms)), "unconfirmed,accepted");
+  EXPECT_GT(sent.latency, absl::Seconds(1.5));
+  EXPECT_LT(sent.latency, absl::Seconds(1.5) + kOnTheWay);
+}
+
+TEST_F(Deliveries, AReceiptForACallWithoutAnAnswerSettlesItAndNobodyElseIsAsked) {
+  Json twilio = With(sandbox().Provider("twilio"), "timeout", "0.5s");
+  app_.SetProviders(kSms, {With(twilio, "receipt_wait", "20s"), sandbox().Provider("vonage")});
+  const Person person = app_.AddPerson();
+  sandbox().Script("twilio", {{"mode", "hang_after_accept"}, {"match", person.phone}});
+  // One of two: "sent" after 700 ms, "delivered" after 1.4 s; the call is given up before.
+  sandbox().Script("twilio", {{"mode", "callback"}, {"delay_ms", 700}});
+  const std::string id = app_.Send("otp.login", person, {kSms});
+  ASSERT_TRUE(app_.WaitFor(id, kSms, kDelivered)) << app_.Story(id);
+  const v1::Delivery delivery = app_.Delivery(id, kSms);
+  EXPECT_EQ(delivery.provider(), "twilio");
+  EXPECT_EQ(delivery.provider_message_id(), Sms(sandbox(), "twilio", person).at(0)["id"]);
+  EXPECT_EQ(Outcomes(delivery), "unconfirmed");
+  EXPECT_EQ(app_.Get(id).state(), v1::STATE_DELIVERED);
+  EXPECT_THAT(Sms(sandbox(), "twilio", person), SizeIs(1));
+  EXPECT_THAT(Sms(sandbox(), "vonage", person), IsEmpty());
+  EXPECT_EQ(
+      stack().database().Query(absl::StrCat("SELECT count(*) FROM schedules WHERE recipient_id = '", person.user, "'")),
+      "0");
+}
+
+TEST_F(Deliveries, ACallWithoutAnAnswerAndAReceiptIsFollowedByOneOther) {
+  Json twilio = With(sandbox().Provider("twilio"), "timeout", "0.5s");
+  app_.SetProviders(kSms, {With(twilio, "receipt_wait", "1s"), sandbox().Provider("vonage")});
+  const Person person = app_.AddPerson();
+  sandbox().Script("twilio", {{"mode", "hang_after_accept"}, {"match", person.phone}});
+  sandbox().Script("twilio", {{"mode", "callback"}, {"status", "off"}});
+  const std::string id = app_.Send("otp.login", person, {kSms});
+  ASSERT_TRUE(app_.WaitFor(id, kSms, kDelivered)) << app_.Story(id);
+  // Nobody can know that the first one arrived.
+  EXPECT_EQ(Outcomes(app_.Delivery(id, kSms)), "unconfirmed,accepted");
+  EXPECT_THAT(Sms(sandbox(), "twilio", person), SizeIs(1));
+  EXPECT_THAT(Sms(sandbox(), "vonage", person), SizeIs(1));
+  const absl::Duration between =
+      ArrivalTime(Sms(sandbox(), "vonage", person)[0]) - ArrivalTime(Sms(sandbox(), "twilio", person)[0]);
+  EXPECT_GE(between, absl::Seconds(1.4));
+}
+
+TEST_F(Deliveries, ACodeWhoseTimeIsOverIsNeverSentAndSaysSo) {
+  const Person tried = app_.AddPerson();
+  const Person held = app_.AddPerson();
+  DeliveryApp without_providers(stack());
+  app_.SetProviders(kSms, {sandbox().Provider("twilio")});
+  sandbox().Script("twilio", {{"mode", "error"}, {"status", 503}, {"match", tried.phone}});
+  const std::string retried = app_.Send("otp.login", tried, {kSms}, absl::Seconds(2));
+  const std::string waiting =
+      without_providers.Send("otp.login", without_providers.AddPerson(), {kSms}, absl::Seconds(2));
+  const absl::Time expiry = ToTime(app_.Get(retried).expire_time());
+  ASSERT_TRUE(WaitFor([&] { return absl::Now() > expiry; }));
+  // It would be taken now.
+  sandbox().Reset();
+  ASSERT_TRUE(app_.WaitFor(retried, kSms, kExpired)) << app_.Story(retried);
+  ASSERT_TRUE(without_providers.WaitFor(waiting, kSms, kExpired)) << without_providers.Story(waiting);
+  EXPECT_EQ(app_.Delivery(retried, kSms).detail(), "its ttl ended before a provider had it");
+  EXPECT_EQ(app_.Get(retried).state(), v1::STATE_EXPIRED);
+  EXPECT_EQ(without_providers.Get(waiting).state(), v1::STATE_EXPIRED);
+  EXPECT_THAT(Sms(sandbox(), "twilio", tried), IsEmpty());
+  EXPECT_THAT(app_.DeadLetters(), IsEmpty());
+}
+
+TEST_F(Deliveries, WrongCredentialsHoldEverythingAndRightOnesReleaseIt) {
+  Json twilio = sandbox().Provider("twilio");
+  twilio["twilio"]["password"] = "wrong";
+  app_.SetProviders(kSms, {twilio});
+  std::vector<Person> people;
+  for (int i = 0; i < 20; ++i) people.push_back(app_.AddPerson());
+  const std::vector<std::string> ids = app_.SendToAll("otp.login", people, {kSms});
+  for (const std::string& id : ids) ASSERT_TRUE(app_.WaitFor(id, kSms, kHeld)) << app_.Story(id);
+  EXPECT_EQ(app_.Get(ids[0]).state(), v1::STATE_HELD);
+  EXPECT_THAT(app_.Delivery(ids[0], kSms).detail(), HasSubstr("every provider is out"));
+  const auto health = [&] {
+    const v1::ProviderStatus status = app_.GetProvider(kSms, "twilio");
+    return status.health_size() == 1 ? status.health(0) : v1::ProviderHealth();
+  };
+  ASSERT_TRUE(WaitFor([&] { return health().misconfigured(); }));
+  EXPECT_EQ(health().lane(), "otp");
+  EXPECT_EQ(health().breaker(), v1::BREAKER_STATE_OPEN);
+  EXPECT_THAT(health().error(), HasSubstr("20003"));
+  EXPECT_GT(ToTime(health().retry_time()), absl::Now());
+
+  app_.SetProviders(kSms, {sandbox().Provider("twilio")});
+  for (const std::string& id : ids) EXPECT_TRUE(app_.WaitFor(id, kSms, kDelivered)) << app_.Story(id);
+  for (const Person& person : people) EXPECT_THAT(Sms(sandbox(), "twilio", person), SizeIs(1));
+  EXPECT_EQ(app_.GetProvider(kSms, "twilio").health_size(), 0);
+  EXPECT_THAT(app_.DeadLetters(), IsEmpty());
+}
+
+TEST_F(Deliveries, AProvidersOutageHoldsEverythingAndNothingIsLostOrSentTwice) {
+  app_.SetProviders(kSms, {sandbox().Provider("twilio")});
+  std::vector<Person> people;
+  for (int i = 0; i < 200; ++i) people.push_back(app_.AddPerson());
+  sandbox().Script("twilio", {{"mode", "error"}, {"status", 503}, {"for_seconds", 10}});
+  const absl::Time end = absl::Now() + absl::Seconds(10);
+  const std::vector<std::string> ids = app_.SendToAll("payment.receipt", people, {kSms});
+  EXPECT_TRUE(WaitFor([&] { return app_.CountDeliveries("state = 'held'") == 200; }, absl::Seconds(9)))
+      << app_.CountDeliveries("state = 'held'");
+  EXPECT_LT(absl::Now(), end);
+  ASSERT_TRUE(WaitFor([&] { return app_.CountDeliveries("state = 'delivered'") == 200; }, absl::Seconds(30)))
+      << app_.CountDeliveries("state = 'delivered'");
+  // A breaker that was shut after two seconds has been tried after four and eight more.
+  EXPECT_LT(absl::Now(), end + absl::Seconds(12));
+  EXPECT_THAT(app_.DeadLetters(), IsEmpty());
+  std::multiset<std::string> numbers;
+  for (const Json& message : sandbox().Messages("twilio")) numbers.insert(message["to"].get<std::string>());
+  for (const Person& person : people) EXPECT_EQ(numbers.count(person.phone), 1u) << person.phone;
+  for (const std::string& id : ids) EXPECT_EQ(app_.Get(id).state(), v1::STATE_DELIVERED);
+  EXPECT_TRUE(WaitFor([&] {
+    const v1::ProviderStatus status = app_.GetProvider(kSms, "twilio");
+    return status.health_size() == 1 && status.health(0).breaker() == v1::BREAKER_STATE_CLOSED;
+  }));
+}
+
+TEST_F(Deliveries, AProviderThatWantsToBeLeftAloneIsNotCalledBefore) {
+  app_.SetProviders(kSms, {sandbox().Provider("twilio")});
+  const Person first = app_.AddPerson();
+  sandbox().Script("twilio",
+                   {{"mode", "error"}, {"status", 429}, {"retry_after", 3}, {"times", 1}, {"match", first.phone}});
+  const std::string id = app_.Send("otp.login", first, {kSms});
+  ASSERT_TRUE(app_.WaitFor(id, kSms, kHeld)) << app_.Story(id);
+  ASSERT_TRUE(WaitFor([&] { return app_.Delivery(id, kSms).attempts_size() == 1; })) << app_.Story(id);
+  const v1::DeliveryAttempt refused = app_.Delivery(id, kSms).attempts(0);
+  EXPECT_EQ(refused.code(), "20429");
+  const absl::Time until = ToTime(refused.time()) + absl::Seconds(3);
+  const Person second = app_.AddPerson();
+  const std::string other = app_.Send("otp.login", second, {kSms});
+
+  for (const std::string& one : {id, other}) ASSERT_TRUE(app_.WaitFor(one, kSms, kDelivered)) << app_.Story(one);
+  EXPECT_GE(ArrivalTime(Sms(sandbox(), "twilio", first).at(0)), until);
+  EXPECT_GE(ArrivalTime(Sms(sandbox(), "twilio", second).at(0)), until);
+  EXPECT_LT(ArrivalTime(Sms(sandbox(), "twilio", second)[0]), until + kOnTheWay);
+  EXPECT_EQ(Outcomes(app_.Delivery(id, kSms)), "retryable,accepted");
+  EXPECT_EQ(Outcomes(app_.Delivery(other, kSms)), "accepted");
+}
+
+TEST_F(Deliveries, AnAppsHangingProviderDelaysNobodyElsesMessages) {
+  DeliveryApp hanging(stack());
+  const Json twilio = With(With(sandbox().Provider("twilio"), "timeout", "10s"), "receipt_wait", "1s");
+  hanging.SetProviders(kSms, {twilio});
+  app_.SetProviders(kSms, {sandbox().Provider("vonage")});
+  std::vector<Person> people;
+  for (int i = 0; i < 200; ++i) people.push_back(hanging.AddPerson());
+  sandbox().Script("twilio", {{"mode", "hang"}, {"delay_ms", 0}});
+  hanging.SendToAll("otp.login", people, {kSms});
+
+  absl::Duration longest;
+  for (int i = 0; i < 20; ++i) {
+    const Person person = app_.AddPerson();
+    const std::string id = app_.Send("otp.login", person, {kSms});
+    ASSERT_TRUE(WaitFor([&] { return !Sms(sandbox(), "vonage", person).empty(); }, absl::Seconds(20)))
+        << app_.Story(id);
+    longest = std::max(longest, ArrivalTime(Sms(sandbox(), "vonage", person)[0]) - ToTime(app_.Get(id).create_time()));
+  }
+  EXPECT_LT(longest, kOnTheWay);
+  std::cerr << "longest " << longest << "\n";
+}
+
+}  // namespace
+}  // namespace carillon::testing

@@ -1,0 +1,92 @@
+#include "workers/channels/http_provider.h"
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "workers/channels/curl_handles.h"
+#include "workers/channels/send_results.h"
+
+namespace carillon {
+namespace {
+
+// Why there is no token.
+SendResult ResultWithoutToken(const absl::Status& status) {
+  const bool misconfigured = absl::IsInvalidArgument(status) || absl::IsPermissionDenied(status);
+  return MakeResult(misconfigured ? AttemptOutcome::kBadSender : AttemptOutcome::kRetryable, "no_token",
+                    status.message());
+}
+
+}  // namespace
+
+struct HttpProvider::Call {
+  HttpRequest request;
+  std::string address;
+  absl::Duration timeout;
+  std::function<void(SendResult)> done;
+  Stopwatch watch;
+  SharedToken token;
+  bool retried = false;
+};
+
+void HttpProvider::Send(const ProviderMessage& message, absl::Duration timeout, std::function<void(SendResult)> done) {
+  auto call = std::make_shared<Call>();
+  call->address = message.address;
+  call->timeout = timeout;
+  call->done = std::move(done);
+  Built built = Build(message, deps_.clock->Now());
+  if (SendResult* refusal = std::get_if<SendResult>(&built); refusal != nullptr) {
+    Finish(*call, std::move(*refusal));
+    return;
+  }
+  call->request = std::get<HttpRequest>(std::move(built));
+  call->request.options.ca_pem = deps_.ca_pem;
+  call->request.options.forbid_private_addresses = deps_.forbid_private_addresses;
+  if (!message.traceparent.empty()) call->request.headers.emplace_back("traceparent", message.traceparent);
+  if (tokens_ == nullptr) {
+    SendRequest(std::move(call), nullptr);
+  } else {
+    SendWithToken(std::move(call));
+  }
+}
+
+void HttpProvider::SendWithToken(std::shared_ptr<Call> call) {
+  tokens_->Get([this, call](absl::StatusOr<SharedToken> token) {
+    if (token.ok()) {
+      SendRequest(call, &*token);
+    } else {
+      Finish(*call, ResultWithoutToken(token.status()));
+    }
+  });
+}
+
+void HttpProvider::SendRequest(std::shared_ptr<Call> call, const SharedToken* token) {
+  HttpRequest request = call->request;
+  if (token != nullptr) {
+    call->token = *token;
+    request.headers.emplace_back("authorization", absl::StrCat(token_scheme(), " ", token->token));
+  }
+  request.options.timeout = call->timeout - call->watch.elapsed();
+  deps_.transport->Send(std::move(request), [this, call](HttpResult answer) { TakeAnswer(call, answer); });
+}
+
+void HttpProvider::TakeAnswer(std::shared_ptr<Call> call, const HttpResult& answer) {
+  if (answer.end != CallEnd::kAnswered) {
+    Finish(*call, ResultOfUnanswered(answer.end, answer.forbidden_address, answer.error));
+    return;
+  }
+  if (tokens_ != nullptr && RefusesToken(answer)) {
+    tokens_->Refuse(call->token);
+    if (!std::exchange(call->retried, true)) {
+      SendWithToken(std::move(call));
+      return;
+    }
+  }
+  Finish(*call, Classify(answer, deps_.clock->Now()));
+}
+
+void HttpProvider::Finish(Call& call, SendResult result) {
+  result.error = WithoutAddress(result.error, call.address);
+  result.latency = call.watch.elapsed();
+  call.done(std::move(result));
+}
+
+}  // namespace carillon

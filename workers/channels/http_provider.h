@@ -1,0 +1,57 @@
+// What the adapters over HTTP have in common.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "carillon/ports/clock.h"
+#include "workers/channels/provider.h"
+#include "workers/channels/token_source.h"
+#include "workers/channels/transport.h"
+
+namespace carillon {
+
+// Builds the request, sends it, classifies the answer; with tokens: adds one, and
+// tries once more with another if it is refused. Thread-safe.
+class HttpProvider : public Provider {
+ public:
+  struct Deps {
+    const Clock* clock = nullptr;
+    CurlTransport* transport = nullptr;
+    std::string ca_pem;  // See CallOptions.
+    bool forbid_private_addresses = true;
+  };
+
+  void Send(const ProviderMessage& message, absl::Duration timeout, std::function<void(SendResult)> done) final;
+
+ protected:
+  // A message that can't be sent has its result without a call.
+  using Built = std::variant<HttpRequest, SendResult>;
+
+  // `tokens`: null if the provider needs none.
+  explicit HttpProvider(Deps deps, std::unique_ptr<TokenSource> tokens = nullptr)
+      : deps_(std::move(deps)), tokens_(std::move(tokens)) {}
+
+  // Options, token and traceparent are added later.
+  virtual Built Build(const ProviderMessage& message, absl::Time now) const = 0;
+  // Of an answer.
+  virtual SendResult Classify(const HttpResult& answer, absl::Time now) = 0;
+  // With tokens: the answer says that this one is not good any more.
+  virtual bool RefusesToken(const HttpResult&) const { return false; }
+  virtual absl::string_view token_scheme() const { return "Bearer"; }
+
+ private:
+  struct Call;
+
+  void SendWithToken(std::shared_ptr<Call> call);
+  void SendRequest(std::shared_ptr<Call> call, const SharedToken* token);
+  void TakeAnswer(std::shared_ptr<Call> call, const HttpResult& answer);
+  static void Finish(Call& call, SendResult result);
+
+  const Deps deps_;
+  const std::unique_ptr<TokenSource> tokens_;
+};
+
+}  // namespace carillon

@@ -1,0 +1,30 @@
+// SMS by Twilio's Messages resource, or what is compatible with it.
+#pragma once
+
+#include <string>
+
+#include "carillon/v1/provider.pb.h"
+#include "workers/channels/http_provider.h"
+
+namespace carillon {
+
+// The form of a message.
+std::string TwilioBody(const v1::TwilioSettings& settings, const ProviderMessage& message, absl::Time now);
+
+SendResult ClassifyTwilioAnswer(const HttpResult& answer, absl::Time now);
+
+class TwilioProvider final : public HttpProvider {
+ public:
+  TwilioProvider(Deps deps, const v1::TwilioSettings& settings);
+  bool reports_receipts() const override { return true; }
+
+ private:
+  Built Build(const ProviderMessage& message, absl::Time now) const override;
+  SendResult Classify(const HttpResult& answer, absl::Time now) override { return ClassifyTwilioAnswer(answer, now); }
+
+  const v1::TwilioSettings settings_;
+  const std::string url_;
+  const std::string authorization_;
+};
+
+}  // namespace carillon

@@ -1,0 +1,341 @@
+#include "workers/delivery/delivery_dispatcher.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/errors.h"
+#include "carillon/domain/topology.h"
+#include "carillon/runtime/logging.h"
+
+namespace carillon {
+namespace {
+
+constexpr absl::Duration kDefaultTimeout = absl::Seconds(10);
+constexpr absl::Duration kDefaultReceiptWait = absl::Seconds(10);
+// Between a call's own time-out and the end of the claim.
+constexpr absl::Duration kClaimMargin = absl::Seconds(5);
+// What waits for a provider is released by the first call that gets through; this is
+// for what nobody releases.
+constexpr absl::Duration kShortestHold = absl::Minutes(10);
+constexpr absl::Duration kLongestHold = absl::Minutes(15);
+// One that finds no room soon finds some, or its provider is out by then.
+constexpr absl::Duration kBusyHold = absl::Seconds(1);
+// Each may have arrived: a person gets no more copies than this, and one.
+constexpr int kMaxUnconfirmed = 3;
+
+absl::Duration Monotonic() { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
+
+absl::Duration OrDefault(bool has, const google::protobuf::Duration& duration, absl::Duration otherwise) {
+  return has ? absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos()) : otherwise;
+}
+
+absl::Duration TimeoutOf(const ProviderSlot& slot) {
+  const v1::Provider& settings = slot.config->settings;
+  return OrDefault(settings.has_timeout(), settings.timeout(), kDefaultTimeout);
+}
+
+// The provider's last words.
+std::string Words(const ProviderSlot& slot, const SendResult& result) {
+  return absl::StrCat(slot.config->name, ": ", result.code, result.code.empty() || result.error.empty() ? "" : " ",
+                      result.error);
+}
+
+bool IsOut(const ProviderSlot& slot, absl::Time now) {
+  return slot.provider == nullptr || !slot.breaker.WouldAllow(now);
+}
+
+int CountUnconfirmed(const std::vector<DeliveryAttempt>& attempts) {
+  return static_cast<int>(absl::c_count_if(
+      attempts, [](const DeliveryAttempt& attempt) { return attempt.outcome == AttemptOutcome::kUnconfirmed; }));
+}
+
+}  // namespace
+
+DeliveryDispatcher::DeliveryDispatcher(const Deps& deps)
+    : deps_(deps),
+      random_(std::random_device{}()),
+      accepted_to_sent_(deps.metrics.Latency(
+          "carillon_accepted_to_sent_seconds", "From acceptance at the door to a provider's acceptance",
+          {{"lane", std::string(ToString(deps.lane))}, {"channel", std::string(ToString(deps.channel))}})) {}
+
+DeliveryDispatcher::~DeliveryDispatcher() {
+  const absl::Time now = deps_.clock.Now();
+  for (auto& [id, call] : in_flight_) {
+    call.slot->calls.erase(call.slot->calls.find(call.began));
+    call.slot->breaker.OnNothingLearned(now);
+  }
+}
+
+void DeliveryDispatcher::Begin(std::unique_ptr<DeliveryJob> job) {
+  job->update.delivery = &job->delivery;
+  job->update.claim = job->claim.claim;
+  job->update.address = job->claim.address;
+  if (Prepare(job)) Continue(std::move(job));
+}
+
+bool DeliveryDispatcher::Prepare(JobPtr& job) {
+  const absl::Time now = deps_.clock.Now();
+  const Notification& item = job->delivery.item;
+  if (item.expire_time.has_value() && *item.expire_time <= now) {
+    Finish(std::move(job), DeliveryState::kExpired, "its ttl ended before a provider had it");
+    return false;
+  }
+  if (!job->claim.suppressed.empty()) {
+    Finish(std::move(job), DeliveryState::kSuppressed, absl::StrCat("suppressed: ", job->claim.suppressed));
+    return false;
+  }
+  if (job->claim.address.empty() && job->delivery.channel != Channel::kWebhook) {
+    Finish(std::move(job), DeliveryState::kSuppressed, "the recipient can't be reached there any more");
+    return false;
+  }
+  absl::StatusOr<std::shared_ptr<const NotificationType>> type = deps_.builder.TypeOf(job->delivery);
+  if (!type.ok()) {
+    Route(std::move(job), type.status());
+    return false;
+  }
+  job->type = *std::move(type);
+  if (job->type->at_most_once && MayHaveBeenSent(*job)) {
+    Finish(std::move(job), DeliveryState::kDead, "the outcome of its attempt is not known, and it wants no other");
+    return false;
+  }
+  absl::StatusOr<ProviderMessage> content = deps_.builder.Build(job->delivery, *job->type, job->claim);
+  if (!content.ok()) {
+    Route(std::move(job), content.status());
+    return false;
+  }
+  job->content = *std::move(content);
+  return true;
+}
+
+// Whoever held it before may have died in the middle of a call.
+bool DeliveryDispatcher::MayHaveBeenSent(const DeliveryJob& job) const {
+  return job.claim.interrupted || CountUnconfirmed(job.claim.attempts) > 0;
+}
+
+size_t DeliveryDispatcher::FirstProvider(const DeliveryJob& job,
+                                         const std::vector<std::shared_ptr<ProviderSlot>>& slots) const {
+  if (job.claim.attempts.empty() || job.claim.attempts.back().outcome != AttemptOutcome::kUnconfirmed) return 0;
+  for (size_t i = 0; i + 1 < slots.size(); ++i) {
+    if (slots[i]->config->name == job.claim.attempts.back().provider) return i + 1;
+  }
+  return 0;
+}
+
+void DeliveryDispatcher::Continue(JobPtr job) {
+  const absl::Time now = deps_.clock.Now();
+  const std::vector<std::shared_ptr<ProviderSlot>> slots = deps_.slots.Of(job->delivery.item.app, now);
+  if (slots.empty()) {
+    const std::string why = absl::StrCat("no provider is configured for ", ToString(deps_.channel));
+    return Hold(std::move(job), HoldCause::kProvider, ProviderHoldTime(), why);
+  }
+  const size_t first = FirstProvider(*job, slots);
+  bool is_busy = false;
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const std::shared_ptr<ProviderSlot>& slot = slots[(first + i) % slots.size()];
+    if (IsOut(*slot, now) || absl::c_linear_search(job->tried, slot->config->name)) continue;
+    if (!HasRoom(*slot, Monotonic())) {
+      is_busy = true;
+      continue;
+    }
+    const bool in_time = Monotonic() - job->claimed_at + TimeoutOf(*slot) + kClaimMargin < deps_.lease;
+    if (!in_time) break;
+    slot->breaker.Allow(now);
+    if (slot->breaker.state() == BreakerState::kHalfOpen) deps_.slots.NoteChange(*slot);
+    return StartCall(std::move(job), slot);
+  }
+  if (is_busy && !job->provider_failed) {
+    return Hold(std::move(job), HoldCause::kBusy, now + kBusyHold, "its provider is slow; others go first");
+  }
+  const bool all_out = absl::c_all_of(slots, [&](const auto& slot) { return IsOut(*slot, now); });
+  Resolve(std::move(job), all_out);
+}
+
+void DeliveryDispatcher::StartCall(JobPtr job, const std::shared_ptr<ProviderSlot>& slot) {
+  const uint64_t id = ++last_call_;
+  job->tried.push_back(slot->config->name);
+  ProviderMessage message = *job->content;
+  message.receipt_url = deps_.builder.ReceiptUrl(job->delivery, slot->config->settings);
+  const absl::Duration began = Monotonic();
+  slot->calls.insert(began);
+  in_flight_.emplace(id, Call{std::move(job), slot, deps_.clock.Now(), began});
+  // The callback keeps the adapter alive: settings may change while it works.
+  slot->provider->Send(message, TimeoutOf(*slot),
+                       [mailbox = mailbox_, provider = slot->provider, id](SendResult result) {
+                         absl::MutexLock lock(&mailbox->mutex);
+                         mailbox->ends.push_back({id, std::move(result)});
+                       });
+}
+
+std::vector<std::unique_ptr<DeliveryJob>> DeliveryDispatcher::TakeFinished() {
+  std::vector<CallEnd> ends;
+  {
+    absl::MutexLock lock(&mailbox_->mutex);
+    ends.swap(mailbox_->ends);
+  }
+  for (CallEnd& end : ends) OnCallEnd(std::move(end));
+  return std::exchange(finished_, {});
+}
+
+void DeliveryDispatcher::OnCallEnd(CallEnd end) {
+  const auto found = in_flight_.find(end.call);
+  if (found == in_flight_.end()) return;
+  Call call = std::move(found->second);
+  in_flight_.erase(found);
+  ProviderSlot& slot = *call.slot;
+  slot.calls.erase(slot.calls.find(call.began));
+  SendResult& result = end.result;
+  JobPtr job = std::move(call.job);
+  job->update.attempts.push_back({.provider = slot.config->name,
+                                  .time = call.begin_time,
+                                  .outcome = result.outcome,
+                                  .code = result.code,
+                                  .error = result.error,
+                                  .latency = result.latency,
+                                  .provider_message_id = result.provider_message_id});
+  deps_.metrics
+      .Counter("carillon_provider_calls_total", "Calls to providers, by what came of them",
+               {{"lane", std::string(ToString(deps_.lane))},
+                {"channel", std::string(ToString(deps_.channel))},
+                {"provider", slot.config->name},
+                {"outcome", std::string(ToString(result.outcome))}})
+      .Increment();
+  NoteHealth(slot, result);
+  if (!result.suppress_reason.empty()) job->update.suppress_reason = result.suppress_reason;
+  switch (result.outcome) {
+    case AttemptOutcome::kAccepted:
+      accepted_to_sent_.Observe(absl::ToDoubleSeconds(deps_.clock.Now() - job->delivery.item.create_time));
+      return Finish(std::move(job), DeliveryState::kSent, "");
+    case AttemptOutcome::kBadRecipient:
+      job->update.device_dead_since = result.device_dead_since;
+      return Finish(std::move(job), DeliveryState::kSuppressed,
+                    absl::StrCat("the device is not registered any more: ", Words(slot, result)));
+    case AttemptOutcome::kPermanent:
+      job->last_failure = absl::InvalidArgumentError(Words(slot, result));
+      if (result.may_try_next) return Continue(std::move(job));
+      return Route(std::move(job), absl::InvalidArgumentError(Words(slot, result)));
+    case AttemptOutcome::kUnconfirmed:
+      return OnUnconfirmed(std::move(job), slot, result);
+    case AttemptOutcome::kRetryable:
+    case AttemptOutcome::kBadSender:
+      return OnFailure(std::move(job), slot, result);
+  }
+}
+
+void DeliveryDispatcher::NoteHealth(ProviderSlot& slot, const SendResult& result) {
+  const absl::Time now = deps_.clock.Now();
+  Breaker& breaker = slot.breaker;
+  const std::string words = absl::StrCat(result.code, result.error.empty() ? "" : " ", result.error);
+  const bool well = result.outcome == AttemptOutcome::kAccepted || result.outcome == AttemptOutcome::kPermanent ||
+                    result.outcome == AttemptOutcome::kBadRecipient || result.only_this_recipient;
+  bool changed = false;
+  if (well) {
+    changed = breaker.OnSuccess(now);
+    if (changed) slot.draining = true;
+    if (result.outcome == AttemptOutcome::kAccepted) slot.last_success = now;
+  } else if (result.outcome == AttemptOutcome::kBadSender) {
+    changed = breaker.OnMisconfigured(now, words);
+  } else if (result.retry_after.has_value()) {
+    changed = breaker.OnRetryAfter(now, *result.retry_after, words);
+  } else {
+    changed = breaker.OnFailure(now, words);
+  }
+  if (!changed) return;
+  deps_.slots.NoteChange(slot);
+  const std::initializer_list<log::Field> fields = {
+      {"lane", ToString(deps_.lane)},  {"channel", ToString(deps_.channel)},   {"app", slot.config->app.value()},
+      {"provider", slot.config->name}, {"breaker", ToString(breaker.state())}, {"code", result.code}};
+  if (breaker.misconfigured()) {
+    log::Error("provider.misconfigured", fields);
+  } else {
+    log::Warn("provider.breaker", fields);
+  }
+}
+
+void DeliveryDispatcher::OnFailure(JobPtr job, ProviderSlot& slot, const SendResult& result) {
+  job->last_failure = absl::UnavailableError(Words(slot, result));
+  if (result.only_this_recipient) {
+    if (!result.retry_after.has_value()) return Route(std::move(job), job->last_failure);
+    const absl::Time until = deps_.clock.Now() + std::max(*result.retry_after, kBusyHold);
+    return Hold(std::move(job), HoldCause::kBusy, until, Words(slot, result));
+  }
+  job->provider_failed = true;
+  const absl::Time first =
+      job->claim.attempts.empty() ? job->update.attempts.front().time : job->claim.attempts.front().time;
+  if (slot.last_success.has_value() && *slot.last_success > first) job->others_get_through = true;
+  Continue(std::move(job));
+}
+
+void DeliveryDispatcher::OnUnconfirmed(JobPtr job, ProviderSlot& slot, const SendResult& result) {
+  if (job->type->at_most_once) {
+    return Finish(std::move(job), DeliveryState::kDead,
+                  absl::StrCat("its outcome is not known, and it wants no other attempt: ", Words(slot, result)));
+  }
+  if (CountUnconfirmed(job->claim.attempts) + CountUnconfirmed(job->update.attempts) > kMaxUnconfirmed) {
+    return Route(std::move(job),
+                 absl::InvalidArgumentError(absl::StrCat("its outcome was not known again: ", Words(slot, result))));
+  }
+  if (!slot.provider->reports_receipts() || !deps_.links.enabled()) return OnFailure(std::move(job), slot, result);
+  const v1::Provider& settings = slot.config->settings;
+  const absl::Duration wait = OrDefault(settings.has_receipt_wait(), settings.receipt_wait(), kDefaultReceiptWait);
+  Hold(std::move(job), HoldCause::kReceipt, deps_.clock.Now() + wait,
+       absl::StrCat("a receipt may still come: ", Words(slot, result)));
+}
+
+// Nobody is left to ask under this claim. Nothing is used up by an outage, however
+// long: only what fails while others get through is given up.
+void DeliveryDispatcher::Resolve(JobPtr job, bool all_out) {
+  if (absl::IsInvalidArgument(job->last_failure)) return Route(std::move(job), job->last_failure);
+  const bool used_up = job->retry_count >= static_cast<int>(std::size(kRetrySeconds));
+  if (all_out || (used_up && job->provider_failed && !job->others_get_through)) {
+    TripTried(*job);
+    const std::string why =
+        absl::StrCat("every provider is out", job->last_failure.ok() ? "" : ": ", job->last_failure.message());
+    return Hold(std::move(job), HoldCause::kProvider, ProviderHoldTime(), why);
+  }
+  if (!job->provider_failed) {
+    return Hold(std::move(job), HoldCause::kBusy, deps_.clock.Now() + kBusyHold, "no time was left to ask a provider");
+  }
+  Route(std::move(job), job->last_failure);
+}
+
+// What they fail is held: they have to be probed, and that is the breaker's affair.
+void DeliveryDispatcher::TripTried(const DeliveryJob& job) {
+  const absl::Time now = deps_.clock.Now();
+  for (const auto& slot : deps_.slots.Of(job.delivery.item.app, now)) {
+    const bool was_tried = absl::c_linear_search(job.tried, slot->config->name);
+    if (!was_tried || slot->breaker.state() != BreakerState::kClosed) continue;
+    slot->breaker.Trip(now, job.last_failure.message());
+    deps_.slots.NoteChange(*slot);
+  }
+}
+
+absl::Time DeliveryDispatcher::ProviderHoldTime() {
+  const absl::Duration spread = kLongestHold - kShortestHold;
+  const double share = std::uniform_real_distribution<double>(0, 1)(random_);
+  return deps_.clock.Now() + kShortestHold + share * spread;
+}
+
+void DeliveryDispatcher::Finish(JobPtr job, DeliveryState state, std::string detail) {
+  job->update.state = state;
+  job->update.detail = std::move(detail);
+  finished_.push_back(std::move(job));
+}
+
+// It comes back in time to be told that its ttl has ended.
+void DeliveryDispatcher::Hold(JobPtr job, HoldCause cause, absl::Time until, std::string detail) {
+  const std::optional<absl::Time>& expire = job->delivery.item.expire_time;
+  job->update.hold_until = expire.has_value() ? std::min(until, *expire) : until;
+  job->update.cause = cause;
+  Finish(std::move(job), DeliveryState::kHeld, std::move(detail));
+}
+
+void DeliveryDispatcher::Route(JobPtr job, absl::Status status) {
+  job->route = std::move(status);
+  std::string words(job->route.message());
+  Finish(std::move(job), DeliveryState::kPending, std::move(words));
+}
+
+}  // namespace carillon

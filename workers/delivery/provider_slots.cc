@@ -1,0 +1,91 @@
+#include "workers/delivery/provider_slots.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "carillon/runtime/logging.h"
+
+namespace carillon {
+namespace {
+
+constexpr size_t kDefaultConcurrent = 100;
+// A provider with a call that takes longer is slow.
+constexpr absl::Duration kSlowCall = absl::Seconds(2);
+// Of a provider that is slow.
+constexpr size_t kSlowConcurrent = 4;
+
+}  // namespace
+
+std::vector<std::shared_ptr<ProviderSlot>> ProviderSlots::Of(AppId app, absl::Time now) {
+  std::vector<std::shared_ptr<ProviderSlot>> slots;
+  for (const auto& config : *directory_.Providers(app, options_.channel)) {
+    std::shared_ptr<ProviderSlot>& slot = slots_[Key(app, config->name)];
+    if (slot == nullptr || slot->config != config) slot = Make(config, now);
+    slots.push_back(slot);
+  }
+  return slots;
+}
+
+void ProviderSlots::Restore(const std::vector<ProviderHealth>& health, absl::Time now) {
+  for (const ProviderHealth& one : health) {
+    if (one.lane != options_.lane || one.channel != options_.channel) continue;
+    for (const auto& slot : Of(one.app, now)) {
+      if (slot->config->name != one.name) continue;
+      slot->breaker.Restore(one);
+      NoteChange(*slot);
+    }
+  }
+}
+
+std::shared_ptr<ProviderSlot> ProviderSlots::Make(const std::shared_ptr<const ConfiguredProvider>& config,
+                                                  absl::Time now) {
+  auto slot = std::make_shared<ProviderSlot>();
+  slot->config = config;
+  slot->breaker_gauge = &metrics_.Gauge("carillon_provider_breaker", "1 closed, 2 open, 3 half-open",
+                                        {{"lane", std::string(ToString(options_.lane))},
+                                         {"channel", std::string(ToString(options_.channel))},
+                                         {"app", absl::StrCat(config->app.value())},
+                                         {"provider", config->name}});
+  slot->breaker_gauge->Set(static_cast<double>(BreakerState::kClosed));
+  absl::StatusOr<std::unique_ptr<Provider>> provider = make_(*config);
+  if (provider.ok()) {
+    slot->provider = *std::move(provider);
+    return slot;
+  }
+  log::Error("provider.unusable", {{"channel", ToString(options_.channel)},
+                                   {"app", config->app.value()},
+                                   {"provider", config->name},
+                                   {"error", provider.status()}});
+  slot->breaker.OnMisconfigured(now, provider.status().message());
+  NoteChange(*slot);
+  return slot;
+}
+
+void ProviderSlots::NoteChange(const ProviderSlot& slot) {
+  const Breaker& breaker = slot.breaker;
+  slot.breaker_gauge->Set(static_cast<double>(breaker.state()));
+  changes_.push_back({.app = slot.config->app,
+                      .channel = options_.channel,
+                      .name = slot.config->name,
+                      .lane = options_.lane,
+                      .breaker = breaker.state(),
+                      .misconfigured = breaker.misconfigured(),
+                      .error = breaker.error(),
+                      .since = {},
+                      .retry_time = breaker.retry_time()});
+}
+
+std::vector<std::shared_ptr<ProviderSlot>> ProviderSlots::All() const {
+  std::vector<std::shared_ptr<ProviderSlot>> slots;
+  for (const auto& [key, slot] : slots_) slots.push_back(slot);
+  return slots;
+}
+
+bool HasRoom(const ProviderSlot& slot, absl::Duration now) {
+  const int configured = slot.config->settings.max_concurrent();
+  const size_t limit = configured > 0 ? static_cast<size_t>(configured) : kDefaultConcurrent;
+  const bool slow = !slot.calls.empty() && now - *slot.calls.begin() > kSlowCall;
+  return slot.calls.size() < (slow ? std::min(limit, kSlowConcurrent) : limit);
+}
+
+}  // namespace carillon

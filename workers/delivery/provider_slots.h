@@ -1,0 +1,84 @@
+// What a worker remembers of the providers of one channel: their adapters, their
+// breakers, and how many calls are under way.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "carillon/channels/directory.h"
+#include "carillon/domain/delivery.h"
+#include "carillon/runtime/metrics.h"
+#include "workers/channels/provider.h"
+#include "workers/delivery/breaker.h"
+
+namespace carillon {
+
+// One provider of one app, as one lane's worker sees it.
+struct ProviderSlot {
+  std::shared_ptr<const ConfiguredProvider> config;
+  // Shared with the calls that it has begun. Null if it can't be made.
+  std::shared_ptr<Provider> provider;
+  Breaker breaker;
+  // When each call under way began, on the monotonic clock.
+  std::multiset<absl::Duration> calls;
+  std::optional<absl::Time> last_success;
+  // When what is held may next be asked for as a probe.
+  absl::Time next_probe = absl::InfinitePast();
+  // It is back: what is held is to be released.
+  bool draining = false;
+  prometheus::Gauge* breaker_gauge = nullptr;
+};
+
+// Owner thread only.
+class ProviderSlots {
+ public:
+  using Maker = std::function<absl::StatusOr<std::unique_ptr<Provider>>(const ConfiguredProvider&)>;
+
+  struct Options {
+    Lane lane = Lane::kSocial;
+    Channel channel = Channel::kEmail;
+  };
+
+  ProviderSlots(const Options& options, const ChannelDirectory& directory, Maker make, Metrics& metrics)
+      : options_(options), directory_(directory), make_(std::move(make)), metrics_(metrics) {}
+
+  // The app's providers in the order in which they are asked. One whose settings have
+  // changed begins anew.
+  std::vector<std::shared_ptr<ProviderSlot>> Of(AppId app, absl::Time now);
+
+  // Breakers as they were before this process began.
+  void Restore(const std::vector<ProviderHealth>& health, absl::Time now);
+
+  // Says what is thought of a provider now; kept until TakeChanges.
+  void NoteChange(const ProviderSlot& slot);
+  std::vector<ProviderHealth> TakeChanges() { return std::exchange(changes_, {}); }
+
+  // All there are.
+  std::vector<std::shared_ptr<ProviderSlot>> All() const;
+
+ private:
+  using Key = std::pair<AppId, std::string>;
+
+  std::shared_ptr<ProviderSlot> Make(const std::shared_ptr<const ConfiguredProvider>& config, absl::Time now);
+
+  const Options options_;
+  const ChannelDirectory& directory_;
+  const Maker make_;
+  Metrics& metrics_;
+  std::map<Key, std::shared_ptr<ProviderSlot>> slots_;
+  std::vector<ProviderHealth> changes_;
+};
+
+// True if the provider may be given another call. One that is slow gets few at a time:
+// the others of its channel, of this app and of all, have to find room.
+bool HasRoom(const ProviderSlot& slot, absl::Duration now);
+
+}  // namespace carillon
