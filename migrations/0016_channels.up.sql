@@ -219,7 +219,7 @@ CREATE TABLE schedules (
   payload         bytea NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX schedules_by_due ON schedules (lane, due_at);
-CREATE INDEX schedules_by_provider ON schedules (app_id, channel, lane, schedule_id) WHERE cause = 'provider';
+CREATE INDEX schedules_by_provider ON schedules (app_id, channel, lane, notification_id) WHERE cause = 'provider';
 CREATE INDEX schedules_by_recipient ON schedules (app_id, recipient_id);
 -- One wait at a time.
 CREATE UNIQUE INDEX schedules_once ON schedules (message_id);

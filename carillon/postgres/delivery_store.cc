@@ -22,7 +22,9 @@ constexpr PgStatement kReadContacts = {"read_contacts", R"sql(
   ORDER BY asked.position, v.registered_at DESC
 )sql"};
 
-// Whoever comes a second time takes over: the one before has lost the message.
+// Whoever comes a second time takes over: the one before has lost the message. The
+// state is not asked for as deliveries_pending has it: the planner would read all of
+// that index instead of the few keys.
 constexpr PgStatement kClaim = {"claim_deliveries", R"sql(
   WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::boolean[])
@@ -33,7 +35,7 @@ constexpr PgStatement kClaim = {"claim_deliveries", R"sql(
     SET claim = d.claim + 1, interrupted = d.claimed_until IS NOT NULL, claimed_until = now() + $5::bigint * interval '1 microsecond', touched_at = clock_timestamp()
     FROM input
     WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
-      AND d.retention_days = input.retention_days AND d.state = 'pending'
+      AND d.retention_days = input.retention_days AND d.finished_at IS NULL AND d.state <> 'held'
       AND (d.claimed_until IS NULL OR d.claimed_until <= now() OR input.take_over)
     RETURNING input.position, d.claim, d.interrupted, d.app_id, d.recipient_id, d.channel, d.device_id, d.type, d.attempts
   )

@@ -1,12 +1,11 @@
 #include "carillon/postgres/outbox_reader.h"
 
-#include <chrono>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/substitute.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/ports/monotonic.h"
 #include "carillon/postgres/arrays.h"
 #include "carillon/postgres/schedules.h"
 
@@ -57,8 +56,6 @@ constexpr absl::string_view kRelease = R"sql(
   SELECT message_id, app_id, available_at, attempts, lane, exchange, routing_key, type, traceparent, last_error,
          payload FROM gone
 )sql";
-
-absl::Duration Monotonic() { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
 
 // The parameters of kDefer, column by column.
 class DeferColumns {

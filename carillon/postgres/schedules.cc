@@ -36,8 +36,10 @@ int ReleaseDueRows(PgSession& session, pqxx::transaction_base& transaction, Lane
 
 int ReleaseHeldRows(PgSession& session, pqxx::transaction_base& transaction, AppId app, Channel channel, Lane lane,
                     int limit) {
+  // In the order of schedules_by_provider and of no other index: the planner would
+  // look for an app's few rows among those of all apps.
   static const std::string sql = absl::Substitute(
-      kRelease, "app_id = $1 AND channel = $2 AND lane = $3 AND cause = 'provider' ORDER BY schedule_id LIMIT $4");
+      kRelease, "app_id = $1 AND channel = $2 AND lane = $3 AND cause = 'provider' ORDER BY notification_id LIMIT $4");
   static const PgStatement kReleaseHeld = {"release_held", sql.c_str()};
   return session
       .Execute(transaction, kReleaseHeld, app.value(), std::string(ToString(channel)), std::string(ToString(lane)),

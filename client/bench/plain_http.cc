@@ -77,7 +77,7 @@ absl::StatusOr<std::string> AskOverHttp(absl::string_view method, absl::string_v
   const absl::StatusOr<std::string> answer = Exchange(connection, RequestText(method, place->path, body));
   if (!answer.ok()) return answer;
   const size_t head = answer->find(kEndOfHead);
-  if (!absl::StrContains(answer->substr(0, answer->find('\n')), " 200 ") || head == std::string::npos) {
+  if (!absl::StrContains(answer->substr(0, answer->find('\n')), " 20") || head == std::string::npos) {
     return absl::UnavailableError(absl::StrCat(url, " answers ", answer->substr(0, answer->find('\r'))));
   }
   return answer->substr(head + sizeof(kEndOfHead) - 1);

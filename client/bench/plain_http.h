@@ -9,7 +9,7 @@
 
 namespace carillon::bench {
 
-// What http://IPV4:port/path answers with 200. `body` is JSON, or empty. Blocks for a
+// What http://IPV4:port/path answers with 200 to 209. `body` is JSON, or empty. Blocks for a
 // few seconds at most. INVALID_ARGUMENT for another kind of address; UNAVAILABLE for
 // another answer.
 absl::StatusOr<std::string> AskOverHttp(absl::string_view method, absl::string_view url, absl::string_view body = "");

@@ -257,8 +257,9 @@ class EventQueue {
   std::multiset<std::string> Of(const std::string& notification_id) {
     const auto messages = consumer_.Receive(100, absl::Milliseconds(50));
     EXPECT_OK(messages);
-    if (messages.ok()) EXPECT_OK(consumer_.Ack(*messages));
-    for (const InboundMessage& message : messages.value_or(std::vector<InboundMessage>())) {
+    if (!messages.ok()) return {};
+    EXPECT_OK(consumer_.Ack(*messages));
+    for (const InboundMessage& message : *messages) {
       events_.push_back(Json::parse(message.body));
       EXPECT_THAT(message.routing_key, StartsWith(events_.back()["event"].get<std::string>()));
     }

@@ -58,8 +58,8 @@ CURLcode HttpLoop::Call::Prepare(absl::Duration timeout) {
   // Rather waits for a connection that can take it than opens one more.
   setup.Set(CURLOPT_PIPEWAIT, request.http2 ? 1L : 0L);
   if (request.http2) setup.Set(CURLOPT_MAXAGE_CONN, kMaxHttp2IdleSeconds);
-  setup.Set(CURLOPT_POST, 1L);
-  setup.Set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+  setup.Set(request.body.empty() ? CURLOPT_HTTPGET : CURLOPT_POST, 1L);
+  if (!request.body.empty()) setup.Set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
   setup.Set(CURLOPT_READFUNCTION, &Call::GiveBody);
   setup.Set(CURLOPT_READDATA, this);
   setup.Set(CURLOPT_SEEKFUNCTION, &Call::RefuseToRewind);

@@ -37,10 +37,39 @@ void HttpProvider::Send(const ProviderMessage& message, absl::Duration timeout, 
     Finish(*call, std::move(*refusal));
     return;
   }
-  call->request = std::get<HttpRequest>(std::move(built));
-  call->request.options.ca_pem = deps_.ca_pem;
-  call->request.options.forbid_private_addresses = deps_.forbid_private_addresses;
+  call->request = WithOptions(std::get<HttpRequest>(std::move(built)));
   if (!message.traceparent.empty()) call->request.headers.emplace_back("traceparent", message.traceparent);
+  std::optional<HttpRequest> lookup;
+  if (message.may_have_been_sent) lookup = BuildLookup(message);
+  if (lookup.has_value()) {
+    LookUp(std::move(call), WithOptions(*std::move(lookup)), message);
+  } else {
+    Begin(std::move(call));
+  }
+}
+
+HttpRequest HttpProvider::WithOptions(HttpRequest request) const {
+  request.options.ca_pem = deps_.ca_pem;
+  request.options.forbid_private_addresses = deps_.forbid_private_addresses;
+  return request;
+}
+
+// A provider that does not answer this would not answer more. One that refuses it
+// says why when it is asked to send.
+void HttpProvider::LookUp(std::shared_ptr<Call> call, HttpRequest lookup, const ProviderMessage& message) {
+  lookup.options.timeout = call->timeout;
+  deps_.transport->Send(std::move(lookup), [this, call, message](HttpResult answer) {
+    if (answer.end != CallEnd::kAnswered) {
+      return Finish(*call, ResultOfUnanswered(CallEnd::kNotSent, answer.forbidden_address, answer.error));
+    }
+    std::optional<SendResult> found;
+    if (answer.status == 200) found = FindSent(answer, message);
+    if (found.has_value()) return Finish(*call, *std::move(found));
+    Begin(call);
+  });
+}
+
+void HttpProvider::Begin(std::shared_ptr<Call> call) {
   if (tokens_ == nullptr) {
     SendRequest(std::move(call), nullptr);
   } else {

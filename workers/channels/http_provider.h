@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -36,6 +37,11 @@ class HttpProvider : public Provider {
 
   // Options, token and traceparent are added later.
   virtual Built Build(const ProviderMessage& message, absl::Time now) const = 0;
+  // How the provider is asked whether it has a message that may have been sent before;
+  // nullopt: it can't be.
+  virtual std::optional<HttpRequest> BuildLookup(const ProviderMessage&) const { return std::nullopt; }
+  // What it had, by its answer to that; nullopt: nothing.
+  virtual std::optional<SendResult> FindSent(const HttpResult&, const ProviderMessage&) const { return std::nullopt; }
   // Of an answer.
   virtual SendResult Classify(const HttpResult& answer, absl::Time now) = 0;
   // With tokens: the answer says that this one is not good any more.
@@ -45,6 +51,9 @@ class HttpProvider : public Provider {
  private:
   struct Call;
 
+  HttpRequest WithOptions(HttpRequest request) const;
+  void LookUp(std::shared_ptr<Call> call, HttpRequest lookup, const ProviderMessage& message);
+  void Begin(std::shared_ptr<Call> call);
   void SendWithToken(std::shared_ptr<Call> call);
   void SendRequest(std::shared_ptr<Call> call, const SharedToken* token);
   void TakeAnswer(std::shared_ptr<Call> call, const HttpResult& answer);

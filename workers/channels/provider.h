@@ -36,6 +36,9 @@ struct ProviderMessage {
   std::string receipt_token;    // The part of receipt_url that names the delivery.
   std::string unsubscribe_url;  // Of e-mail; empty: none.
   std::string traceparent;      // W3C; empty: none.
+  // An attempt before this one may have reached this provider: where it can be asked
+  // it is, before anything is sent again.
+  bool may_have_been_sent = false;
 };
 
 // What came of it.

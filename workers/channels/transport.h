@@ -34,11 +34,11 @@ struct CallOptions {
 // Names in lower case.
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
-// A POST.
+// A POST, or without a body a GET.
 struct HttpRequest {
   std::string url;
   HttpHeaders headers;
-  std::string body;    // Not empty.
+  std::string body;
   bool http2 = false;  // HTTP/2 or nothing, many calls on one connection.
   CallOptions options;
 };

@@ -15,6 +15,8 @@ namespace {
 constexpr absl::string_view kDefaultEndpoint = "https://api.twilio.com";
 // What ValidityPeriod takes, in seconds.
 constexpr int64_t kMaxValidity = 36'000;
+// The newest to one number: what an attempt some seconds ago has made is among them.
+constexpr int kLookupMessages = 20;
 
 // What an error code means, where that differs from what its HTTP status does.
 struct Meaning {
@@ -75,6 +77,26 @@ std::string TwilioBody(const v1::TwilioSettings& settings, const ProviderMessage
   return std::move(form).Take();
 }
 
+std::optional<SendResult> FindInTwilioList(const HttpResult& answer, const ProviderMessage& message) {
+  const nlohmann::json json = ReadJson(answer.body);
+  const auto messages = json.find("messages");
+  if (messages == json.end() || !messages->is_array()) return std::nullopt;
+  for (const nlohmann::json& one : *messages) {
+    absl::Time created;
+    std::string ignored;
+    const bool is_dated = absl::ParseTime("%a, %d %b %Y %H:%M:%S %z", TextAt(one, "/date_created"), &created, &ignored);
+    // Whole seconds: the first one counts too.
+    if (!is_dated || created < message.create_time - absl::Seconds(1)) continue;
+    if (TextAt(one, "/to") != message.address || TextAt(one, "/body") != message.content.text()) continue;
+    const std::string status = TextAt(one, "/status");
+    if (status == "failed" || status == "undelivered" || status == "canceled") continue;
+    SendResult result = MakeResult(AttemptOutcome::kAccepted, "found", "it had been accepted before");
+    result.provider_message_id = TextAt(one, "/sid");
+    return result;
+  }
+  return std::nullopt;
+}
+
 SendResult ClassifyTwilioAnswer(const HttpResult& answer, absl::Time now) {
   const nlohmann::json json = ReadJson(answer.body);
   if (answer.status / 100 == 2) {
@@ -111,6 +133,14 @@ TwilioProvider::TwilioProvider(Deps deps, const v1::TwilioSettings& settings)
           "Basic ",
           absl::Base64Escape(absl::StrCat(settings.username().empty() ? settings.account_sid() : settings.username(),
                                           ":", settings.password())))) {}
+
+std::optional<HttpRequest> TwilioProvider::BuildLookup(const ProviderMessage& message) const {
+  FormWriter query;
+  query.Add("To", message.address).Add("PageSize", absl::StrCat(kLookupMessages));
+  return HttpRequest{.url = absl::StrCat(url_, "?", std::move(query).Take()),
+                     .headers = {{"authorization", authorization_}},
+                     .body = {}};
+}
 
 HttpProvider::Built TwilioProvider::Build(const ProviderMessage& message, absl::Time now) const {
   return HttpRequest{.url = url_,

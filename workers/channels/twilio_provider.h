@@ -1,4 +1,5 @@
-// SMS by Twilio's Messages resource, or what is compatible with it.
+// SMS by Twilio's Messages resource, or what is compatible with it. It takes no id of
+// ours: before a second attempt the messages to that number are listed.
 #pragma once
 
 #include <string>
@@ -11,6 +12,9 @@ namespace carillon {
 // The form of a message.
 std::string TwilioBody(const v1::TwilioSettings& settings, const ProviderMessage& message, absl::Time now);
 
+// Of a list of messages to that number: the one that is this message already.
+std::optional<SendResult> FindInTwilioList(const HttpResult& answer, const ProviderMessage& message);
+
 SendResult ClassifyTwilioAnswer(const HttpResult& answer, absl::Time now);
 
 class TwilioProvider final : public HttpProvider {
@@ -20,6 +24,10 @@ class TwilioProvider final : public HttpProvider {
 
  private:
   Built Build(const ProviderMessage& message, absl::Time now) const override;
+  std::optional<HttpRequest> BuildLookup(const ProviderMessage& message) const override;
+  std::optional<SendResult> FindSent(const HttpResult& answer, const ProviderMessage& message) const override {
+    return FindInTwilioList(answer, message);
+  }
   SendResult Classify(const HttpResult& answer, absl::Time now) override { return ClassifyTwilioAnswer(answer, now); }
 
   const v1::TwilioSettings settings_;

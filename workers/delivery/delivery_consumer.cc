@@ -1,13 +1,13 @@
 #include "workers/delivery/delivery_consumer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/ports/monotonic.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/envelope.h"
 
@@ -26,14 +26,15 @@ constexpr absl::Duration kAttendInterval = absl::Milliseconds(250);
 constexpr absl::Duration kProbeInterval = absl::Seconds(5);
 constexpr int kReleaseStep = 500;
 
-absl::Duration Monotonic() { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
-
 }  // namespace
 
 DeliveryConsumer::DeliveryConsumer(const Options& options, Deps deps)
     : options_(options),
       deps_(std::move(deps)),
-      slots_({.lane = options.lane, .channel = options.channel}, deps_.directory, deps_.make_provider, deps_.metrics),
+      slots_({.lane = options.lane,
+              .channel = options.channel,
+              .window = options.window.prefetch * options.window.channels},
+             deps_.directory, deps_.make_provider, deps_.metrics),
       window_messages_(options.window.prefetch * options.window.channels),
       backoff_(absl::Milliseconds(100), absl::Seconds(5)),
       consumed_(deps_.metrics.Counter("carillon_consumed_total", "Messages settled", {{"queue", options.queue}})),

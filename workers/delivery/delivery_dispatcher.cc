@@ -1,13 +1,13 @@
 #include "workers/delivery/delivery_dispatcher.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/topology.h"
+#include "carillon/ports/monotonic.h"
 #include "carillon/runtime/logging.h"
 
 namespace carillon {
@@ -25,8 +25,6 @@ constexpr absl::Duration kLongestHold = absl::Minutes(15);
 constexpr absl::Duration kBusyHold = absl::Seconds(1);
 // Each may have arrived: a person gets no more copies than this, and one.
 constexpr int kMaxUnconfirmed = 3;
-
-absl::Duration Monotonic() { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
 
 absl::Duration OrDefault(bool has, const google::protobuf::Duration& duration, absl::Duration otherwise) {
   return has ? absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos()) : otherwise;
@@ -157,6 +155,7 @@ void DeliveryDispatcher::StartCall(JobPtr job, const std::shared_ptr<ProviderSlo
   const uint64_t id = ++last_call_;
   job->tried.push_back(slot->config->name);
   ProviderMessage message = *job->content;
+  message.may_have_been_sent = MayHaveBeenSent(*job);
   message.receipt_url = deps_.builder.ReceiptUrl(job->delivery, slot->config->settings);
   const absl::Duration began = Monotonic();
   slot->calls.insert(began);

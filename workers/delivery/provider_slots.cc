@@ -8,11 +8,11 @@
 namespace carillon {
 namespace {
 
-constexpr size_t kDefaultConcurrent = 100;
+constexpr int kDefaultConcurrent = 100;
 // A provider with a call that takes longer is slow.
 constexpr absl::Duration kSlowCall = absl::Seconds(2);
-// Of a provider that is slow.
-constexpr size_t kSlowConcurrent = 4;
+// Of the worker's window, for a provider that is slow.
+constexpr int kSlowPart = 4;
 
 }  // namespace
 
@@ -41,6 +41,9 @@ std::shared_ptr<ProviderSlot> ProviderSlots::Make(const std::shared_ptr<const Co
                                                   absl::Time now) {
   auto slot = std::make_shared<ProviderSlot>();
   slot->config = config;
+  const int concurrent = config->settings.max_concurrent();
+  slot->max_calls = static_cast<size_t>(concurrent > 0 ? concurrent : kDefaultConcurrent);
+  slot->max_slow_calls = std::min(slot->max_calls, static_cast<size_t>(std::max(1, options_.window / kSlowPart)));
   slot->breaker_gauge = &metrics_.Gauge("carillon_provider_breaker", "1 closed, 2 open, 3 half-open",
                                         {{"lane", std::string(ToString(options_.lane))},
                                          {"channel", std::string(ToString(options_.channel))},
@@ -82,10 +85,8 @@ std::vector<std::shared_ptr<ProviderSlot>> ProviderSlots::All() const {
 }
 
 bool HasRoom(const ProviderSlot& slot, absl::Duration now) {
-  const int configured = slot.config->settings.max_concurrent();
-  const size_t limit = configured > 0 ? static_cast<size_t>(configured) : kDefaultConcurrent;
   const bool slow = !slot.calls.empty() && now - *slot.calls.begin() > kSlowCall;
-  return slot.calls.size() < (slow ? std::min(limit, kSlowConcurrent) : limit);
+  return slot.calls.size() < (slow ? slot.max_slow_calls : slot.max_calls);
 }
 
 }  // namespace carillon

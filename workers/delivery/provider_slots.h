@@ -34,6 +34,9 @@ struct ProviderSlot {
   absl::Time next_probe = absl::InfinitePast();
   // It is back: what is held is to be released.
   bool draining = false;
+  // Calls at a time; fewer while it is slow.
+  size_t max_calls = 1;
+  size_t max_slow_calls = 1;
   prometheus::Gauge* breaker_gauge = nullptr;
 };
 
@@ -45,6 +48,7 @@ class ProviderSlots {
   struct Options {
     Lane lane = Lane::kSocial;
     Channel channel = Channel::kEmail;
+    int window = 100;  // Messages that the worker holds of the channel.
   };
 
   ProviderSlots(const Options& options, const ChannelDirectory& directory, Maker make, Metrics& metrics)
@@ -77,8 +81,8 @@ class ProviderSlots {
   std::vector<ProviderHealth> changes_;
 };
 
-// True if the provider may be given another call. One that is slow gets few at a time:
-// the others of its channel, of this app and of all, have to find room.
+// True if the provider may be given another call. One that is slow gets no more than
+// a part of what the worker can hold: the others of its channel have to find room.
 bool HasRoom(const ProviderSlot& slot, absl::Duration now);
 
 }  // namespace carillon

@@ -1,12 +1,12 @@
 #include "workers/lane/lane_consumer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/ports/monotonic.h"
 #include "carillon/runtime/logging.h"
 
 namespace carillon {
@@ -23,8 +23,6 @@ constexpr absl::Duration kMaxHold = absl::Minutes(10);
 constexpr absl::Duration kDrainHold = absl::Seconds(8);
 // Between heartbeats that a waiting consumer answers.
 constexpr absl::Duration kServiceInterval = absl::Seconds(1);
-
-absl::Duration Monotonic() { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
 
 }  // namespace
 

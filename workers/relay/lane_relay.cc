@@ -1,13 +1,13 @@
 #include "workers/relay/lane_relay.h"
 
 #include <algorithm>
-#include <chrono>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/ports/monotonic.h"
 #include "carillon/runtime/logging.h"
 #include "workers/relay/packer.h"
 
@@ -28,8 +28,6 @@ constexpr absl::Duration kFirstDelay = absl::Seconds(1);
 constexpr absl::Duration kLongestDelay = absl::Seconds(60);
 // What got no answer most likely met a broker that was going down.
 constexpr absl::Duration kUnknownDelay = absl::Seconds(1);
-
-absl::Duration Monotonic() { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
 
 absl::Duration DelayAfter(int attempts) { return std::min(kLongestDelay, kFirstDelay * (1 << std::min(attempts, 6))); }
 

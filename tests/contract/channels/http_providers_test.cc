@@ -105,6 +105,25 @@ TEST_F(HttpProvidersTest, ATwilioThatHangsIsUnconfirmedAtTheDeadline) {
   EXPECT_LT(result.latency, kShort + absl::Seconds(1));
 }
 
+TEST_F(HttpProvidersTest, TwilioIsAskedBeforeASecondAttempt) {
+  const auto provider = Make(Channel::kSms, TwilioSettings());
+  ProviderMessage message = SmsTo("+15551234567");
+  message.create_time = absl::Now();
+  Sandbox::Script("twilio", {{"mode", "hang_after_accept"}, {"times", 1}});
+  ASSERT_EQ(Send(*provider, message, kShort).outcome, kUnconfirmed);
+  message.may_have_been_sent = true;
+  const SendResult found = Send(*provider, message);
+  EXPECT_EQ(found.outcome, kAccepted);
+  EXPECT_EQ(found.provider_message_id, Sandbox::Messages("twilio").at(0)["id"]);
+  EXPECT_THAT(Sandbox::Messages("twilio"), SizeIs(1));
+  // Other words, or another number, are another message.
+  message.content.set_text("Your code is 654321");
+  EXPECT_EQ(Send(*provider, message).outcome, kAccepted);
+  message.address = "+15557654321";
+  EXPECT_EQ(Send(*provider, message).outcome, kAccepted);
+  EXPECT_THAT(Sandbox::Messages("twilio"), SizeIs(3));
+}
+
 TEST_F(HttpProvidersTest, ACallThatIsCutOffIsNeverMadeAgainByItself) {
   const auto provider = Make(Channel::kSms, TwilioSettings());
   // So that the next one goes over a kept connection, which libcurl is quick to replace.

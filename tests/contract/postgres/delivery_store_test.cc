@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "absl/strings/str_cat.h"
@@ -29,6 +30,9 @@ TEST_F(BeginDeliveries, WritesItemDeliveriesAndTheirOutboxRowsTogether) {
   FeedDelivery decision = DecisionFor(item, {Channel::kEmail, Channel::kWebhook}, /*to_feed=*/true);
   decision.traceparent = "00-1-2-01";
   decision.deliveries.push_back(Pending(item, Channel::kFcm, "device-1"));
+  // As they are listed and taken: those of a millisecond have no order.
+  std::sort(decision.deliveries.begin(), decision.deliveries.end(),
+            [](const NewDelivery& a, const NewDelivery& b) { return a.id < b.id; });
   ASSERT_OK_AND_ASSIGN(const auto outcomes, feeds_.Deliver({decision}));
   EXPECT_TRUE(outcomes[0].applied);
   EXPECT_EQ(outcomes[0].seq, 1);

@@ -454,5 +454,23 @@ TEST_F(BacklogTest, ALongOneCostsTakeAndSettleNoMoreThanTheirRows) {
   EXPECT_EQ(deferred.rows_deleted, 10);
 }
 
+TEST_F(BacklogTest, WhatWaitsCostsAReleaseNoMoreThanWhatIsDue) {
+  Query(absl::StrCat(
+      "INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, "
+      "recipient_id, exchange, routing_key, type, payload) SELECT 1, now() + i * interval '1 second', new_uuid7(), "
+      "new_uuid7(), 7, CASE WHEN i % 2 = 0 THEN 'social' ELSE 'marketing' END, 'provider', 'email', 'ann', "
+      "'carillon.delivery', 'social.email', 'like', 'x' FROM generate_series(-19, ",
+      kRows / 4, ") AS i"));
+  const TableActivity before = Activity("schedules");
+  {
+    PostgresOutboxReader reader(Options(), Lane::kSocial);
+    EXPECT_THAT(reader.ReleaseDue(1000), IsOkAndHolds(10));
+  }
+  const TableActivity after = Since(before, "schedules", 10);
+  EXPECT_EQ(after.sequential_scans, 0);
+  EXPECT_LE(after.rows_by_index, 60);
+  EXPECT_EQ(after.rows_deleted, 10);
+}
+
 }  // namespace
 }  // namespace carillon::testing
