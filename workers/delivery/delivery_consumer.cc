@@ -17,6 +17,10 @@ namespace {
 constexpr absl::Duration kIdleWait = absl::Milliseconds(200);
 // While calls are under way: how late the end of one may be heard.
 constexpr absl::Duration kBusyWait = absl::Milliseconds(2);
+// With so many messages on hand a little is waited for before each round, so that a
+// statement serves many.
+constexpr size_t kManyMessages = 8;
+constexpr absl::Duration kGatherTime = absl::Milliseconds(4);
 // A queue with nothing to give for so long has nothing left from before.
 constexpr absl::Duration kProbeWait = absl::Milliseconds(100);
 // Well under the broker's consumer_timeout of 30 minutes.
@@ -103,15 +107,16 @@ absl::Status DeliveryConsumer::ConsumeCarefully() {
 absl::Status DeliveryConsumer::ConsumeFreely() {
   RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, options_.window));
   while (!deps_.stop.is_set()) {
+    const bool many = held_.size() >= kManyMessages;
+    if (many) RETURN_IF_ERROR(WaitWhileServicing(kGatherTime));
     const int room = window_messages_ - static_cast<int>(held_.size());
     if (room > 0) {
-      ASSIGN_OR_RETURN(std::vector<InboundMessage> messages,
-                       deps_.broker->Receive(room, held_.empty() ? kIdleWait : kBusyWait));
+      ASSIGN_OR_RETURN(std::vector<InboundMessage> messages, deps_.broker->Receive(room, held_.empty() ? kIdleWait
+                                                                                         : many ? absl::ZeroDuration()
+                                                                                                : kBusyWait));
       redelivered_.Increment(
           static_cast<double>(absl::c_count_if(messages, [](const auto& m) { return m.redelivered; })));
       if (!messages.empty()) RETURN_IF_ERROR(Accept(std::move(messages)));
-    } else {
-      RETURN_IF_ERROR(WaitWhileServicing(kBusyWait));
     }
     RETURN_IF_ERROR(Settle().status());
     Attend();
@@ -266,13 +271,16 @@ void DeliveryConsumer::Attend() {
   RestoreHealth();
   WriteHealth();
   const absl::Time now = deps_.clock.Now();
+  slots_.Refresh(now);
   for (const auto& slot : slots_.All()) {
     const bool may_probe = slot->breaker.state() == BreakerState::kOpen && slot->breaker.WouldAllow(now) &&
                            slot->next_probe <= now && slot->provider != nullptr;
-    if (!slot->draining && !may_probe) continue;
+    // While it is out again, what is released would only be held again.
+    const bool drains = slot->draining && slot->breaker.state() == BreakerState::kClosed;
+    if (!drains && !may_probe) continue;
     if (may_probe) slot->next_probe = now + kProbeInterval;
     const absl::StatusOr<int> released =
-        deps_.store->ReleaseHeld(slot->config->app, options_.channel, options_.lane, slot->draining ? kReleaseStep : 1);
+        deps_.store->ReleaseHeld(slot->config->app, options_.channel, options_.lane, drains ? kReleaseStep : 1);
     if (released.ok() && *released == 0) slot->draining = false;
     if (released.ok() && *released > 0) {
       log::Info("deliveries.released",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/runtime/logging.h"
 
@@ -17,13 +18,23 @@ constexpr int kSlowPart = 4;
 }  // namespace
 
 std::vector<std::shared_ptr<ProviderSlot>> ProviderSlots::Of(AppId app, absl::Time now) {
+  apps_.insert(app);
   std::vector<std::shared_ptr<ProviderSlot>> slots;
   for (const auto& config : *directory_.Providers(app, options_.channel)) {
     std::shared_ptr<ProviderSlot>& slot = slots_[Key(app, config->name)];
-    if (slot == nullptr || slot->config != config) slot = Make(config, now);
+    if (slot == nullptr || slot->config != config) Replace(slot, config, now);
     slots.push_back(slot);
   }
   return slots;
+}
+
+void ProviderSlots::Refresh(absl::Time now) {
+  for (const AppId app : apps_) {
+    const std::vector<std::shared_ptr<ProviderSlot>> current = Of(app, now);
+    for (auto it = slots_.lower_bound(Key(app, "")); it != slots_.end() && it->first.first == app;) {
+      it = absl::c_linear_search(current, it->second) ? std::next(it) : slots_.erase(it);
+    }
+  }
 }
 
 void ProviderSlots::Restore(const std::vector<ProviderHealth>& health, absl::Time now) {
@@ -37,10 +48,13 @@ void ProviderSlots::Restore(const std::vector<ProviderHealth>& health, absl::Tim
   }
 }
 
-std::shared_ptr<ProviderSlot> ProviderSlots::Make(const std::shared_ptr<const ConfiguredProvider>& config,
-                                                  absl::Time now) {
-  auto slot = std::make_shared<ProviderSlot>();
+void ProviderSlots::Replace(std::shared_ptr<ProviderSlot>& slot,
+                            const std::shared_ptr<const ConfiguredProvider>& config, absl::Time now) {
+  const bool had_trouble = slot != nullptr && slot->breaker.state() != BreakerState::kClosed;
+  slot = std::make_shared<ProviderSlot>();
   slot->config = config;
+  // What was held because of the settings before, or because there were none.
+  slot->draining = true;
   const int concurrent = config->settings.max_concurrent();
   slot->max_calls = static_cast<size_t>(concurrent > 0 ? concurrent : kDefaultConcurrent);
   slot->max_slow_calls = std::min(slot->max_calls, static_cast<size_t>(std::max(1, options_.window / kSlowPart)));
@@ -53,7 +67,9 @@ std::shared_ptr<ProviderSlot> ProviderSlots::Make(const std::shared_ptr<const Co
   absl::StatusOr<std::unique_ptr<Provider>> provider = make_(*config);
   if (provider.ok()) {
     slot->provider = *std::move(provider);
-    return slot;
+    // What the slot before has said since they were set.
+    if (had_trouble) NoteChange(*slot);
+    return;
   }
   log::Error("provider.unusable", {{"channel", ToString(options_.channel)},
                                    {"app", config->app.value()},
@@ -61,10 +77,11 @@ std::shared_ptr<ProviderSlot> ProviderSlots::Make(const std::shared_ptr<const Co
                                    {"error", provider.status()}});
   slot->breaker.OnMisconfigured(now, provider.status().message());
   NoteChange(*slot);
-  return slot;
 }
 
 void ProviderSlots::NoteChange(const ProviderSlot& slot) {
+  const auto current = slots_.find(Key(slot.config->app, slot.config->name));
+  if (current == slots_.end() || current->second.get() != &slot) return;
   const Breaker& breaker = slot.breaker;
   slot.breaker_gauge->Set(static_cast<double>(breaker.state()));
   changes_.push_back({.app = slot.config->app,

@@ -32,7 +32,7 @@ struct ProviderSlot {
   std::optional<absl::Time> last_success;
   // When what is held may next be asked for as a probe.
   absl::Time next_probe = absl::InfinitePast();
-  // It is back: what is held is to be released.
+  // It is new, or back: what is held is to be released.
   bool draining = false;
   // Calls at a time; fewer while it is slow.
   size_t max_calls = 1;
@@ -58,10 +58,15 @@ class ProviderSlots {
   // changed begins anew.
   std::vector<std::shared_ptr<ProviderSlot>> Of(AppId app, absl::Time now);
 
+  // Looks whether providers have changed of the apps that it was asked about: what is
+  // held may be waiting for just that.
+  void Refresh(absl::Time now);
+
   // Breakers as they were before this process began.
   void Restore(const std::vector<ProviderHealth>& health, absl::Time now);
 
-  // Says what is thought of a provider now; kept until TakeChanges.
+  // Says what is thought of a provider now; kept until TakeChanges. Nothing if its
+  // settings are not those of now any more.
   void NoteChange(const ProviderSlot& slot);
   std::vector<ProviderHealth> TakeChanges() { return std::exchange(changes_, {}); }
 
@@ -71,12 +76,14 @@ class ProviderSlots {
  private:
   using Key = std::pair<AppId, std::string>;
 
-  std::shared_ptr<ProviderSlot> Make(const std::shared_ptr<const ConfiguredProvider>& config, absl::Time now);
+  void Replace(std::shared_ptr<ProviderSlot>& slot, const std::shared_ptr<const ConfiguredProvider>& config,
+               absl::Time now);
 
   const Options options_;
   const ChannelDirectory& directory_;
   const Maker make_;
   Metrics& metrics_;
+  std::set<AppId> apps_;
   std::map<Key, std::shared_ptr<ProviderSlot>> slots_;
   std::vector<ProviderHealth> changes_;
 };

@@ -57,7 +57,7 @@ class DeliveryDispatcherTest : public ::testing::Test {
     auto job = std::make_unique<DeliveryJob>();
     job->delivery = TestDelivery(recipient);
     job->claim = {.claimed = true, .claim = 5, .address = kTestNumber};
-    job->claimed_at = SteadyTime();
+    job->claimed_at = Monotonic();
     return job;
   }
   static JobPtr JobAfter(const std::vector<DeliveryAttempt>& attempts) {
@@ -111,8 +111,10 @@ class DeliveryDispatcherTest : public ::testing::Test {
   SimulatedClock clock_;
   Metrics metrics_;
   Providers providers_;
-  ProviderSlots slots_{
-      {.lane = Lane::kPayment, .channel = Channel::kSms}, providers_.directory, providers_.Maker(), metrics_};
+  ProviderSlots slots_{{.lane = Lane::kPayment, .channel = Channel::kSms, .window = 16},
+                       providers_.directory,
+                       providers_.Maker(),
+                       metrics_};
   const LinkTokens no_links_{providers_.key, ""};
   std::unique_ptr<DeliveryDispatcher> dispatcher_ = Make(providers_.links);
 };

@@ -136,6 +136,18 @@ TEST_F(DeliveryFailuresTest, AsksTheNextAtOnceWhereNoReceiptCanCome) {
   EXPECT_THAT(Asked(*job), ElementsAre("first", "second"));
 }
 
+TEST_F(DeliveryFailuresTest, TellsTheProviderThatItMayHaveItAlready) {
+  Dispatch(Job());
+  Dispatch(JobAfter({Attempt("second", AttemptOutcome::kRetryable)}));
+  Dispatch(JobAfter({Attempt("second", AttemptOutcome::kUnconfirmed)}));
+  JobPtr interrupted = Job();
+  interrupted->claim.interrupted = true;
+  Dispatch(std::move(interrupted));
+  std::vector<bool> told;
+  for (const ProviderMessage& message : providers_["first"].sent) told.push_back(message.may_have_been_sent);
+  EXPECT_THAT(told, ElementsAre(false, false, true, true));
+}
+
 TEST_F(DeliveryFailuresTest, WaitsForNoReceiptWhereNobodyCouldReport) {
   dispatcher_ = Make(no_links_);
   providers_["first"].receipts = true;

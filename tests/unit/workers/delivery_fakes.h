@@ -2,7 +2,6 @@
 // memory.
 #pragma once
 
-#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
@@ -16,6 +15,7 @@
 #include "carillon/channels/directory.h"
 #include "carillon/channels/link_tokens.h"
 #include "carillon/channels/provider_settings.h"
+#include "carillon/ports/monotonic.h"
 #include "tests/kit/in_memory_provider_store.h"
 #include "tests/kit/simulated_clock.h"
 #include "tests/kit/status_matchers.h"
@@ -27,8 +27,6 @@ namespace carillon::testing {
 inline const AppId kTestApp(7);
 inline constexpr char kTestType[] = "payment.receipt";
 inline constexpr char kTestNumber[] = "+4915112345678";
-
-inline absl::Duration SteadyTime() { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
 
 inline Delivery TestDelivery(const std::string& recipient = "ann") {
   static int count = 0;
