@@ -25,6 +25,7 @@ v1::SendNotificationRequest MakeRequest(const std::string& type, const Person& p
   v1::SendNotificationRequest request = Request(type, person.user);
   for (const v1::Channel channel : channels) request.add_channels(channel);
   auto& fields = *request.mutable_data()->mutable_fields();
+  fields["title"].set_string_value("News");
   fields["code"].set_string_value("123456");
   fields["amount"].set_string_value("12.50");
   fields["currency"].set_string_value("EUR");
@@ -159,7 +160,7 @@ absl::Time ArrivalTime(const nlohmann::json& message) {
 }
 
 std::vector<nlohmann::json> Sms(const PrivateSandbox& sandbox, const std::string& provider, const Person& person) {
-  return sandbox.Messages(provider, person.phone.substr(1));
+  return sandbox.Messages(provider, provider == "vonage" ? person.phone.substr(1) : person.phone);
 }
 
 std::string Outcomes(const v1::Delivery& delivery) {

@@ -102,8 +102,8 @@ int PrivateSandbox::Uses(const std::string& provider) const {
 void PrivateSandbox::Reset() const { Ask("DELETE", "/scripts"); }
 
 std::vector<Json> PrivateSandbox::Messages(const std::string& provider, const std::string& to) const {
-  const std::string path =
-      absl::StrCat("/messages?provider=", provider, "&to=", absl::StrReplaceAll(to, {{"+", "%2B"}, {"@", "%40"}}));
+  std::string path = absl::StrCat("/messages?provider=", provider);
+  if (!to.empty()) absl::StrAppend(&path, "&to=", absl::StrReplaceAll(to, {{"+", "%2B"}, {"@", "%40"}}));
   return Ask("GET", path)["messages"];
 }
 

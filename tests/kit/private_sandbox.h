@@ -35,7 +35,7 @@ class PrivateSandbox {
   // No rules any more.
   void Reset() const;
 
-  // Those to addresses that contain `to`, oldest first.
+  // Those to an address, a number, a token or a path, or all; oldest first.
   std::vector<nlohmann::json> Messages(const std::string& provider, const std::string& to = "") const;
   // Since it was started.
   SandboxCount Count(const std::string& provider) const;

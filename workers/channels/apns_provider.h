@@ -33,6 +33,8 @@ class ApnsProvider final : public HttpProvider {
   Built Build(const ProviderMessage& message, absl::Time now) const override;
   SendResult Classify(const HttpResult& answer, absl::Time now) override;
   bool RefusesToken(const HttpResult& answer) const override;
+  // By its collapse id.
+  bool may_repeat() const override { return true; }
   absl::string_view token_scheme() const override { return "bearer"; }
 
   const std::string url_;  // Of devices, up to the token.

@@ -14,8 +14,11 @@ constexpr size_t kMaxBodyBytes = 64 * 1024;
 constexpr size_t kMaxHeaderBytes = 16 * 1024;
 // Idle connections that are kept, to all hosts together.
 constexpr long kMaxIdleConnections = 256;
-// Of one HTTP/2 connection, if its server allows so many.
-constexpr long kMaxStreams = 1000;
+// Of one HTTP/2 connection, if its server allows so many: about what a worker has under
+// way. Of less libcurl opens a connection for each call of a burst; and of what is
+// under way all is lost when it takes a connection for broken, which 7.88.1 does now
+// and then without cause (github.com/curl/curl/issues/10634).
+constexpr long kMaxStreams = 100;
 constexpr int kPollMilliseconds = 1000;
 // APNs wants its connections kept; HTTP/2 servers say which calls they did not take
 // when they close one.

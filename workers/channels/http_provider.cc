@@ -99,6 +99,11 @@ void HttpProvider::SendRequest(std::shared_ptr<Call> call, const SharedToken* to
 
 void HttpProvider::TakeAnswer(std::shared_ptr<Call> call, const HttpResult& answer) {
   if (answer.end != CallEnd::kAnswered) {
+    const bool in_time = call->watch.elapsed() < call->timeout / 2;
+    if (answer.end == CallEnd::kUnconfirmed && may_repeat() && in_time && !std::exchange(call->retried, true)) {
+      Begin(std::move(call));
+      return;
+    }
     Finish(*call, ResultOfUnanswered(answer.end, answer.forbidden_address, answer.error));
     return;
   }

@@ -15,7 +15,8 @@
 namespace carillon {
 
 // Builds the request, sends it, classifies the answer; with tokens: adds one, and
-// tries once more with another if it is refused. Thread-safe.
+// tries once more with another if it is refused. A message that may have been sent
+// before is looked for first, where that can be done. Thread-safe.
 class HttpProvider : public Provider {
  public:
   struct Deps {
@@ -47,6 +48,9 @@ class HttpProvider : public Provider {
   // With tokens: the answer says that this one is not good any more.
   virtual bool RefusesToken(const HttpResult&) const { return false; }
   virtual absl::string_view token_scheme() const { return "Bearer"; }
+  // A message that comes twice replaces itself: a call whose connection was lost is
+  // made once more at once.
+  virtual bool may_repeat() const { return false; }
 
  private:
   struct Call;

@@ -145,13 +145,18 @@ TEST_F(PushProvidersTest, AnApnsThatHangsIsUnconfirmedAndDelaysNoOtherPush) {
   EXPECT_LT(results[1].latency, absl::Milliseconds(900));
 }
 
-TEST_F(PushProvidersTest, AnApnsThatDropsTheConnectionIsUnconfirmed) {
+TEST_F(PushProvidersTest, APushWhoseConnectionIsLostIsSentOnceMoreToReplaceItself) {
   const auto provider = Make(Channel::kApns, ApnsSettings());
-  ASSERT_EQ(Send(*provider, PushTo(1)).outcome, kAccepted);
+  ProviderMessage push = PushTo(1);
+  push.collapse_id = "order-1";
   Sandbox::Script("apns", {{"mode", "drop"}, {"after_accept", true}, {"times", 1}});
-  EXPECT_EQ(Send(*provider, PushTo(1)).outcome, kUnconfirmed);
-  EXPECT_THAT(Sandbox::Messages("apns"), SizeIs(2));
-  EXPECT_EQ(Send(*provider, PushTo(1)).outcome, kAccepted);
+  EXPECT_EQ(Send(*provider, push).outcome, kAccepted);
+  const json received = Sandbox::Messages("apns");
+  ASSERT_THAT(received, SizeIs(2));
+  for (const json& one : received) EXPECT_EQ(one["headers"].value("apns-collapse-id", ""), "order-1");
+  EXPECT_EQ(received[0]["headers"]["apns-id"], received[1]["headers"]["apns-id"]);
+  Sandbox::Script("apns", {{"mode", "drop"}, {"times", 2}});
+  EXPECT_EQ(Send(*provider, push).outcome, kUnconfirmed);
 }
 
 TEST_F(PushProvidersTest, AnApnsThatIsAwayIsNotSent) {
