@@ -177,11 +177,7 @@ HttpProvider::Built ApnsProvider::Build(const ProviderMessage& message, absl::Ti
 SendResult ApnsProvider::Classify(const HttpResult& answer, absl::Time now) {
   SendResult result = ClassifyApnsAnswer(answer, now);
   const bool refused = result.code == "BadDeviceToken" || result.code == "DeviceTokenNotForTopic";
-  if (refusals_.AddAndJudge(refused) && refused) {
-    result.outcome = kBadSender;
-    result.device_dead_since.reset();
-    absl::StrAppend(&result.error, ": so are most devices' tokens; look at sandbox and topic");
-  }
+  refusals_.Judge(refused, "look at sandbox and topic", result);
   return result;
 }
 

@@ -126,7 +126,7 @@ SendResult ClassifyFcmAnswer(const HttpResult& answer, absl::Time now) {
   const std::string status = TextAt(json, "/error/status");
   const std::string code = !error.code.empty() ? error.code : !status.empty() ? status : absl::StrCat(answer.status);
   const std::string words = TextAt(json, "/error/message");
-  SendResult result = MakeResult(OutcomeOf(answer.status, error), code, words.empty() ? answer.body : words);
+  SendResult result = MakeResult(OutcomeOf(answer.status, error), code, words);
   if (result.outcome == kRetryable) {
     result.retry_after = RetryAfter(answer, now);
     result.only_this_recipient = answer.status == 429 && error.per_device;
@@ -148,6 +148,12 @@ HttpProvider::Built FcmProvider::Build(const ProviderMessage& message, absl::Tim
                       .http2 = absl::StartsWith(url_, "https:")};
   if (request.body.empty()) return MakeResult(kPermanent, "too_large", "the message has more than 4096 bytes");
   return request;
+}
+
+SendResult FcmProvider::Classify(const HttpResult& answer, absl::Time now) {
+  SendResult result = ClassifyFcmAnswer(answer, now);
+  refusals_.Judge(result.code == "SENDER_ID_MISMATCH", "look at the service account's project", result);
+  return result;
 }
 
 bool FcmProvider::RefusesToken(const HttpResult& answer) const {

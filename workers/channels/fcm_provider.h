@@ -5,6 +5,7 @@
 
 #include "workers/channels/fcm_account.h"
 #include "workers/channels/http_provider.h"
+#include "workers/channels/recent_refusals.h"
 
 namespace carillon {
 
@@ -23,10 +24,11 @@ class FcmProvider final : public HttpProvider {
 
  private:
   Built Build(const ProviderMessage& message, absl::Time now) const override;
-  SendResult Classify(const HttpResult& answer, absl::Time now) override { return ClassifyFcmAnswer(answer, now); }
+  SendResult Classify(const HttpResult& answer, absl::Time now) override;
   bool RefusesToken(const HttpResult& answer) const override;
 
   const std::string url_;
+  RecentRefusals refusals_;
 };
 
 }  // namespace carillon

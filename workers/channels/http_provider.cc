@@ -54,13 +54,19 @@ HttpRequest HttpProvider::WithOptions(HttpRequest request) const {
   return request;
 }
 
-// A provider that does not answer this would not answer more. One that refuses it
-// says why when it is asked to send.
+// A provider that can't be asked now is not sent to either: it may have it. What it
+// refuses for good it would refuse for ever; then the message goes.
 void HttpProvider::LookUp(std::shared_ptr<Call> call, HttpRequest lookup, const ProviderMessage& message) {
   lookup.options.timeout = call->timeout;
   deps_.transport->Send(std::move(lookup), [this, call, message](HttpResult answer) {
     if (answer.end != CallEnd::kAnswered) {
       return Finish(*call, ResultOfUnanswered(CallEnd::kNotSent, answer.forbidden_address, answer.error));
+    }
+    if (answer.status == 429 || answer.status == 408 || answer.status / 100 == 5) {
+      SendResult later = MakeResult(AttemptOutcome::kRetryable, absl::StrCat(answer.status),
+                                    "it did not say whether it had the message");
+      later.retry_after = RetryAfter(answer, deps_.clock->Now());
+      return Finish(*call, std::move(later));
     }
     std::optional<SendResult> found;
     if (answer.status == 200) found = FindSent(answer, message);

@@ -104,7 +104,8 @@ Made MakeFcm(const v1::Provider& settings, const ProviderDeps& deps) {
   const absl::StatusOr<FcmAccount> account = ParseFcmAccount(fcm.service_account_json());
   if (!account.ok()) return error::InvalidField("fcm.service_account_json", account.status().message());
   RETURN_IF_ERROR(CheckEndpoint("fcm.service_account_json.token_uri", account->token_uri, deps));
-  const absl::string_view token_uri = account->token_uri == kGoogleTokenUri ? "" : account->token_uri;
+  const absl::string_view token_uri =
+      account->token_uri == kGoogleTokenUri ? absl::string_view() : absl::string_view(account->token_uri);
   return std::make_unique<FcmProvider>(DepsFor(settings, deps, fcm.endpoint()), DepsFor(settings, deps, token_uri),
                                        deps.app, deps.tokens, deps.executor, *account, fcm.endpoint());
 }

@@ -39,6 +39,7 @@ constexpr Meaning kMeanings[] = {
     {21408, kPermanent, true, false, ""},                          // The account may not send to that country.
     {21606, kBadSender, false, false, ""},                         // From can't send SMS.
     {21608, kPermanent, true, false, ""},                          // Not verified, of trial accounts.
+    {21609, kBadSender, false, false, ""},                         // StatusCallback: our public URL.
     {21610, kPermanent, false, false, "the recipient opted out"},  //
     {21612, kPermanent, true, false, ""},                          // No route from From to To.
     {21614, kPermanent, false, false, "the number takes no SMS"},  //
@@ -106,8 +107,8 @@ SendResult ClassifyTwilioAnswer(const HttpResult& answer, absl::Time now) {
   }
   const std::string code = TextAt(json, "/code");
   const std::string words = TextAt(json, "/message");
-  SendResult result = MakeResult(OutcomeOfStatus(answer.status), code.empty() ? absl::StrCat(answer.status) : code,
-                                 words.empty() ? answer.body : words);
+  SendResult result =
+      MakeResult(OutcomeOfStatus(answer.status), code.empty() ? absl::StrCat(answer.status) : code, words);
   int number = 0;
   const Meaning* meaning = std::end(kMeanings);
   if (absl::SimpleAtoi(code, &number)) {

@@ -42,11 +42,14 @@ Json BodyOf(const ProviderMessage& message) {
           {"data", std::move(data)}};
 }
 
+// An endpoint that is gone is as good as disabled until it is set anew.
+constexpr absl::Duration kGonePause = absl::Hours(24);
+
 AttemptOutcome OutcomeOf(int status) {
   if (status / 100 == 2) return AttemptOutcome::kAccepted;
   // Its owner took it away: nothing more goes there until it is set anew.
   if (status == 410) return AttemptOutcome::kBadSender;
-  if (status == 429 || status / 100 == 5) return AttemptOutcome::kRetryable;
+  if (status == 429 || status == 408 || status / 100 == 5) return AttemptOutcome::kRetryable;
   // Redirects too: following one would take the message to wherever it says.
   return AttemptOutcome::kPermanent;
 }
@@ -87,8 +90,10 @@ SendResult ClassifyWebhookAnswer(const HttpResult& answer, absl::Time now) {
   const AttemptOutcome outcome = OutcomeOf(answer.status);
   const std::string code = absl::StrCat(answer.status);
   if (outcome == AttemptOutcome::kAccepted) return MakeResult(outcome, code, "");
-  SendResult result = MakeResult(outcome, code, answer.status == 410 ? "the endpoint is gone; disabled" : answer.body);
+  // Its body is not kept: it may quote the message.
+  SendResult result = MakeResult(outcome, code, answer.status == 410 ? "the endpoint is gone" : "");
   if (outcome == AttemptOutcome::kRetryable) result.retry_after = RetryAfter(answer, now);
+  if (answer.status == 410) result.retry_after = kGonePause;
   return result;
 }
 

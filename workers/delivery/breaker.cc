@@ -55,9 +55,9 @@ bool Breaker::Trip(absl::Time now, absl::string_view error) {
   return Open(now + time, error);
 }
 
-bool Breaker::OnMisconfigured(absl::Time now, absl::string_view error) {
+bool Breaker::OnMisconfigured(absl::Time now, absl::string_view error, std::optional<absl::Duration> pause) {
   misconfigured_ = true;
-  return Open(now + options_.misconfigured_open, error);
+  return Open(now + pause.value_or(options_.misconfigured_open), error);
 }
 
 bool Breaker::OnRetryAfter(absl::Time now, absl::Duration time, absl::string_view error) {

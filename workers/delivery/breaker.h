@@ -39,8 +39,9 @@ class Breaker {
   // All three return true if what should be known of the breaker has changed.
   bool OnSuccess(absl::Time now);
   bool OnFailure(absl::Time now, absl::string_view error);
-  // The provider refuses the sender: no other message would fare better.
-  bool OnMisconfigured(absl::Time now, absl::string_view error);
+  // The provider refuses the sender: no other message would fare better. Asked again
+  // after `pause`, or the usual time.
+  bool OnMisconfigured(absl::Time now, absl::string_view error, std::optional<absl::Duration> pause = std::nullopt);
   // The provider wants to be left alone.
   bool OnRetryAfter(absl::Time now, absl::Duration time, absl::string_view error);
   // As if enough calls had failed.

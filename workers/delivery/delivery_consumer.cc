@@ -92,6 +92,8 @@ absl::Status DeliveryConsumer::ConsumeCarefully() {
     if (messages.empty()) break;
     const bool fresh = !messages.front().redelivered;
     if (!fresh) redelivered_.Increment();
+    // A provider that was out before this process began holds up nothing.
+    Attend();
     RETURN_IF_ERROR(Accept(std::move(messages)));
     while (!held_.empty()) {
       ASSIGN_OR_RETURN(const bool settled, Settle());

@@ -235,7 +235,7 @@ void DeliveryDispatcher::NoteHealth(ProviderSlot& slot, const SendResult& result
     if (changed) slot.draining = true;
     if (result.outcome == AttemptOutcome::kAccepted) slot.last_success = now;
   } else if (result.outcome == AttemptOutcome::kBadSender) {
-    changed = breaker.OnMisconfigured(now, words);
+    changed = breaker.OnMisconfigured(now, words, result.retry_after);
   } else if (result.retry_after.has_value()) {
     changed = breaker.OnRetryAfter(now, *result.retry_after, words);
   } else {

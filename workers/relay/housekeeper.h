@@ -8,8 +8,8 @@
 
 #include "carillon/ports/broker.h"
 #include "carillon/ports/clock.h"
-#include "carillon/ports/event_store.h"
 #include "carillon/ports/delivery_store.h"
+#include "carillon/ports/event_store.h"
 #include "carillon/ports/reaction_store.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/ports/upkeep_store.h"
