@@ -217,13 +217,14 @@ class Server final : public ManagedProcess {
                                                    .deliveries = std::make_shared<PostgresDeliveryStore>(readers_),
                                                    .key = config.master_key}),
                         .stats = std::make_shared<PostgresStatsStore>(readers_)}),
-        interactions_(std::make_shared<PostgresInteractionStore>(
-            std::make_shared<PgPool>(Postgres(config, "callbacks"), kCallbackThreads))),
+        callbacks_(std::make_shared<PgPool>(Postgres(config, "callbacks"), kCallbackThreads)),
+        callback_authenticator_(std::make_shared<PostgresAppStore>(callbacks_), callback_executor_, clock_),
+        interactions_(std::make_shared<PostgresInteractionStore>(callbacks_)),
         link_routes_(LinkTokens(config.master_key, config.public_url), interactions_, callback_executor_),
         receipt_routes_({.tokens = LinkTokens(config.master_key, config.public_url),
                          .store = interactions_,
                          .executor = callback_executor_,
-                         .authenticator = authenticator_,
+                         .authenticator = callback_authenticator_,
                          .clock = clock_}),
         http_metrics_(metrics),
         router_(http_metrics_),
@@ -351,6 +352,9 @@ class Server final : public ManagedProcess {
   RecipientServiceImpl recipients_;
   CatalogServiceImpl catalog_;
   AdminServiceImpl admin_;
+  const std::shared_ptr<PgPool> callbacks_;
+  // Of the HTTP port alone: made-up keys that come there cost no RPC its cache or threads.
+  Authenticator callback_authenticator_;
   const std::shared_ptr<InteractionStore> interactions_;
   LinkRoutes link_routes_;
   ReceiptRoutes receipt_routes_;

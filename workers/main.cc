@@ -47,7 +47,7 @@ ABSL_FLAG(double, rest, -1,
           "seconds of rest after each second of work, for the lanes that can't wait; -1: 2 for marketing, 1 for "
           "fanout.social, 4 for fanout.marketing, else 0");
 ABSL_FLAG(int, delivery_consumers, 0,
-          "consumers of each queue of an external channel; 0: 64 for payment, 8 for otp and social, 2 for marketing");
+          "consumers of each queue of an external channel; 0: 64 for payment, 16 for otp and social, 4 for marketing");
 ABSL_FLAG(bool, allow_private_webhooks, false,
           "let webhooks and providers' own endpoints be on private networks, and webhooks in plain http");
 ABSL_FLAG(std::string, public_url, "",
@@ -106,17 +106,17 @@ int DefaultConsumers(Lane lane) {
   return lane == Lane::kFanout ? kFanoutConsumers : 1;
 }
 
-// As many calls to providers may be under way as its consumers hold messages.
+// Twice as many messages as calls that one provider may have under way.
 int DefaultDeliveryConsumers(Lane lane) {
   switch (lane) {
     case Lane::kPayment:
       return 64;
     case Lane::kOtp:
     case Lane::kSocial:
-      return 8;
+      return 16;
     case Lane::kMarketing:
     case Lane::kFanout:
-      return 2;
+      return 4;
   }
   return 1;
 }

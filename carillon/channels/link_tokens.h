@@ -28,7 +28,7 @@ struct LinkTarget {
 
 // Makes and checks them. Immutable; thread-safe. A token is URL-safe base64 of what
 // it says and 16 bytes of its signature, and good for its own kind only. They don't
-// expire: what they point to does.
+// expire. What they point to does, but for unsubscribing they say all that it takes.
 class LinkTokens {
  public:
   // `public_url` is where our HTTP port is reached from outside; empty: no links are made.
@@ -45,8 +45,9 @@ class LinkTokens {
   // elsewhere. `url` itself if no links are made, or if it is not http or https or
   // longer than 2000 bytes.
   std::string ClickUrl(const LinkTarget& target, absl::string_view url) const;
-  // Empty if no links are made.
-  std::string UnsubscribeUrl(const LinkTarget& target) const;
+  // From this type, for this address: the link holds the hash of it. Empty if no links
+  // are made.
+  std::string UnsubscribeUrl(const LinkTarget& target, absl::string_view type, absl::string_view address) const;
   // For providers of this kind (twilio, ...). Empty if no links are made.
   std::string ReceiptUrl(absl::string_view provider_kind, const LinkTarget& target) const;
   // What ReceiptUrl ends in; made in any case.
@@ -54,13 +55,16 @@ class LinkTokens {
 
   struct Verified {
     LinkTarget target;
-    std::string url;  // Of kClick.
+    std::string url;           // Of kClick.
+    std::string type;          // Of kUnsubscribe, as the next one.
+    std::string address_hash;  // 32 bytes: the SHA-256 of the address in lower case.
   };
   // nullopt unless we made the token, for this kind.
   std::optional<Verified> Verify(LinkKind kind, absl::string_view token) const;
 
  private:
-  std::string Token(LinkKind kind, const LinkTarget& target, absl::string_view url) const;
+  // `more` is signed with the target; what it is depends on the kind.
+  std::string Token(LinkKind kind, const LinkTarget& target, absl::string_view more) const;
   std::string Url(absl::string_view path, absl::string_view token) const;
 
   const MasterKey key_;

@@ -27,6 +27,7 @@ inline constexpr int kMaxBatchSize = 1000;  // Requests in a batch; types in one
 inline constexpr int kMaxMarkReadIds = 1000;
 inline constexpr size_t kMaxAudienceUsers = 10'000;
 inline constexpr int kMaxCounterObjects = 500;
+inline constexpr int kMaxMaskPaths = 20;  // Of an update_mask.
 inline constexpr absl::Duration kMaxDedupeWindow = absl::Hours(24 * 30);
 inline constexpr int kDefaultPageSize = 50;
 inline constexpr int kMaxPageSize = 500;
@@ -57,6 +58,8 @@ inline constexpr int kMaxShards = 8;     // Ranges of one audience side by side:
 inline constexpr int64_t kMinShardMembers = 25'000;
 
 // --- Templates. Bytes, before and after rendering.
+inline constexpr int kMaxActiveTemplates = 2000;     // Of an app: every process holds all of them.
+inline constexpr int kKeptTemplateVersions = 50;     // Of a type, channel and locale.
 inline constexpr int kMaxSectionDepth = 8;           // Sections in sections: a renderer's recursion.
 inline constexpr int kMaxRenderSteps = 100'000;      // Tags and texts of one rendering: some 20 ms.
 inline constexpr size_t kMustacheCacheTexts = 1000;  // Parsed texts a thread keeps, and

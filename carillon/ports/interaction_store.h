@@ -28,7 +28,11 @@ struct DeliveryReceipt {
   std::string code;
   std::string error;
   // Nothing is sent to this address any more; the reason in words. Empty: no change.
+  // No change either if the recipient was changed since the delivery was made: it may
+  // have gone to another address.
   std::string suppress_reason;
+  // Nothing of the notification's type only.
+  bool suppress_type_only = false;
   absl::Time time;
 };
 
@@ -50,6 +54,17 @@ enum class InteractionOutcome {
   kRepeated,  // It had been recorded before.
 };
 
+// What the link of a message says: nothing of a type is wanted at an address.
+struct Unsubscription {
+  AppId app;
+  // The message; it need not be kept any more.
+  NotificationId notification;
+  Uuid delivery;
+  Channel channel = Channel::kEmail;
+  std::string type;
+  std::string address_hash;  // 32 bytes: the SHA-256 of the address in lower case.
+};
+
 class InteractionStore {
  public:
   virtual ~InteractionStore() = default;
@@ -65,9 +80,9 @@ class InteractionStore {
   virtual absl::StatusOr<std::vector<InteractionOutcome>> RecordInteractions(
       absl::Span<const Interaction> interactions) = 0;
 
-  // Nothing of this delivery's type is sent to its recipient's address on its channel
-  // any more. NOT_FOUND if the delivery is not kept any more. Safe to repeat.
-  virtual absl::Status Unsubscribe(AppId app, const NotificationId& notification, const Uuid& delivery) = 0;
+  // Nothing of the type is sent to the address on the channel any more. The address
+  // itself is kept if it is still that of the delivery's recipient. Safe to repeat.
+  virtual absl::Status Unsubscribe(const Unsubscription& unsubscription) = 0;
 };
 
 }  // namespace carillon

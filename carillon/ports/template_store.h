@@ -26,9 +26,11 @@ class TemplateStore {
   virtual ~TemplateStore() = default;
 
   // Each becomes the new active version of its key, all or none, and the catalogue's
-  // version moves on. One whose content is that of the active version stays it. Of
-  // the arguments key and content count; no key twice. Returns them as they are
-  // active now, in order.
+  // version moves on. One whose content is that of the active version stays it; if all
+  // do, nothing changes. Older versions than limits::kKeptTemplateVersions that are not
+  // active go. Of the arguments key and content count; no key twice. Returns them as
+  // they are active now, in order. INVALID_ARGUMENT if an app would have more than
+  // limits::kMaxActiveTemplates.
   virtual absl::StatusOr<std::vector<StoredTemplate>> Apply(absl::Span<const StoredTemplate> templates) = 0;
   // Makes a version the active one. NOT_FOUND if there is none such.
   virtual absl::StatusOr<StoredTemplate> Activate(const TemplateKey& key, int version) = 0;

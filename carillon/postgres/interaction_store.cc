@@ -1,7 +1,7 @@
 #include "carillon/postgres/interaction_store.h"
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
@@ -16,26 +16,31 @@ constexpr size_t kMaxReasonBytes = 255;
 // Deliveries are locked in the order of their ids, and seen as they are then. A
 // provider's id that is another one than the delivery's means an earlier call: that
 // this one arrived nowhere says nothing of the one that was accepted since. What was
-// still open had been accepted without a word: it counts as sent as well.
+// still open had been accepted without a word: it counts as sent as well. An address
+// is suppressed only if it is surely the one that the message went to.
 constexpr char kRecordReceiptsHead[] = R"sql(
   WITH asked AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::text[], $10::bigint[])
+                         $9::text[], $10::boolean[], $11::bigint[])
       WITH ORDINALITY AS rows (app_id, notification_id, delivery_id, told_id, channel, told, code, error, suppress_reason,
-                               time_us, position)
+                               type_only, time_us, position)
     ORDER BY notification_id, delivery_id, position
   ), named AS MATERIALIZED (
-    SELECT d.*, asked.told_id, asked.told, asked.code, asked.error, asked.suppress_reason, asked.time_us, asked.position
+    SELECT d.*, asked.told_id, asked.told, asked.code, asked.error, asked.suppress_reason, asked.type_only, asked.time_us,
+           asked.position
     FROM asked CROSS JOIN LATERAL (
-      SELECT notification_id, delivery_id, retention_days, app_id, recipient_id, channel, state, provider_message_id
+      SELECT notification_id, delivery_id, retention_days, app_id, created_at, recipient_id, type, channel, state,
+             provider_message_id
       FROM deliveries d
       WHERE d.notification_id = asked.notification_id AND d.delivery_id = asked.delivery_id AND d.app_id = asked.app_id
       LIMIT 1 FOR UPDATE
     ) AS d
     UNION ALL
-    SELECT d.*, asked.told_id, asked.told, asked.code, asked.error, asked.suppress_reason, asked.time_us, asked.position
+    SELECT d.*, asked.told_id, asked.told, asked.code, asked.error, asked.suppress_reason, asked.type_only, asked.time_us,
+           asked.position
     FROM asked CROSS JOIN LATERAL (
-      SELECT notification_id, delivery_id, retention_days, app_id, recipient_id, channel, state, provider_message_id
+      SELECT notification_id, delivery_id, retention_days, app_id, created_at, recipient_id, type, channel, state,
+             provider_message_id
       FROM deliveries d
       WHERE asked.notification_id IS NULL
         AND d.app_id = asked.app_id AND d.provider_message_id = asked.told_id AND d.channel = asked.channel
@@ -73,12 +78,14 @@ constexpr char kRecordReceiptsHead[] = R"sql(
     FROM refined
   ), suppressed AS (
     INSERT INTO suppressions (app_id, channel, address_hash, type, reason, address)
-    SELECT app_id, channel, sha256(convert_to(lower(address), 'UTF8')), '', min(suppress_reason), address
-    FROM (SELECT n.app_id, n.channel, n.suppress_reason, CASE n.channel WHEN 'email' THEN r.email WHEN 'sms' THEN r.phone END
+    SELECT app_id, channel, sha256(convert_to(lower(address), 'UTF8')), type, min(suppress_reason), address
+    FROM (SELECT n.app_id, n.channel, CASE WHEN n.type_only THEN n.type ELSE '' END, n.suppress_reason,
+                 CASE n.channel WHEN 'email' THEN r.email WHEN 'sms' THEN r.phone END
           FROM named n JOIN recipients r ON r.app_id = n.app_id AND r.recipient_id = n.recipient_id
-          WHERE n.suppress_reason IS NOT NULL) AS unwanted (app_id, channel, suppress_reason, address)
+          WHERE n.suppress_reason IS NOT NULL AND r.updated_at <= n.created_at)
+         AS unwanted (app_id, channel, type, suppress_reason, address)
     WHERE address IS NOT NULL
-    GROUP BY app_id, channel, address ORDER BY app_id, channel, address
+    GROUP BY app_id, channel, address, type ORDER BY app_id, channel, address, type
     ON CONFLICT DO NOTHING
   )
 )sql";
@@ -123,20 +130,17 @@ constexpr char kRecordInteractionsHead[] = R"sql(
   )
 )sql";
 
+// The delivery leads to the address by index: nothing is looked for by its hash.
 constexpr PgStatement kUnsubscribe = {"unsubscribe", R"sql(
-  WITH named AS MATERIALIZED (
-    SELECT app_id, recipient_id, channel, type FROM deliveries
-    WHERE notification_id = $1 AND delivery_id = $2 AND app_id = $3
-  ), suppressed AS (
-    INSERT INTO suppressions (app_id, channel, address_hash, type, reason, address)
-    SELECT app_id, channel, sha256(convert_to(lower(address), 'UTF8')), type, 'unsubscribed', address
-    FROM (SELECT n.app_id, n.channel, n.type, CASE n.channel WHEN 'email' THEN r.email WHEN 'sms' THEN r.phone END
-          FROM named n JOIN recipients r ON r.app_id = n.app_id AND r.recipient_id = n.recipient_id)
-         AS unwanted (app_id, channel, type, address)
-    WHERE address IS NOT NULL
-    ON CONFLICT DO NOTHING
-  )
-  SELECT FROM named
+  INSERT INTO suppressions (app_id, channel, address_hash, type, reason, address)
+  SELECT $1::bigint, $2::text, hash, $4::text, 'unsubscribed',
+         (SELECT address
+          FROM deliveries d JOIN recipients r ON r.app_id = d.app_id AND r.recipient_id = d.recipient_id,
+          LATERAL (SELECT CASE $2::text WHEN 'email' THEN r.email WHEN 'sms' THEN r.phone END AS address) AS place
+          WHERE d.notification_id = $5 AND d.delivery_id = $6 AND d.app_id = $1
+            AND sha256(convert_to(lower(address), 'UTF8')) = hash LIMIT 1)
+  FROM (SELECT decode($3, 'hex') AS hash) AS asked
+  ON CONFLICT DO NOTHING
 )sql"};
 
 const PgStatement& RecordReceiptsStatement() {
@@ -177,17 +181,19 @@ class ReceiptColumns {
     codes_.AddOrNull(StorableText(receipt.code, kMaxCodeBytes));
     errors_.AddOrNull(StorableText(receipt.error, limits::kMaxErrorBytes));
     reasons_.AddOrNull(StorableText(receipt.suppress_reason, kMaxReasonBytes));
+    type_only_.Add(receipt.suppress_type_only);
     times_.Add(receipt.time);
   }
 
   pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
     return session.Execute(transaction, RecordReceiptsStatement(), apps_.str(), notifications_.str(), deliveries_.str(),
                            message_ids_.str(), channels_.str(), states_.str(), codes_.str(), errors_.str(),
-                           reasons_.str(), times_.str());
+                           reasons_.str(), type_only_.str(), times_.str());
   }
 
  private:
-  PgArray apps_, notifications_, deliveries_, message_ids_, channels_, states_, codes_, errors_, reasons_, times_;
+  PgArray apps_, notifications_, deliveries_, message_ids_, channels_, states_, codes_, errors_, reasons_, type_only_,
+      times_;
 };
 
 class InteractionColumns {
@@ -237,14 +243,12 @@ absl::StatusOr<std::vector<InteractionOutcome>> PostgresInteractionStore::Record
   return outcomes;
 }
 
-absl::Status PostgresInteractionStore::Unsubscribe(AppId app, const NotificationId& notification,
-                                                   const Uuid& delivery) {
-  bool found = false;
-  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    found =
-        !session.Execute(transaction, kUnsubscribe, notification.ToString(), delivery.ToString(), app.value()).empty();
-  }));
-  return found ? absl::OkStatus() : error::NotFound("delivery", delivery.ToString());
+absl::Status PostgresInteractionStore::Unsubscribe(const Unsubscription& unsubscription) {
+  return pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    session.Execute(transaction, kUnsubscribe, unsubscription.app.value(),
+                    std::string(ToString(unsubscription.channel)), absl::BytesToHexString(unsubscription.address_hash),
+                    unsubscription.type, unsubscription.notification.ToString(), unsubscription.delivery.ToString());
+  });
 }
 
 }  // namespace carillon

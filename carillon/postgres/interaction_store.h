@@ -15,7 +15,7 @@ class PostgresInteractionStore final : public InteractionStore {
   absl::StatusOr<int> RecordReceipts(absl::Span<const DeliveryReceipt> receipts) override;
   absl::StatusOr<std::vector<InteractionOutcome>> RecordInteractions(
       absl::Span<const Interaction> interactions) override;
-  absl::Status Unsubscribe(AppId app, const NotificationId& notification, const Uuid& delivery) override;
+  absl::Status Unsubscribe(const Unsubscription& unsubscription) override;
 
  private:
   const std::shared_ptr<PgPool> pool_;

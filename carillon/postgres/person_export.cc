@@ -15,6 +15,7 @@ namespace {
 // Statements for one page.
 constexpr int kMaxLooks = 40;
 
+constexpr bool kOfOthers = true;
 constexpr const char* kOwn = "app_id = $1 AND recipient_id = $2";
 
 const std::vector<Walk>& Sources() {
@@ -42,7 +43,11 @@ const std::vector<Walk>& Sources() {
       {"reactions", kOwn, nullptr, {{"object_id", kText}, {"kind", kText}, {"actor_id", kText}}},
       {"memberships", "app_id = $1 AND kind = 'followers' AND group_id = $2", nullptr, {{"member_id", kText}}},
       {"memberships", "app_id = $1", "member_id = $2", {{"kind", kText}, {"group_id", kText}, {"member_id", kText}}},
-      {"reactions", "app_id = $1", "actor_id = $2", {{"object_id", kText}, {"kind", kText}, {"actor_id", kText}}},
+      {"reactions",
+       "app_id = $1",
+       "actor_id = $2",
+       {{"object_id", kText}, {"kind", kText}, {"actor_id", kText}},
+       kOfOthers},
       {"events",
        "true",
        "app_id = $1 AND (actor_id = $2 OR (audience = 'followers' AND audience_id = $2) OR $2 = ANY (users))",
@@ -50,11 +55,13 @@ const std::vector<Walk>& Sources() {
       {"notifications",
        "true",
        "app_id = $1 AND actor_id = $2 AND recipient_id <> $2",
-       {{"notification_id", kUuid}, {"retention_days", kNumber}}},
+       {{"notification_id", kUuid}, {"retention_days", kNumber}},
+       kOfOthers},
       {"feed_items",
        "true",
        "app_id = $1 AND actor_id = $2 AND recipient_id <> $2",
-       {{"notification_id", kUuid}, {"retention_days", kNumber}}},
+       {{"notification_id", kUuid}, {"retention_days", kNumber}},
+       kOfOthers},
       {"dead_letters",
        "app_id = $1",
        "EXISTS (SELECT FROM notifications n WHERE n.notification_id = t.notification_id AND n.app_id = $1"
@@ -63,11 +70,19 @@ const std::vector<Walk>& Sources() {
   return *sources;
 }
 
+// As an array: who else hears of an event, whose feed a row is in and whether they
+// have read it is not told.
+const char* HiddenColumns(const Walk& source) {
+  return source.is_of_others ? "{payload,address_hash,users,recipient_id,was_recipient_id,seq,read_seq}"
+                             : "{payload,address_hash,users}";
+}
+
 // The rows, then one without a row that tells how far was looked; nothing at the
-// end. Who else hears of an event is not told.
+// end.
 std::string SqlOf(const Walk& source) {
   const std::string names = source.key_names();
-  return absl::StrCat("WITH ", WalkSql(source, "$4", "to_jsonb(t) - '{payload,address_hash,users}'::text[]"),
+  return absl::StrCat("WITH ",
+                      WalkSql(source, "$4", absl::StrCat("to_jsonb(t) - '", HiddenColumns(source), "'::text[]")),
                       ", listed AS (SELECT n, shown, ", names, " FROM found UNION ALL SELECT NULL, NULL, ", names,
                       " FROM last) SELECT shown, ", names, " FROM listed ORDER BY n NULLS LAST");
 }

@@ -27,6 +27,8 @@ struct Walk {
   const char* match;
   // The order; unique within the scope.
   std::vector<KeyColumn> keys;
+  // The rows are other people's and only name the person.
+  bool is_of_others = false;
 
   std::vector<PlaceType> place_types() const;
   // "k0, k1", the keys' names in what is below.

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
+#include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
 
@@ -9,6 +10,8 @@ namespace carillon {
 namespace {
 
 // First: it makes one change of templates wait for another.
+constexpr PgStatement kLockVersion = {"lock_catalogue_version", "SELECT version FROM catalogue_version FOR UPDATE"};
+
 constexpr PgStatement kMoveVersion = {"move_catalogue_version", "UPDATE catalogue_version SET version = version + 1"};
 
 constexpr PgStatement kRetireTemplates = {"retire_templates", R"sql(
@@ -27,6 +30,21 @@ constexpr PgStatement kAddTemplates = {"add_templates", R"sql(
            WHERE t.app_id = asked.app_id AND t.type = asked.type AND t.channel = asked.channel
              AND t.locale = asked.locale) AS known
   WHERE NOT known.active
+)sql"};
+
+constexpr PgStatement kTooManyTemplates = {"too_many_templates", R"sql(
+  SELECT app_id FROM templates WHERE active AND app_id = ANY($1::bigint[]) GROUP BY app_id HAVING count(*) > $2
+)sql"};
+
+// Versions have no gaps but below the oldest that is kept.
+constexpr PgStatement kForgetVersions = {"forget_template_versions", R"sql(
+  DELETE FROM templates AS t
+  USING unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS asked (app_id, type, channel, locale)
+  WHERE NOT t.active AND t.app_id = asked.app_id AND t.type = asked.type AND t.channel = asked.channel
+    AND t.locale = asked.locale
+    AND t.version <= (SELECT max(newest.version) FROM templates AS newest
+                      WHERE newest.app_id = asked.app_id AND newest.type = asked.type
+                        AND newest.channel = asked.channel AND newest.locale = asked.locale) - $5::int
 )sql"};
 
 constexpr PgStatement kActiveTemplates = {"active_templates", R"sql(
@@ -108,17 +126,33 @@ struct Columns {
   PgArray apps, types, channels, locales, contents;
 };
 
+// Adds a version of each that differs from the active one.
+absl::Status AddVersions(PgSession& session, pqxx::work& transaction, const Columns& asked) {
+  session.Execute(transaction, kRetireTemplates, asked.apps.str(), asked.types.str(), asked.channels.str(),
+                  asked.locales.str(), asked.contents.str());
+  const pqxx::result added = session.Execute(transaction, kAddTemplates, asked.apps.str(), asked.types.str(),
+                                             asked.channels.str(), asked.locales.str(), asked.contents.str());
+  // What is retired has a version added too. Every process reads all anew for a change.
+  if (added.affected_rows() == 0) return absl::OkStatus();
+  if (!session.Execute(transaction, kTooManyTemplates, asked.apps.str(), limits::kMaxActiveTemplates).empty()) {
+    return error::InvalidField(
+        "templates", absl::StrCat("would be more than the ", limits::kMaxActiveTemplates,
+                                  " active templates that an app may have, one per type, channel and locale"));
+  }
+  session.Execute(transaction, kForgetVersions, asked.apps.str(), asked.types.str(), asked.channels.str(),
+                  asked.locales.str(), limits::kKeptTemplateVersions);
+  session.Execute(transaction, kMoveVersion);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<StoredTemplate>> PostgresTemplateStore::Apply(absl::Span<const StoredTemplate> templates) {
   const Columns asked(templates);
   std::vector<StoredTemplate> active;
-  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
-    session.Execute(transaction, kMoveVersion);
-    session.Execute(transaction, kRetireTemplates, asked.apps.str(), asked.types.str(), asked.channels.str(),
-                    asked.locales.str(), asked.contents.str());
-    session.Execute(transaction, kAddTemplates, asked.apps.str(), asked.types.str(), asked.channels.str(),
-                    asked.locales.str(), asked.contents.str());
+  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
+    session.Execute(transaction, kLockVersion);
+    RETURN_IF_ERROR(AddVersions(session, transaction, asked));
     active = ToTemplates(session.Execute(transaction, kActiveTemplates, asked.apps.str(), asked.types.str(),
                                          asked.channels.str(), asked.locales.str()));
     return absl::OkStatus();
@@ -130,14 +164,17 @@ absl::StatusOr<StoredTemplate> PostgresTemplateStore::Activate(const TemplateKey
   StoredTemplate activated;
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
     const std::string channel(ToString(key.channel));
-    session.Execute(transaction, kMoveVersion);
-    session.Execute(transaction, kDeactivateTemplate, key.app.value(), key.type, channel, key.locale, version);
+    session.Execute(transaction, kLockVersion);
+    const pqxx::result retired =
+        session.Execute(transaction, kDeactivateTemplate, key.app.value(), key.type, channel, key.locale, version);
     const pqxx::result rows =
         session.Execute(transaction, kActivateTemplate, key.app.value(), key.type, channel, key.locale, version);
     // What was done is undone with the transaction.
     if (rows.empty()) {
       return error::NotFound("template", absl::StrCat(key.type, "/", channel, "/", key.locale, " version ", version));
     }
+    // One is always active: this one already, unless another was.
+    if (retired.affected_rows() > 0) session.Execute(transaction, kMoveVersion);
     activated = ToTemplate(rows[0]);
     return absl::OkStatus();
   }));

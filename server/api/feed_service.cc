@@ -29,9 +29,10 @@ absl::StatusOr<FeedKey> CheckedKey(AppId app, const std::string& user_id) {
   return FeedKey{.app = app, .recipient = RecipientId(user_id)};
 }
 
-// The ids that are well-formed; the others are violations.
+// The ids that are well-formed; the others are violations. None where there are too many.
 std::vector<NotificationId> CheckedIds(const v1::MarkReadRequest& request, Violations* violations) {
   std::vector<NotificationId> ids;
+  if (request.notification_ids_size() > limits::kMaxMarkReadIds) return ids;
   for (int i = 0; i < request.notification_ids_size(); ++i) {
     const std::optional<Uuid> id = Uuid::Parse(request.notification_ids(i));
     if (id.has_value()) {

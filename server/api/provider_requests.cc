@@ -29,11 +29,12 @@ const StoredProvider* FindByName(absl::Span<const StoredProvider> rows, absl::st
   return found == rows.end() ? nullptr : &*found;
 }
 
-// Where a provider's secrets are sent.
-std::string AddressOf(const v1::Provider& provider) {
+// Where a provider's secrets are sent, and whether others could read them on the way.
+std::string HostOf(const v1::Provider& provider) {
   switch (provider.settings_case()) {
     case v1::Provider::kSmtp:
-      return absl::StrCat(provider.smtp().host(), ":", provider.smtp().port());
+      return absl::StrCat(provider.smtp().host(), ":", provider.smtp().port(), ":",
+                          static_cast<int>(provider.smtp().security()));
     case v1::Provider::kSendgrid:
       return provider.sendgrid().endpoint();
     case v1::Provider::kTwilio:
@@ -51,6 +52,9 @@ std::string AddressOf(const v1::Provider& provider) {
   return "";
 }
 
+// With who vouches for it.
+std::string AddressOf(const v1::Provider& provider) { return absl::StrCat(HostOf(provider), "\n", provider.ca_pem()); }
+
 // Puts the stored secrets in the places that keep theirs. `stored` is null if there
 // is nothing that can be read. Nobody who does not know a secret can have it sent
 // somewhere else.
@@ -62,7 +66,7 @@ void FillMasked(v1::Provider& provider, v1::Provider* stored, Violations& violat
   for (const ProviderSecret& secret : SecretsOf(provider)) {
     if (*secret.value != kMaskedSecret) continue;
     if (moves) {
-      violations.Add(secret.path, "must be given again where the provider's address changes");
+      violations.Add(secret.path, "must be given again where the provider's address, its TLS or ca_pem changes");
     } else if (next < kept.size() && !kept[next].value->empty()) {
       *secret.value = *kept[next++].value;
     } else {

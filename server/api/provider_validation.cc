@@ -28,6 +28,9 @@ constexpr size_t kAppleIdBytes = 10;
 constexpr size_t kMaxAlphanumericSender = 11;
 constexpr size_t kMinWebhookKeyBytes = 24;
 constexpr size_t kMaxWebhookKeyBytes = 64;
+constexpr int kMinRsaBits = 2048;
+// A flag of theirs decides, which is not known here.
+constexpr absl::string_view kWhereHttp = "http only where the workers allow private addresses";
 
 struct OpenSslDeleter {
   void operator()(BIO* bio) const { BIO_free(bio); }
@@ -60,7 +63,8 @@ bool IsP256Key(absl::string_view pem) {
 
 bool IsRsaKey(absl::string_view pem) {
   const auto key = ReadPrivateKey(pem);
-  return key != nullptr && EVP_PKEY_get_base_id(key.get()) == EVP_PKEY_RSA;
+  return key != nullptr && EVP_PKEY_get_base_id(key.get()) == EVP_PKEY_RSA &&
+         EVP_PKEY_get_bits(key.get()) >= kMinRsaBits;
 }
 
 bool IsCertificate(absl::string_view pem) {
@@ -78,6 +82,8 @@ bool ConsistsOf(absl::string_view text, size_t min_bytes, size_t max_bytes, Allo
 bool IsAlphanumeric(unsigned char c) { return absl::ascii_isalnum(c); }
 bool IsVisible(unsigned char c) { return absl::ascii_isgraph(c); }
 bool IsHostCharacter(unsigned char c) { return absl::ascii_isalnum(c) || c == '.' || c == '-' || c == '_'; }
+
+bool IsInBundleId(unsigned char c) { return absl::ascii_isalnum(c) || c == '.' || c == '-'; }
 
 bool IsHost(absl::string_view text) { return ConsistsOf(text, 1, kMaxHostBytes, IsHostCharacter); }
 // In brackets where it is part of a URL.
@@ -145,8 +151,10 @@ void CheckSecret(absl::string_view field, absl::string_view value, Violations& v
 }
 
 void CheckEndpoint(absl::string_view field, absl::string_view value, Violations& violations) {
-  if (!value.empty() && !IsWebUrl(value, /*with_query=*/false)) {
-    violations.Add(field, "must be https://HOST[:PORT][/PATH], or empty");
+  // A path follows it.
+  if (!value.empty() && (!IsWebUrl(value, /*with_query=*/false) || absl::EndsWith(value, "/"))) {
+    violations.Add(field,
+                   absl::StrCat("must be https://HOST[:PORT][/PATH] without '/' at its end, or empty; ", kWhereHttp));
   }
 }
 
@@ -167,7 +175,9 @@ void CheckAccount(absl::string_view field, absl::string_view value, bool require
 void CheckSmtp(const v1::SmtpSettings& smtp, Violations& violations) {
   if (!IsHost(smtp.host()) && !IsIpv6Host(smtp.host())) violations.Add("smtp.host", "must be a host's name or address");
   if (smtp.port() < 0 || smtp.port() > 65535) violations.Add("smtp.port", "must be 1 to 65535, or 0");
-  if (!v1::SmtpSecurity_IsValid(smtp.security())) violations.Add("smtp.security", "must be one of SmtpSecurity");
+  if (!v1::SmtpSecurity_IsValid(smtp.security()))
+    violations.Add("smtp.security",
+                   "must be SMTP_SECURITY_STARTTLS, SMTP_SECURITY_TLS or SMTP_SECURITY_NONE, or absent");
   violations.CheckText("smtp.username", smtp.username(), /*required=*/false, limits::kMaxIdBytes);
   violations.CheckText("smtp.password", smtp.password(), !smtp.username().empty(), limits::kMaxProviderSecretBytes);
   CheckFromAddress("smtp.from_address", smtp.from_address(), violations);
@@ -223,8 +233,8 @@ void CheckApns(const v1::ApnsSettings& apns, Violations& violations) {
       (apns.private_key_pem().size() > limits::kMaxPemBytes || !IsP256Key(apns.private_key_pem()))) {
     violations.Add("apns.private_key_pem", "must be a private key of curve P-256 in PEM, without a password");
   }
-  if (!ConsistsOf(apns.topic(), 1, limits::kMaxIdBytes, IsHostCharacter)) {
-    violations.Add("apns.topic", "must be a bundle id: 1 to 255 of letters, digits, '.', '-' and '_'");
+  if (!ConsistsOf(apns.topic(), 1, limits::kMaxIdBytes, IsInBundleId)) {
+    violations.Add("apns.topic", "must be a bundle id: 1 to 255 of letters, digits, '.' and '-'");
   }
 }
 
@@ -254,8 +264,12 @@ void CheckFcm(const v1::FcmSettings& fcm, Violations& violations) {
   }
   if (!IsEmailAddress(TextOf(json, "client_email")))
     violations.Add(kField, "must have client_email, an e-mail address");
-  if (!IsRsaKey(TextOf(json, "private_key"))) violations.Add(kField, "must have private_key, an RSA key in PEM");
-  if (!IsWebUrl(TextOf(json, "token_uri"), /*with_query=*/false)) violations.Add(kField, "must have token_uri, a URL");
+  if (!IsRsaKey(TextOf(json, "private_key"))) {
+    violations.Add(kField, absl::StrCat("must have private_key, an RSA key of ", kMinRsaBits, " bits or more in PEM"));
+  }
+  if (!IsWebUrl(TextOf(json, "token_uri"), /*with_query=*/false)) {
+    violations.Add(kField, absl::StrCat("must have token_uri, an https URL; ", kWhereHttp));
+  }
 }
 
 bool IsWebhookSecret(absl::string_view secret) {
@@ -268,7 +282,7 @@ bool IsWebhookSecret(absl::string_view secret) {
 
 void CheckWebhook(const v1::WebhookSettings& webhook, Violations& violations) {
   if (!IsWebUrl(webhook.url(), /*with_query=*/true)) {
-    violations.Add("webhook.url", "must be https://HOST[:PORT][/PATH][?QUERY]");
+    violations.Add("webhook.url", absl::StrCat("must be https://HOST[:PORT][/PATH][?QUERY]; ", kWhereHttp));
   }
   if (webhook.secrets_size() < 1 || webhook.secrets_size() > limits::kMaxWebhookSecrets) {
     violations.Add("webhook.secrets", absl::StrCat("must be 1 to ", limits::kMaxWebhookSecrets));

@@ -99,6 +99,10 @@ ContactChange PrepareContacts(const v1::UpdateRecipientRequest& request, Violati
   const v1::Recipient& recipient = request.recipient();
   violations.CheckId("recipient.user_id", recipient.user_id(), /*required=*/true);
   if (request.has_update_mask()) {
+    if (request.update_mask().paths_size() > limits::kMaxMaskPaths) {
+      violations.Add("update_mask", absl::StrCat("must name at most ", limits::kMaxMaskPaths, " fields"));
+      return change;
+    }
     for (const std::string& path : request.update_mask().paths()) TakeNamed(path, recipient, change, violations);
     return change;
   }

@@ -1,9 +1,12 @@
 #include "server/api/record_receipts.h"
 
+#include <algorithm>
 #include <optional>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/limits.h"
+#include "server/api/contact_mask.h"
 
 namespace carillon {
 namespace {
@@ -58,9 +61,16 @@ absl::Time CheckedTime(const v1::Receipt& in, absl::Time now, Violations& violat
   return absl::FromUnixSeconds(in.time().seconds()) + absl::Nanoseconds(in.time().nanos());
 }
 
-std::string SuppressReason(const v1::Receipt& in) {
+// Words of others, which may have lines. No reason to refuse a whole batch.
+std::string OnOneLine(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return absl::ascii_iscntrl(c); }, ' ');
+  return text;
+}
+
+std::string SuppressReason(const v1::Receipt& in, const std::string& error) {
   if (!in.suppress_address()) return "";
-  if (!in.error().empty()) return in.error();
+  if (!error.empty()) return error;
   return in.code().empty() ? "reported by a receipt" : absl::StrCat("reported by a receipt: ", in.code());
 }
 
@@ -69,10 +79,11 @@ DeliveryReceipt Prepare(const v1::Receipt& in, AppId app, absl::Time now, Violat
   PrepareName(in, receipt, violations);
   receipt.state = CheckedState(in.state(), violations);
   violations.CheckText("code", in.code(), /*required=*/false, kMaxCodeBytes);
-  violations.CheckText("error", in.error(), /*required=*/false, limits::kMaxErrorBytes);
+  const std::string error = OnOneLine(in.error());
+  violations.CheckText("error", error, /*required=*/false, limits::kMaxErrorBytes);
   receipt.code = in.code();
-  receipt.error = in.error();
-  receipt.suppress_reason = SuppressReason(in);
+  receipt.error = WithoutContacts(error);
+  receipt.suppress_reason = SuppressReason(in, receipt.error);
   receipt.time = CheckedTime(in, now, violations);
   return receipt;
 }

@@ -9,6 +9,11 @@
 namespace carillon {
 namespace {
 
+// One more than is reported: enough to know whether there is just one.
+constexpr size_t kMaxKept = limits::kMaxReportedViolations + 1;
+// The feed's own too.
+constexpr size_t kChannels = kExternalChannels.size() + 1;
+
 // Bytes of the sequence that begins with `lead`; 0 if nothing may begin so.
 int SequenceLength(unsigned char lead) {
   if (lead < 0x80) return 1;
@@ -44,6 +49,10 @@ bool IsUtf8(absl::string_view text) {
 }
 
 std::vector<Channel> CheckChannels(absl::Span<const int> channels, Violations& violations) {
+  if (channels.size() > kChannels) {
+    violations.Add("channels", absl::StrCat("must be at most ", kChannels, ", each once"));
+    return {};
+  }
   std::vector<Channel> checked;
   for (size_t i = 0; i < channels.size(); ++i) {
     const auto channel = static_cast<Channel>(channels[i]);
@@ -59,6 +68,7 @@ std::vector<Channel> CheckChannels(absl::Span<const int> channels, Violations& v
 }
 
 void Violations::Add(absl::string_view field, absl::string_view description) {
+  if (violations_.size() == kMaxKept) return;
   violations_.push_back({absl::StrCat(prefix_, field), std::string(description)});
 }
 
@@ -100,7 +110,8 @@ absl::Status Violations::ToStatus() const {
 }
 
 void Violations::Append(const Violations& other) {
-  violations_.insert(violations_.end(), other.violations_.begin(), other.violations_.end());
+  const size_t taken = std::min(other.violations_.size(), kMaxKept - violations_.size());
+  violations_.insert(violations_.end(), other.violations_.begin(), other.violations_.begin() + taken);
   if (!other.unknown_type_.empty()) unknown_type_ = other.unknown_type_;
 }
 

@@ -1,5 +1,5 @@
-// Checks of what callers send. Every fault is collected, so that a caller sees
-// all of them at once.
+// Checks of what callers send. Faults are collected, so that a caller sees all of
+// them at once: as many as are reported, the others only count as being there.
 #pragma once
 
 #include <string>

@@ -27,6 +27,15 @@ bool IsOneClick(const HttpRequest& request) {
   return form.has_value() && FieldOf(*form, "List-Unsubscribe") == "One-Click";
 }
 
+Unsubscription UnsubscriptionOf(const LinkTokens::Verified& link) {
+  return {.app = link.target.app,
+          .notification = link.target.notification,
+          .delivery = link.target.delivery,
+          .channel = link.target.channel,
+          .type = link.type,
+          .address_hash = link.address_hash};
+}
+
 }  // namespace
 
 void LinkRoutes::AddTo(Router& router) {
@@ -67,11 +76,10 @@ void LinkRoutes::Unsubscribe(const HttpRequest& request, const HttpRespond& resp
   if (!IsOneClick(request)) {
     return respond(ErrorResponse(400, "INVALID_ARGUMENT", "List-Unsubscribe: must be One-Click, in a form"));
   }
-  RunBlocking(executor_, respond, [this, target = link->target] {
-    const absl::Status status = store_->Unsubscribe(target.app, target.notification, target.delivery);
+  RunBlocking(executor_, respond, [this, asked = UnsubscriptionOf(*link)] {
+    const absl::Status status = store_->Unsubscribe(asked);
     if (status.ok()) return UnsubscribedPage();
-    if (absl::IsNotFound(status)) return UnknownLinkPage();
-    log::Warn("http.unsubscribe_failed", {{"delivery", target.delivery.ToString()}, {"error", status}});
+    log::Warn("http.unsubscribe_failed", {{"delivery", asked.delivery.ToString()}, {"error", status}});
     return TryAgainPage();
   });
 }

@@ -12,9 +12,17 @@ namespace {
 
 using Words = std::set<absl::string_view>;
 
-// The recipient has opted out, or has the sender blocked.
+// SendGrid sends far fewer at once.
+constexpr size_t kMaxEvents = 10'000;
+
+// The recipient has opted out. 30004 (blocked) has other causes too.
 const Words& TwilioOptOuts() {
-  static const auto* const words = new Words{"21610", "30004"};
+  static const auto* const words = new Words{"21610"};
+  return *words;
+}
+// The account is suspended; a carrier filters what it sends.
+const Words& TwilioSenderFaults() {
+  static const auto* const words = new Words{"30002", "30007"};
   return *words;
 }
 // Barred by the user.
@@ -64,12 +72,14 @@ void ReadSendGridOutcome(const nlohmann::json& event, const std::string& kind, P
     if (kind == "bounce" && TextOf(event, "type") == "bounce") report.suppress_reason = "hard bounce";
   }
   if (kind == "spamreport") report.suppress_reason = "reported as spam";
-  if (kind == "unsubscribe" || kind == "group_unsubscribe") report.suppress_reason = "unsubscribed";
+  if (kind == "unsubscribe" || kind == "group_unsubscribe") {
+    report.suppress_reason = "unsubscribed";
+    report.suppress_type_only = true;
+  }
 }
 
 SendGridEvent ReadSendGridEvent(const nlohmann::json& event) {
   SendGridEvent read;
-  if (!event.is_object()) return read;
   read.token = TextOf(event, "carillon");
   const std::string kind = TextOf(event, "event");
   if (kind == "open") read.interaction = InteractionKind::kOpened;
@@ -93,6 +103,7 @@ absl::StatusOr<ProviderReport> ParseTwilioReport(const FormFields& fields) {
     report.code = FieldOf(fields, "ErrorCode");
     report.error = FieldOf(fields, "ErrorMessage");
     if (TwilioOptOuts().contains(report.code)) report.suppress_reason = absl::StrCat("opted out: ", report.code);
+    report.blames_sender = TwilioSenderFaults().contains(report.code);
   }
   return report;
 }
@@ -123,9 +134,13 @@ absl::StatusOr<FormFields> ParseFlatJson(absl::string_view json) {
 absl::StatusOr<std::vector<SendGridEvent>> ParseSendGridEvents(absl::string_view json) {
   const nlohmann::json array = ParseJson(json);
   if (!array.is_array()) return error::InvalidField("body", "must be a JSON array of events");
+  if (array.size() > kMaxEvents) {
+    return error::InvalidField("body", absl::StrCat("must have at most ", kMaxEvents, " events"));
+  }
   std::vector<SendGridEvent> events;
-  events.reserve(array.size());
-  for (const nlohmann::json& event : array) events.push_back(ReadSendGridEvent(event));
+  for (const nlohmann::json& event : array) {
+    if (event.is_object()) events.push_back(ReadSendGridEvent(event));
+  }
   return events;
 }
 

@@ -21,6 +21,9 @@ struct ProviderReport {
   std::string code;
   std::string error;
   std::string suppress_reason;
+  bool suppress_type_only = false;  // Else all of the app's to this address.
+  // The provider does not let the sender through: it concerns every message.
+  bool blames_sender = false;
   std::optional<absl::Time> time;  // Absent: not told.
 
   bool counts() const { return state.has_value() || !suppress_reason.empty(); }
@@ -42,8 +45,8 @@ absl::StatusOr<ProviderReport> ParseVonageReport(const FormFields& fields);
 // The fields of an object of texts and numbers. INVALID_ARGUMENT for anything else.
 absl::StatusOr<FormFields> ParseFlatJson(absl::string_view json);
 
-// A delivery of SendGrid's Event Webhook: an array of events. INVALID_ARGUMENT if it
-// is none.
+// A delivery of SendGrid's Event Webhook: an array of events; what else is in it is
+// passed over. INVALID_ARGUMENT if it is none, or one of more than 10 000.
 absl::StatusOr<std::vector<SendGridEvent>> ParseSendGridEvents(absl::string_view json);
 
 }  // namespace carillon

@@ -6,10 +6,13 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/runtime/logging.h"
 #include "carillon/v1/notification_service.pb.h"
+#include "server/api/contact_mask.h"
 #include "server/api/record_receipts.h"
 #include "server/callbacks/status_response.h"
 
@@ -18,16 +21,24 @@ namespace {
 
 constexpr absl::string_view kScope = "send";
 
+// The parser's words name the field and may repeat what is in it.
+constexpr size_t kMaxParserWords = 300;
+
+std::string NotARequest(absl::string_view parser_words) {
+  return absl::StrCat("must be carillon.v1.RecordReceiptsRequest as JSON: ", parser_words.substr(0, kMaxParserWords));
+}
+
 HttpResponse UnknownToken() { return ErrorResponse(404, "NOT_FOUND", "no such receipt address"); }
 
 absl::StatusOr<FormFields> FieldsOf(const HttpRequest& request) {
   if (request.method == "POST" && absl::StartsWithIgnoreCase(request.Header("content-type"), "application/json")) {
     return ParseFlatJson(request.body);
   }
-  const std::optional<FormFields> fields =
-      request.method == "GET" ? ParseUrlEncoded(request.query) : ParseForm(request);
-  if (!fields.has_value()) return error::InvalidField("body", "must be a form");
-  return *fields;
+  const bool by_query = request.method == "GET";
+  const std::optional<FormFields> fields = by_query ? ParseUrlEncoded(request.query) : ParseForm(request);
+  if (fields.has_value()) return *fields;
+  return by_query ? error::InvalidField("query", "must be URL-encoded, with at most 100 fields")
+                  : error::InvalidField("body", "must be a form, with at most 100 fields");
 }
 
 Interaction InteractionOf(const LinkTarget& target, InteractionKind kind) {
@@ -37,6 +48,12 @@ Interaction InteractionOf(const LinkTarget& target, InteractionKind kind) {
           .recipient = "",
           .channel = target.channel,
           .kind = kind};
+}
+
+// Somebody has to talk to the provider.
+void Alarm(const LinkTarget& target, const ProviderReport& report) {
+  log::Error("provider.reported",
+             {{"app", target.app.value()}, {"channel", ToString(target.channel)}, {"code", report.code}});
 }
 
 // At most so many from `begin` on.
@@ -55,7 +72,7 @@ void ReceiptRoutes::AddTo(Router& router) {
                [this](const HttpRequest& request, const HttpRespond& respond) { Vonage(request, respond); });
   }
   router.Add("POST", "/receipts/sendgrid",
-             [this](const HttpRequest& request, const HttpRespond& respond) { SendGrid(request, respond); });
+             [this](HttpRequest request, const HttpRespond& respond) { SendGrid(std::move(request), respond); });
   router.Add("POST", "/receipts/generic",
              [this](HttpRequest request, HttpRespond respond) { Generic(std::move(request), std::move(respond)); });
 }
@@ -75,6 +92,7 @@ void ReceiptRoutes::Record(absl::string_view token, const absl::StatusOr<Provide
   const auto link = deps_.tokens.Verify(LinkKind::kReceipt, token);
   if (!link.has_value()) return respond(UnknownToken());
   if (!report.ok()) return respond(StatusResponse(report.status()));
+  if (report->blames_sender) Alarm(link->target, *report);
   if (!report->counts()) return respond(NoContent());
   RunBlocking(deps_.executor, respond, [this, receipt = ReceiptOf(link->target, *report)] {
     const absl::StatusOr<int> matched = deps_.store->RecordReceipts({receipt});
@@ -83,11 +101,15 @@ void ReceiptRoutes::Record(absl::string_view token, const absl::StatusOr<Provide
   });
 }
 
+void ReceiptRoutes::SendGrid(HttpRequest request, const HttpRespond& respond) {
+  RunBlocking(deps_.executor, respond, [this, body = std::move(request.body)] { return RecordSendGrid(body); });
+}
+
 // Events of other messages of the same account are passed over: an error would make
 // SendGrid repeat them all.
-void ReceiptRoutes::SendGrid(const HttpRequest& request, const HttpRespond& respond) {
-  const absl::StatusOr<std::vector<SendGridEvent>> events = ParseSendGridEvents(request.body);
-  if (!events.ok()) return respond(StatusResponse(events.status()));
+HttpResponse ReceiptRoutes::RecordSendGrid(const std::string& json) {
+  const absl::StatusOr<std::vector<SendGridEvent>> events = ParseSendGridEvents(json);
+  if (!events.ok()) return StatusResponse(events.status());
   std::vector<DeliveryReceipt> receipts;
   std::vector<Interaction> interactions;
   for (const SendGridEvent& event : *events) {
@@ -96,11 +118,8 @@ void ReceiptRoutes::SendGrid(const HttpRequest& request, const HttpRespond& resp
     if (event.report.counts()) receipts.push_back(ReceiptOf(link->target, event.report));
     if (event.interaction.has_value()) interactions.push_back(InteractionOf(link->target, *event.interaction));
   }
-  if (receipts.empty() && interactions.empty()) return respond(NoContent());
-  RunBlocking(deps_.executor, respond, [this, receipts = std::move(receipts), interactions = std::move(interactions)] {
-    const absl::Status status = Store(receipts, interactions);
-    return status.ok() ? NoContent() : StatusResponse(status);
-  });
+  const absl::Status status = Store(receipts, interactions);
+  return status.ok() ? NoContent() : StatusResponse(status);
 }
 
 absl::Status ReceiptRoutes::Store(const std::vector<DeliveryReceipt>& receipts,
@@ -128,9 +147,8 @@ void ReceiptRoutes::Generic(HttpRequest request, HttpRespond respond) {
 
 HttpResponse ReceiptRoutes::RecordGeneric(AppId app, const std::string& json) {
   v1::RecordReceiptsRequest request;
-  if (!google::protobuf::util::JsonStringToMessage(json, &request).ok()) {
-    return StatusResponse(error::InvalidField("body", "must be carillon.v1.RecordReceiptsRequest as JSON"));
-  }
+  const auto parsed = google::protobuf::util::JsonStringToMessage(json, &request);
+  if (!parsed.ok()) return StatusResponse(error::InvalidField("body", NotARequest(std::string(parsed.message()))));
   Violations violations;
   const std::vector<DeliveryReceipt> receipts = PrepareReceipts(request, app, deps_.clock.Now(), violations);
   if (!violations.empty()) return StatusResponse(violations.ToStatus());
@@ -151,8 +169,9 @@ DeliveryReceipt ReceiptRoutes::ReceiptOf(const LinkTarget& target, const Provide
           .channel = target.channel,
           .state = report.state,
           .code = report.code,
-          .error = report.error,
+          .error = WithoutContacts(report.error),
           .suppress_reason = report.suppress_reason,
+          .suppress_type_only = report.suppress_type_only,
           .time = report.time.value_or(deps_.clock.Now())};
 }
 

@@ -35,12 +35,13 @@ class ReceiptRoutes {
  private:
   void Twilio(const HttpRequest& request, const HttpRespond& respond);
   void Vonage(const HttpRequest& request, const HttpRespond& respond);
-  void SendGrid(const HttpRequest& request, const HttpRespond& respond);
+  void SendGrid(HttpRequest request, const HttpRespond& respond);
   // Protobuf JSON of carillon.v1.RecordReceiptsRequest.
   void Generic(HttpRequest request, HttpRespond respond);
 
   // Records what the report says of the token's delivery.
   void Record(absl::string_view token, const absl::StatusOr<ProviderReport>& report, const HttpRespond& respond);
+  HttpResponse RecordSendGrid(const std::string& json);
   HttpResponse RecordGeneric(AppId app, const std::string& json);
   absl::Status Store(const std::vector<DeliveryReceipt>& receipts, const std::vector<Interaction>& interactions);
   DeliveryReceipt ReceiptOf(const LinkTarget& target, const ProviderReport& report) const;

@@ -9,7 +9,7 @@ namespace carillon {
 // Asks; its button posts what a mail program's one click does.
 HttpResponse AskToUnsubscribePage();
 HttpResponse UnsubscribedPage();
-// The link is not one of ours, or what it was of is not kept any more.
+// The link is not one of ours, or of a key that is not in use any more.
 HttpResponse UnknownLinkPage();
 // It did not work this time.
 HttpResponse TryAgainPage();

@@ -50,6 +50,10 @@ class HttpPort : public ::testing::Test {
   // What a link ends in: its path here.
   static std::string Path(const std::string& url) { return std::string(absl::StripPrefix(url, "https://example.org")); }
 
+  static std::string UnsubscribePath(const Sent& sent) {
+    return Path(Tokens().UnsubscribeUrl(sent.target, "marketing.digest", absl::StrCat(sent.user, "@example.org")));
+  }
+
   static std::string Query(const std::string& statements) { return stack_->database().Query(statements); }
 
   // A notification with one delivery that was sent, and its recipient.
@@ -162,7 +166,7 @@ TEST_F(HttpPort, LeadsATrackedLinkToItsTargetAndCountsAClickAndAnOpening) {
 
 TEST_F(HttpPort, UnsubscribesOnPostOnlyAndOnce) {
   const Sent sent = AddSent(Channel::kEmail);
-  const std::string path = Path(Tokens().UnsubscribeUrl(sent.target));
+  const std::string path = UnsubscribePath(sent);
   const Answer page = Ask(path);
   EXPECT_EQ(page.status, 200);
   EXPECT_THAT(page.body,
@@ -177,12 +181,23 @@ TEST_F(HttpPort, UnsubscribesOnPostOnlyAndOnce) {
   EXPECT_EQ(Ask("/u/no-token").status, 404);
 }
 
+TEST_F(HttpPort, UnsubscribesWhenNothingElseIsKept) {
+  const Sent sent = AddSent(Channel::kEmail);
+  Query(absl::StrCat("DELETE FROM deliveries WHERE delivery_id = '", sent.target.delivery.ToString(), "'"));
+  Query(absl::StrCat("DELETE FROM recipients WHERE app_id = ", app_id_, " AND recipient_id = '", sent.user, "'"));
+  EXPECT_EQ(PostForm(UnsubscribePath(sent), "List-Unsubscribe=One-Click").status, 200);
+  EXPECT_EQ(Query(absl::StrCat("SELECT type || ' ' || reason FROM suppressions WHERE address IS NULL AND"
+                               " address_hash = sha256('",
+                               sent.user, "@example.org') AND app_id = ", app_id_)),
+            "marketing.digest unsubscribed");
+}
+
 TEST_F(HttpPort, TakesTokensForTheirOwnPurposeOnly) {
   const Sent sent = AddSent(Channel::kEmail);
   const std::string receipt = Tokens().ReceiptToken(sent.target);
   EXPECT_EQ(PostForm(absl::StrCat("/u/", receipt), "List-Unsubscribe=One-Click").status, 404);
   EXPECT_EQ(Ask(absl::StrCat("/t/c/", receipt)).status, 404);
-  const std::string unsubscribe(absl::StripPrefix(Path(Tokens().UnsubscribeUrl(sent.target)), "/u/"));
+  const std::string unsubscribe(absl::StripPrefix(UnsubscribePath(sent), "/u/"));
   EXPECT_EQ(PostForm(absl::StrCat("/receipts/twilio/", unsubscribe), "MessageStatus=delivered").status, 404);
   EXPECT_EQ(StateOf(sent), "sent");
 }
@@ -207,6 +222,16 @@ TEST_F(HttpPort, TakesTwiliosReceipts) {
   EXPECT_EQ(PostForm("/receipts/twilio/no-token", "MessageStatus=delivered").status, 404);
 }
 
+TEST_F(HttpPort, TellsOperatorsWhenAProviderBlamesTheSender) {
+  const Sent sent = AddSent(Channel::kSms);
+  EXPECT_EQ(
+      PostForm(Path(Tokens().ReceiptUrl("twilio", sent.target)), "MessageStatus=undelivered&ErrorCode=30007").status,
+      204);
+  EXPECT_EQ(StateOf(sent), "undelivered 30007");
+  EXPECT_EQ(SuppressionsOf(sent), "");
+  EXPECT_TRUE(WaitFor([] { return absl::StrContains(stack_->Log("server"), "provider.reported"); }));
+}
+
 TEST_F(HttpPort, TakesVonagesReceiptsByQueryAndByJson) {
   const Sent by_query = AddSent(Channel::kSms);
   const Sent by_json = AddSent(Channel::kSms);
@@ -219,6 +244,8 @@ TEST_F(HttpPort, TakesVonagesReceiptsByQueryAndByJson) {
                 .status,
             204);
   EXPECT_EQ(StateOf(by_json), "undelivered 1: expired");
+  EXPECT_THAT(Ask(absl::StrCat(Path(Tokens().ReceiptUrl("vonage", by_query.target)), "?status=%x")).body,
+              HasSubstr("query: must be URL-encoded"));
 }
 
 TEST_F(HttpPort, TakesSendGridsEvents) {
@@ -237,6 +264,15 @@ TEST_F(HttpPort, TakesSendGridsEvents) {
   EXPECT_EQ(Post("/receipts/sendgrid", "application/json", "{}").status, 400);
 }
 
+TEST_F(HttpPort, MasksWhomASendGridEventNames) {
+  const Sent sent = AddSent(Channel::kEmail);
+  const std::string events =
+      absl::StrCat(R"([{"event": "bounce", "type": "bounce", "reason": "no )", sent.user,
+                   R"(@example.org here", "carillon": ")", Tokens().ReceiptToken(sent.target), R"("}])");
+  EXPECT_EQ(Post("/receipts/sendgrid", "application/json", events).status, 204);
+  EXPECT_EQ(StateOf(sent), "undelivered no *** here");
+}
+
 TEST_F(HttpPort, TakesReceiptsFromAnAppWithItsCredentials) {
   const Sent sent = AddSent(Channel::kFcm);
   const std::string body = absl::StrCat(R"({"receipts": [{"providerMessageId": "id-of-)", sent.user,
@@ -250,6 +286,8 @@ TEST_F(HttpPort, TakesReceiptsFromAnAppWithItsCredentials) {
   EXPECT_EQ(faulty.status, 400);
   EXPECT_THAT(faulty.body, HasSubstr("receipts[0].provider_message_id"));
   EXPECT_EQ(Post("/receipts/generic", "application/json", "no json", Credentials()).status, 400);
+  EXPECT_THAT(Post("/receipts/generic", "application/json", R"({"receits": []})", Credentials()).body,
+              AllOf(HasSubstr("RecordReceiptsRequest"), HasSubstr("receits")));
   const auto other = stack_->CreateApp("no-send", "feed");
   EXPECT_EQ(Post("/receipts/generic", "application/json", body,
                  {"-H", absl::StrCat("x-app-key: ", other["app"]["app_key"].get<std::string>()), "-H",

@@ -23,6 +23,8 @@ constexpr absl::Duration kShortestHold = absl::Minutes(10);
 constexpr absl::Duration kLongestHold = absl::Minutes(15);
 // One that finds no room soon finds some, or its provider is out by then.
 constexpr absl::Duration kBusyHold = absl::Seconds(1);
+// What waits for a provider that turns out to be slow waits no longer.
+constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
 // Each may have arrived: a person gets no more copies than this, and one.
 constexpr int kMaxUnconfirmed = 3;
 
@@ -135,6 +137,7 @@ void DeliveryDispatcher::Continue(JobPtr job) {
     const std::shared_ptr<ProviderSlot>& slot = slots[(first + i) % slots.size()];
     if (IsOut(*slot, now) || absl::c_linear_search(job->tried, slot->config->name)) continue;
     if (!HasRoom(*slot, Monotonic())) {
+      if (!IsSlow(*slot, Monotonic())) return waiting_.push_back(std::move(job));
       is_busy = true;
       continue;
     }
@@ -174,7 +177,12 @@ std::vector<std::unique_ptr<DeliveryJob>> DeliveryDispatcher::TakeFinished() {
     absl::MutexLock lock(&mailbox_->mutex);
     ends.swap(mailbox_->ends);
   }
+  const bool look_at_waiting = !waiting_.empty() && (!ends.empty() || Monotonic() >= next_look_);
   for (CallEnd& end : ends) OnCallEnd(std::move(end));
+  if (look_at_waiting) {
+    next_look_ = Monotonic() + kLookInterval;
+    for (JobPtr& job : std::exchange(waiting_, {})) Continue(std::move(job));
+  }
   return std::exchange(finished_, {});
 }
 

@@ -119,6 +119,10 @@ class DeliveryDispatcher {
   const std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
   absl::flat_hash_map<uint64_t, Call> in_flight_;
   uint64_t last_call_ = 0;
+  // For a provider that is quick and has no room at this moment. No more than the
+  // owner holds messages.
+  std::vector<JobPtr> waiting_;
+  absl::Duration next_look_;  // At them, on the monotonic clock.
   std::vector<JobPtr> finished_;
   std::mt19937_64 random_;
   prometheus::Histogram& accepted_to_sent_;

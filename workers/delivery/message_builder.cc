@@ -47,7 +47,9 @@ absl::StatusOr<ProviderMessage> MessageBuilder::Build(const Delivery& delivery, 
                           .receipt_token = deps_.links.ReceiptToken(target),
                           .traceparent = item.traceparent};
   const bool is_mail = delivery.channel == Channel::kEmail;
-  if (is_mail && type.unsubscribable) message.unsubscribe_url = deps_.links.UnsubscribeUrl(target);
+  if (is_mail && type.unsubscribable) {
+    message.unsubscribe_url = deps_.links.UnsubscribeUrl(target, item.type, claim.address);
+  }
 
   std::shared_ptr<const v1::Template> words =
       deps_.directory.FindTemplate(item.app, item.type, delivery.channel, claim.locale, claim.default_locale);

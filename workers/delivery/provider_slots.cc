@@ -12,7 +12,8 @@ namespace {
 constexpr int kDefaultConcurrent = 100;
 // A provider with a call that takes longer is slow.
 constexpr absl::Duration kSlowCall = absl::Seconds(2);
-// Of the worker's window, for a provider that is slow.
+// Of the worker's window, for any provider, and for one that is slow.
+constexpr int kPart = 2;
 constexpr int kSlowPart = 4;
 
 }  // namespace
@@ -56,7 +57,8 @@ void ProviderSlots::Replace(std::shared_ptr<ProviderSlot>& slot,
   // What was held because of the settings before, or because there were none.
   slot->draining = true;
   const int concurrent = config->settings.max_concurrent();
-  slot->max_calls = static_cast<size_t>(concurrent > 0 ? concurrent : kDefaultConcurrent);
+  slot->max_calls = static_cast<size_t>(
+      std::min(concurrent > 0 ? concurrent : kDefaultConcurrent, std::max(1, options_.window / kPart)));
   slot->max_slow_calls = std::min(slot->max_calls, static_cast<size_t>(std::max(1, options_.window / kSlowPart)));
   slot->breaker_gauge = &metrics_.Gauge("carillon_provider_breaker", "1 closed, 2 open, 3 half-open",
                                         {{"lane", std::string(ToString(options_.lane))},
@@ -101,9 +103,12 @@ std::vector<std::shared_ptr<ProviderSlot>> ProviderSlots::All() const {
   return slots;
 }
 
+bool IsSlow(const ProviderSlot& slot, absl::Duration now) {
+  return !slot.calls.empty() && now - *slot.calls.begin() > kSlowCall;
+}
+
 bool HasRoom(const ProviderSlot& slot, absl::Duration now) {
-  const bool slow = !slot.calls.empty() && now - *slot.calls.begin() > kSlowCall;
-  return slot.calls.size() < (slow ? slot.max_slow_calls : slot.max_calls);
+  return slot.calls.size() < (IsSlow(slot, now) ? slot.max_slow_calls : slot.max_calls);
 }
 
 }  // namespace carillon

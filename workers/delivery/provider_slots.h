@@ -88,8 +88,12 @@ class ProviderSlots {
   std::vector<ProviderHealth> changes_;
 };
 
-// True if the provider may be given another call. One that is slow gets no more than
-// a part of what the worker can hold: the others of its channel have to find room.
+// A call of its has been under way for long: it may be hanging.
+bool IsSlow(const ProviderSlot& slot, absl::Duration now);
+
+// True if the provider may be given another call: of what the worker can hold it has
+// no more than a half, and a quarter while it is slow. The others of its channel have
+// to find room.
 bool HasRoom(const ProviderSlot& slot, absl::Duration now);
 
 }  // namespace carillon

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "carillon/runtime/secrets.h"
 #include "tests/contract/postgres/postgres_fixture.h"
 #include "tests/kit/status_matchers.h"
 
@@ -55,6 +56,14 @@ class InteractionStoreTest : public PostgresTest {
   }
   Interaction InteractionWith(const NotificationId& id, InteractionKind kind, Channel channel = Channel::kEmail) const {
     return {.app = app_, .notification = id, .delivery = {}, .recipient = "", .channel = channel, .kind = kind};
+  }
+  Unsubscription UnsubscriptionOf(const Sent& sent, const std::string& address) const {
+    return {.app = app_,
+            .notification = sent.notification,
+            .delivery = sent.delivery,
+            .channel = Channel::kEmail,
+            .type = "like",
+            .address_hash = HashSecret(address)};
   }
   int Record(const DeliveryReceipt& receipt) { return store_.RecordReceipts({receipt}).value_or(-1); }
 
@@ -235,6 +244,23 @@ TEST_F(InteractionStoreTest, SuppressesTheAddressOfTheRecipientOnce) {
   EXPECT_EQ(Suppressions(), "email:Ann@Example.org::hard bounce sms:+4915112345678::opted out");
 }
 
+TEST_F(InteractionStoreTest, SuppressesNoAddressThatMayBeAnotherOneThanTheMessageWentTo) {
+  DeliveryReceipt bounced = ReceiptFor(AddSent("email"), DeliveryState::kUndelivered);
+  bounced.suppress_reason = "hard bounce";
+  Query(absl::StrCat("UPDATE recipients SET email = 'new@example.org', updated_at = clock_timestamp() WHERE app_id = ",
+                     app_.value()));
+  EXPECT_EQ(Record(bounced), 1);
+  EXPECT_EQ(Suppressions(), "");
+}
+
+TEST_F(InteractionStoreTest, SuppressesForOneTypeIfTheReceiptMeansNoMore) {
+  DeliveryReceipt unsubscribed = ReceiptFor(AddSent("email"), DeliveryState::kDelivered);
+  unsubscribed.suppress_reason = "unsubscribed";
+  unsubscribed.suppress_type_only = true;
+  ASSERT_EQ(Record(unsubscribed), 1);
+  EXPECT_EQ(Suppressions(), "email:Ann@Example.org:like:unsubscribed");
+}
+
 TEST_F(InteractionStoreTest, CountsEachInteractionOnceAndAClickAsAnOpeningToo) {
   const Sent sent = AddSent();
   const Interaction opened = InteractionWith(sent.notification, InteractionKind::kOpened);
@@ -285,11 +311,20 @@ TEST_F(InteractionStoreTest, FindsWhatOnlyAFeedOrADeliveryKnows) {
 }
 
 TEST_F(InteractionStoreTest, UnsubscribesAnAddressFromOneTypeOnce) {
-  const Sent sent = AddSent();
-  EXPECT_OK(store_.Unsubscribe(app_, sent.notification, sent.delivery));
-  EXPECT_OK(store_.Unsubscribe(app_, sent.notification, sent.delivery));
+  const Unsubscription asked = UnsubscriptionOf(AddSent(), "ann@example.org");
+  EXPECT_OK(store_.Unsubscribe(asked));
+  EXPECT_OK(store_.Unsubscribe(asked));
   EXPECT_EQ(Suppressions(), "email:Ann@Example.org:like:unsubscribed");
-  EXPECT_THAT(store_.Unsubscribe(NewApp(), sent.notification, sent.delivery), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(InteractionStoreTest, UnsubscribesWithoutTheDeliveryAndFromTheAddressItWentTo) {
+  EXPECT_OK(store_.Unsubscribe(UnsubscriptionOf(AddSent(), "old@example.org")));
+  EXPECT_OK(store_.Unsubscribe(UnsubscriptionOf({NewUuid7(absl::Now()), NewUuid7(absl::Now())}, "ann@example.org")));
+  EXPECT_EQ(Query(absl::StrCat("SELECT string_agg(type || ' ' || coalesce(address, 'none'), ', ') FROM suppressions"
+                               " WHERE channel = 'email' AND address_hash IN (sha256('old@example.org'),"
+                               " sha256('ann@example.org')) AND app_id = ",
+                               app_.value())),
+            "like none, like none");
 }
 
 }  // namespace

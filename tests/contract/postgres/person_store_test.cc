@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
@@ -99,6 +100,22 @@ TEST_F(PersonStoreTest, ExportsRowsWithoutBinaryColumnsAndOtherPeople) {
     EXPECT_FALSE(json.contains("payload") || json.contains("address_hash") || json.contains("users")) << row.json;
     EXPECT_EQ(json.value("email", kEmail), kEmail);
   }
+}
+
+TEST_F(PersonStoreTest, ExportsOfOthersRowsNeitherWhoseTheyAreNorWhatWasRead) {
+  Fill();
+  std::map<std::string, int> of_others;
+  for (const ExportedRow& row : Export()) {
+    const nlohmann::json json = nlohmann::json::parse(row.json);
+    if (!json.contains("actor_id") || json["actor_id"] != kMe) continue;
+    if (json.contains("recipient_id")) {
+      EXPECT_EQ(json["recipient_id"], kMe) << row.json;
+      continue;
+    }
+    ++of_others[row.table];
+    EXPECT_FALSE(json.contains("was_recipient_id") || json.contains("seq") || json.contains("read_seq")) << row.json;
+  }
+  for (const char* table : {"notifications", "feed_items", "reactions"}) EXPECT_GT(of_others[table], 0) << table;
 }
 
 TEST_F(PersonStoreTest, ExportsAndErasesNothingOfAnotherAppsUser) {

@@ -122,6 +122,51 @@ TEST_F(TemplateStoreTest, MovesTheCataloguesVersionOn) {
   EXPECT_GT(activated, applied);
 }
 
+TEST_F(TemplateStoreTest, LeavesTheCataloguesVersionWhereNothingChanges) {
+  Apply(Text("like", "", "a"));
+  Apply(Text("like", "", "b"));
+  const std::string before = CatalogueVersion();
+  EXPECT_EQ(Apply(Text("like", "", "b")), 2);
+  ASSERT_OK_AND_ASSIGN(const StoredTemplate active, store_.Activate(Key("like", ""), 2));
+  EXPECT_EQ(active.content, "b");
+  EXPECT_EQ(CatalogueVersion(), before);
+}
+
+TEST_F(TemplateStoreTest, KeepsTheNewestFiftyVersionsAndTheActiveOne) {
+  for (int i = 1; i <= 51; ++i) Apply(Text("like", "es", absl::StrCat(i)));
+  Apply(Text("like", "", "untouched"));
+  ASSERT_OK(store_.Activate(Key("like", "es"), 2));
+  Query(
+      absl::StrCat("INSERT INTO templates (app_id, version, active, type, channel, locale, content)"
+                   " SELECT ",
+                   app_.value(),
+                   ", n, false, 'like', 'sms', 'es', '' FROM generate_series(52, 60) AS n"
+                   " RETURNING 1"));
+  // It retires version 2, which goes with the others.
+  EXPECT_EQ(Apply(Text("like", "es", "newest")), 61);
+  EXPECT_EQ(
+      Query(absl::StrCat("SELECT min(version) || ',' || count(*) FROM templates WHERE locale = 'es' AND app_id = ",
+                         app_.value())),
+      "12,50");
+  EXPECT_THAT(List({.app = app_, .type = "like", .limit = 10}), ElementsAre("like//1+", "like/es/61+"));
+}
+
+TEST_F(TemplateStoreTest, RefusesMoreActiveOnesThanAnAppMayHave) {
+  std::vector<StoredTemplate> many;
+  for (int i = 0; i < 2000; ++i) many.push_back(Text(absl::StrCat("type-", i), "", "a"));
+  ASSERT_OK(store_.Apply(many));
+  EXPECT_EQ(Apply(Text("type-7", "", "b")), 2) << "no more than before";
+  const std::string before = CatalogueVersion();
+  EXPECT_THAT(
+      store_.Apply({Text("like", "", "a")}),
+      StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("templates: would be more than the 2000")));
+  EXPECT_THAT(ListOwn(true), IsEmpty());
+  EXPECT_EQ(CatalogueVersion(), before);
+  StoredTemplate others = Text("like", "", "a");
+  others.app = NewApp();
+  EXPECT_OK(store_.Apply({others}));
+}
+
 TEST_F(TemplateStoreTest, ListsByTypeChannelLocaleAndNewestVersionPageByPage) {
   for (const std::string type : {"b", "a"}) {
     for (const std::string locale : {"es-MX", "", "es"}) {

@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -39,7 +40,7 @@ std::string TokenOf(LinkKind kind, const LinkTokens& tokens = Tokens()) {
     case LinkKind::kClick:
       return LastPart(tokens.ClickUrl(Target(), "https://shop.example.com/orders/7?a=b"));
     case LinkKind::kUnsubscribe:
-      return LastPart(tokens.UnsubscribeUrl(Target()));
+      return LastPart(tokens.UnsubscribeUrl(Target(), "marketing.digest", "Ann@Example.org"));
     case LinkKind::kReceipt:
       return tokens.ReceiptToken(Target());
   }
@@ -53,7 +54,8 @@ TEST(LinkTokens, LeadToThePublicUrl) {
     EXPECT_THAT(tokens.PixelUrl(Target()), StartsWith("https://mail.example.com/t/o/"));
     EXPECT_TRUE(absl::EndsWith(tokens.PixelUrl(Target()), ".gif"));
     EXPECT_THAT(tokens.ClickUrl(Target(), "https://a.example/"), StartsWith("https://mail.example.com/t/c/"));
-    EXPECT_THAT(tokens.UnsubscribeUrl(Target()), StartsWith("https://mail.example.com/u/"));
+    EXPECT_THAT(tokens.UnsubscribeUrl(Target(), "marketing.digest", "Ann@Example.org"),
+                StartsWith("https://mail.example.com/u/"));
     EXPECT_EQ(tokens.ReceiptUrl("twilio", Target()),
               absl::StrCat("https://mail.example.com/receipts/twilio/", tokens.ReceiptToken(Target())));
   }
@@ -66,6 +68,16 @@ TEST(LinkTokens, SayWhatTheyAreOf) {
     EXPECT_EQ(link->target, Target());
     EXPECT_EQ(link->url, kind == LinkKind::kClick ? "https://shop.example.com/orders/7?a=b" : "");
   }
+}
+
+TEST(LinkTokens, SayAllThatUnsubscribingTakes) {
+  const auto link = Tokens().Verify(LinkKind::kUnsubscribe, TokenOf(LinkKind::kUnsubscribe));
+  ASSERT_TRUE(link.has_value());
+  EXPECT_EQ(link->type, "marketing.digest");
+  // Of ann@example.org.
+  EXPECT_EQ(absl::BytesToHexString(link->address_hash),
+            "438c4c7afe600cdf1e455c369bec76dc970fc8ca463447c7b387a347f3c79331");
+  EXPECT_EQ(Tokens().Verify(LinkKind::kOpen, TokenOf(LinkKind::kOpen))->address_hash, "");
 }
 
 TEST(LinkTokens, AreSafeInUrlsAndShort) {
@@ -110,7 +122,7 @@ TEST(LinkTokens, AreNoLinksWithoutAPublicUrl) {
   const LinkTokens tokens = Tokens(kKey, "");
   EXPECT_FALSE(tokens.enabled());
   EXPECT_EQ(tokens.PixelUrl(Target()), "");
-  EXPECT_EQ(tokens.UnsubscribeUrl(Target()), "");
+  EXPECT_EQ(tokens.UnsubscribeUrl(Target(), "marketing.digest", "Ann@Example.org"), "");
   EXPECT_EQ(tokens.ReceiptUrl("twilio", Target()), "");
   EXPECT_EQ(tokens.ClickUrl(Target(), "https://a.example/"), "https://a.example/");
 }

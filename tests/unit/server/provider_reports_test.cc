@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "tests/kit/status_matchers.h"
 
 namespace carillon {
 namespace {
 
+using ::testing::HasSubstr;
 using testing::IsOk;
 using ::testing::SizeIs;
 using testing::StatusIs;
@@ -36,7 +39,7 @@ TEST(TwilioReport, SaysWhatBecameOfAMessage) {
            {"MessageSid=SM1&MessageStatus=undelivered&ErrorCode=30003", kLost, "30003"},
            {"MessageSid=SM1&MessageStatus=failed&ErrorCode=30008", kLost, "30008"},
            {"MessageSid=SM1&MessageStatus=failed&ErrorCode=21610", kLost, "21610", "opted out: 21610"},
-           {"MessageSid=SM1&MessageStatus=undelivered&ErrorCode=30004", kLost, "30004", "opted out: 30004"},
+           {"MessageSid=SM1&MessageStatus=undelivered&ErrorCode=30004", kLost, "30004"},
            {"MessageSid=SM1&MessageStatus=queued", std::nullopt},
            {"MessageSid=SM1&MessageStatus=sending", std::nullopt},
            {"MessageSid=SM1&MessageStatus=sent", std::nullopt}}) {
@@ -46,6 +49,15 @@ TEST(TwilioReport, SaysWhatBecameOfAMessage) {
     EXPECT_EQ(report->counts(), expected.state.has_value());
   }
   EXPECT_THAT(ParseTwilioReport({}), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(TwilioReport, TellsWhenTheSenderIsNotLetThrough) {
+  for (const char* code : {"30002", "30007", "30003", "30004", "21610"}) {
+    const absl::StatusOr<ProviderReport> report =
+        ParseTwilioReport({{"MessageStatus", "undelivered"}, {"ErrorCode", code}});
+    ASSERT_OK(report);
+    EXPECT_EQ(report->blames_sender, absl::StrContains("30002 30007", code)) << code;
+  }
 }
 
 TEST(VonageReport, SaysWhatBecameOfAMessage) {
@@ -83,12 +95,12 @@ TEST(SendGridEvents, SayWhatBecameOfAMessage) {
            {R"({"event": "spamreport"})", std::nullopt, "", "reported as spam"},
            {R"({"event": "unsubscribe"})", std::nullopt, "", "unsubscribed"},
            {R"({"event": "group_unsubscribe"})", std::nullopt, "", "unsubscribed"},
-           {R"({"event": 5})", std::nullopt},
-           {R"("no object")", std::nullopt}}) {
+           {R"({"event": 5})", std::nullopt}}) {
     const auto events = ParseSendGridEvents(absl::StrCat("[", expected.input, "]"));
     ASSERT_OK(events) << expected.input;
     ASSERT_THAT(*events, SizeIs(1)) << expected.input;
     ExpectReport(expected, events->front().report);
+    EXPECT_EQ(events->front().report.suppress_type_only, absl::StrContains(expected.input, "unsubscribe"));
     EXPECT_EQ(events->front().interaction, std::nullopt);
   }
 }
@@ -108,6 +120,19 @@ TEST(SendGridEvents, CarryTokenTimeAndTheIdOfTheSend) {
   EXPECT_EQ(events[1].report.time, std::nullopt);
   EXPECT_EQ(events[2].interaction, InteractionKind::kClicked);
   EXPECT_EQ(events[2].token, "");
+}
+
+TEST(SendGridEvents, ArePickedFromWhatIsNone) {
+  ASSERT_OK_AND_ASSIGN(const auto events, ParseSendGridEvents(R"([7, "text", {"carillon": "token"}, [], null])"));
+  ASSERT_THAT(events, SizeIs(1));
+  EXPECT_EQ(events[0].token, "token");
+}
+
+TEST(SendGridEvents, AreTenThousandAtMost) {
+  std::string json = "[0";
+  for (int i = 1; i < 10'000; ++i) json += ",0";
+  EXPECT_OK(ParseSendGridEvents(json + "]"));
+  EXPECT_THAT(ParseSendGridEvents(json + ",0]"), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("10000")));
 }
 
 TEST(SendGridEvents, MustBeAnArray) {

@@ -12,6 +12,7 @@
 #include "carillon/domain/errors.h"
 #include "tests/kit/in_memory_provider_store.h"
 #include "tests/kit/status_matchers.h"
+#include "tests/kit/test_keys.h"
 
 namespace carillon::testing {
 namespace {
@@ -161,6 +162,28 @@ TEST_F(ProviderRequestsTest, WantsASecretAgainWhereItWouldBeSentElsewhere) {
   EXPECT_THAT(Set({moved}), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("must be given again")));
   moved.mutable_twilio()->set_password("hunter2");
   EXPECT_OK(Set({moved}));
+}
+
+TEST_F(ProviderRequestsTest, WantsASecretAgainWhereOthersCouldReadIt) {
+  v1::Provider mail;
+  mail.set_name("mail");
+  mail.mutable_smtp()->set_host("mail.example.com");
+  mail.mutable_smtp()->set_username("user");
+  mail.mutable_smtp()->set_password("hunter2");
+  mail.mutable_smtp()->set_from_address("news@example.com");
+  ASSERT_OK(Set({mail}, kKey, v1::CHANNEL_EMAIL));
+  mail.mutable_smtp()->set_password("***");
+  EXPECT_OK(Set({mail}, kKey, v1::CHANNEL_EMAIL));
+  v1::Provider plain = mail;
+  plain.mutable_smtp()->set_security(v1::SMTP_SECURITY_NONE);
+  v1::Provider trusting = mail;
+  trusting.set_ca_pem(NewCertificatePem());
+  for (const v1::Provider& changed : {plain, trusting}) {
+    EXPECT_THAT(Set({changed}, kKey, v1::CHANNEL_EMAIL),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("smtp.password: must be given again")));
+  }
+  trusting.mutable_smtp()->set_password("hunter2");
+  EXPECT_OK(Set({trusting}, kKey, v1::CHANNEL_EMAIL));
 }
 
 TEST_F(ProviderRequestsTest, LeavesWhatDidNotChangeAsItIs) {

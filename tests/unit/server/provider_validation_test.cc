@@ -174,6 +174,8 @@ TEST(ProviderValidation, BoundsTimesAndConcurrency) {
 }
 
 TEST(ProviderValidation, WantsCertificatesInPem) {
+  EXPECT_THAT(FaultsAfter(Channel::kSms, Twilio(), [](v1::Provider& p) { p.set_ca_pem(NewCertificatePem()); }),
+              IsEmpty());
   EXPECT_THAT(FaultsAfter(Channel::kSms, Twilio(), [](v1::Provider& p) { p.set_ca_pem("no certificate"); }),
               ElementsAre("providers[0].ca_pem"));
   EXPECT_THAT(FaultsAfter(Channel::kSms, Twilio(), [](v1::Provider& p) { p.set_ca_pem(NewEcKeyPem()); }),
@@ -220,7 +222,7 @@ TEST(ProviderValidation, TakesWebAddressesOnly) {
   const auto faults = [](const std::string& url) {
     return FaultsAfter(Channel::kSms, Twilio(), [&](v1::Provider& p) { p.mutable_twilio()->set_endpoint(url); });
   };
-  for (const char* url : {"", "https://api.example.com", "http://127.0.0.1:8080", "https://[::1]:443/base/"}) {
+  for (const char* url : {"", "https://api.example.com", "http://127.0.0.1:8080", "https://[::1]:443/base"}) {
     EXPECT_THAT(faults(url), IsEmpty()) << url;
   }
   for (const std::string& url :
@@ -228,8 +230,8 @@ TEST(ProviderValidation, TakesWebAddressesOnly) {
         std::string("https:///path"), std::string("https://user:pw@a.example"), std::string("https://a.example?x=1"),
         std::string("https://a.example#x"), std::string("https://a.example:0"), std::string("https://a.example:65536"),
         std::string("https://a.example:"), std::string("https://a b.example"), std::string("https://a.example\r\nX: y"),
-        std::string("https://[::1"), std::string("api.example.com"),
-        absl::StrCat("https://a.example/", std::string(2000, 'x'))}) {
+        std::string("https://[::1"), std::string("https://a.example/"), std::string("https://a.example/base/"),
+        std::string("api.example.com"), absl::StrCat("https://a.example/", std::string(2000, 'x'))}) {
     EXPECT_THAT(faults(url), ElementsAre("providers[0].twilio.endpoint")) << url;
   }
 }
@@ -264,8 +266,11 @@ TEST(ProviderValidation, WantsApnsKeysOfCurveP256) {
               ElementsAre("providers[0].apns.team_id"));
   EXPECT_THAT(FaultsAfter(Channel::kApns, Apns(), [](v1::Provider& p) { p.mutable_apns()->set_key_id("12345678 0"); }),
               ElementsAre("providers[0].apns.key_id"));
-  EXPECT_THAT(FaultsAfter(Channel::kApns, Apns(), [](v1::Provider& p) { p.mutable_apns()->set_topic("a\nb"); }),
-              ElementsAre("providers[0].apns.topic"));
+  for (const char* topic : {"", "a\nb", "com.example_app"}) {
+    EXPECT_THAT(FaultsAfter(Channel::kApns, Apns(), [&](v1::Provider& p) { p.mutable_apns()->set_topic(topic); }),
+                ElementsAre("providers[0].apns.topic"))
+        << topic;
+  }
 }
 
 TEST(ProviderValidation, WantsTheFourFieldsOfAServiceAccount) {
@@ -277,9 +282,11 @@ TEST(ProviderValidation, WantsTheFourFieldsOfAServiceAccount) {
           << field << value;
     }
   }
-  nlohmann::json account = ServiceAccount();
-  account["private_key"] = NewEcKeyPem();
-  EXPECT_THAT(FaultsOf(Channel::kFcm, {Fcm(account)}), ElementsAre("providers[0].fcm.service_account_json"));
+  for (const std::string& pem : {NewEcKeyPem(), NewRsaKeyPem(1024)}) {
+    nlohmann::json account = ServiceAccount();
+    account["private_key"] = pem;
+    EXPECT_THAT(FaultsOf(Channel::kFcm, {Fcm(account)}), ElementsAre("providers[0].fcm.service_account_json"));
+  }
   for (const char* text : {"", "{", "[]", "7"}) {
     EXPECT_THAT(
         FaultsAfter(Channel::kFcm, Fcm(), [&](v1::Provider& p) { p.mutable_fcm()->set_service_account_json(text); }),

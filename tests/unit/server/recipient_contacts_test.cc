@@ -67,6 +67,13 @@ TEST_F(RecipientContactsTest, ChangesWhatIsNotEmptyWithoutAMask) {
   EXPECT_EQ(change.time_zone, std::nullopt);
 }
 
+TEST_F(RecipientContactsTest, RefusesALongMaskAtOnce) {
+  for (int i = 0; i < 20; ++i) request_.mutable_update_mask()->add_paths("email");
+  EXPECT_THAT(Refusal(), IsOk());
+  request_.mutable_update_mask()->add_paths("nonsense");
+  EXPECT_THAT(Refusal(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("update_mask: must name at most 20")));
+}
+
 TEST_F(RecipientContactsTest, ChangesWhatTheMaskNamesAndClearsWhatIsEmpty) {
   request_.mutable_recipient()->set_email("ann@example.org");
   request_.mutable_recipient()->set_phone("not looked at");

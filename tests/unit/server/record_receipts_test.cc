@@ -68,6 +68,18 @@ TEST(PrepareReceipts, TakesWhatIsRight) {
   EXPECT_EQ(receipts[1].suppress_reason, "reported by a receipt: 21610");
 }
 
+TEST(PrepareReceipts, MaskWhomAnErrorNames) {
+  v1::RecordReceiptsRequest request;
+  *request.add_receipts() = GoodReceipt();
+  request.mutable_receipts(0)->set_error("ann@example.org does not exist");
+  request.mutable_receipts(0)->set_suppress_address(true);
+  Violations violations;
+  const std::vector<DeliveryReceipt> receipts = PrepareReceipts(request, AppId(7), kNow, violations);
+  ASSERT_THAT(receipts, SizeIs(1));
+  EXPECT_EQ(receipts[0].error, "*** does not exist");
+  EXPECT_EQ(receipts[0].suppress_reason, "*** does not exist");
+}
+
 TEST(PrepareReceipts, NamesEveryFieldThatIsWrong) {
   EXPECT_THAT(FaultsOf([](v1::Receipt&) {}), IsEmpty());
   EXPECT_THAT(FaultsOf([](v1::Receipt& r) { r.set_delivery_id("x"); }), ElementsAre("receipts[1].delivery_id"));
@@ -85,6 +97,19 @@ TEST(PrepareReceipts, NamesEveryFieldThatIsWrong) {
   EXPECT_THAT(FaultsOf([](v1::Receipt& r) { r.mutable_time()->set_seconds(-1); }), ElementsAre("receipts[1].time"));
   EXPECT_THAT(FaultsOf([](v1::Receipt& r) { r.mutable_time()->set_nanos(1'000'000'000); }),
               ElementsAre("receipts[1].time"));
+}
+
+TEST(PrepareReceipts, PutsTheProvidersWordsOnOneLine) {
+  v1::RecordReceiptsRequest request;
+  *request.add_receipts() = GoodReceipt();
+  request.mutable_receipts(0)->set_error("550 5.1.1\r\nno such\tuser");
+  request.mutable_receipts(0)->set_suppress_address(true);
+  Violations violations;
+  const std::vector<DeliveryReceipt> receipts = PrepareReceipts(request, AppId(7), kNow, violations);
+  ASSERT_TRUE(violations.empty());
+  EXPECT_EQ(receipts[0].error, "550 5.1.1  no such user");
+  EXPECT_EQ(receipts[0].suppress_reason, receipts[0].error);
+  EXPECT_THAT(FaultsOf([](v1::Receipt& r) { r.set_code("a\nb"); }), ElementsAre("receipts[1].code"));
 }
 
 TEST(PrepareReceipts, TakesOneToAThousand) {

@@ -11,7 +11,9 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::IsOk;
+using ::testing::SizeIs;
 using testing::StatusIs;
 
 TEST(Utf8, AcceptsWhatIsWellFormed) {
@@ -58,6 +60,33 @@ TEST(Violations, GiveAnUnknownTypeAReasonOfItsOwn) {
   EXPECT_EQ(DetailsOf(violations.ToStatus()).reason, "UNKNOWN_TYPE");
   violations.Add("user_id", "is required");
   EXPECT_EQ(DetailsOf(violations.ToStatus()).reason, "INVALID_FIELD");
+}
+
+TEST(Violations, KeepNoMoreThanAreReportedAndOneMore) {
+  Violations all, own("own.");
+  for (int i = 0; i < 100'000; ++i) {
+    all.Add("user_id", "is wrong");
+    own.Add("user_id", "is wrong");
+  }
+  all.Append(own);
+  Violations few;
+  few.Add("first", "is wrong");
+  few.Append(all);
+  few.AddUnknownType("type", "nope");
+  for (const Violations* violations : {&all, &own, &few}) {
+    const ErrorDetails details = DetailsOf(violations->ToStatus());
+    EXPECT_EQ(details.reason, "INVALID_FIELD");
+    EXPECT_THAT(details.violations, SizeIs(limits::kMaxReportedViolations));
+  }
+}
+
+TEST(CheckChannels, RefusesMoreThanThereAreAtOnce) {
+  Violations violations;
+  EXPECT_THAT(CheckChannels({1, 2, 3, 4, 5, 6}, violations), SizeIs(6));
+  EXPECT_TRUE(violations.empty());
+  const std::vector<int> many(1'000'000, 99);
+  EXPECT_THAT(CheckChannels(many, violations), IsEmpty());
+  EXPECT_THAT(DetailsOf(violations.ToStatus()).violations, SizeIs(1));
 }
 
 }  // namespace

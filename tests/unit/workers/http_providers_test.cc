@@ -240,14 +240,15 @@ TEST(WebhookBody, IsShortenedToTwentyKilobytes) {
 
 TEST(ClassifyWebhookAnswer, OnlySuccessSucceeds) {
   const std::pair<int, AttemptOutcome> kCases[] = {
-      {200, kAccepted},  {204, kAccepted},  {301, kPermanent}, {302, kPermanent}, {307, kPermanent},
-      {400, kPermanent}, {401, kPermanent}, {404, kPermanent}, {410, kBadSender}, {429, kRetryable},
-      {500, kRetryable}, {501, kRetryable}, {502, kRetryable}, {503, kRetryable}, {504, kRetryable},
+      {200, kAccepted},  {204, kAccepted},  {301, kPermanent}, {302, kPermanent}, {307, kPermanent}, {400, kPermanent},
+      {401, kPermanent}, {404, kPermanent}, {410, kBadSender}, {429, kRetryable}, {408, kRetryable}, {500, kRetryable},
+      {501, kRetryable}, {502, kRetryable}, {503, kRetryable}, {504, kRetryable},
   };
   for (const auto& [status, outcome] : kCases)
     EXPECT_EQ(ClassifyWebhookAnswer(Answer(status), kNow).outcome, outcome) << status;
   EXPECT_EQ(ClassifyWebhookAnswer(Answer(503, "", {{"retry-after", "9"}}), kNow).retry_after, absl::Seconds(9));
-  EXPECT_EQ(ClassifyWebhookAnswer(Answer(410), kNow).error, "the endpoint is gone; disabled");
+  EXPECT_EQ(ClassifyWebhookAnswer(Answer(410), kNow).retry_after, absl::Hours(24));
+  EXPECT_EQ(ClassifyWebhookAnswer(Answer(422, "your code is 1"), kNow).error, "") << "it may quote the message";
 }
 
 }  // namespace

@@ -95,22 +95,41 @@ TEST(ClassifyApnsAnswer, WithoutAReasonTheStatusDecides) {
   EXPECT_EQ(ClassifyApnsAnswer(Answer(403, ""), kNow).code, "403");
 }
 
+// What becomes of a device's refusal.
+SendResult Refuse(RecentRefusals& refusals) {
+  SendResult result{.outcome = AttemptOutcome::kBadRecipient, .device_dead_since = absl::UnixEpoch()};
+  refusals.Judge(/*refused=*/true, "look", result);
+  return result;
+}
+
+void Accept(RecentRefusals& refusals) {
+  SendResult result{.outcome = AttemptOutcome::kAccepted};
+  refusals.Judge(/*refused=*/false, "look", result);
+}
+
 TEST(RecentRefusals, ManyAreAMatterOfConfiguration) {
   RecentRefusals refusals;
-  for (int i = 0; i < 9; ++i) EXPECT_FALSE(refusals.AddAndJudge(true));
-  EXPECT_TRUE(refusals.AddAndJudge(true));
+  for (int i = 0; i < 9; ++i) EXPECT_EQ(Refuse(refusals).outcome, AttemptOutcome::kBadRecipient);
+  EXPECT_EQ(Refuse(refusals).outcome, AttemptOutcome::kBadSender);
+}
+
+TEST(RecentRefusals, NoDeviceIsForgottenBeforeAnythingWasAccepted) {
+  RecentRefusals refusals;
+  EXPECT_FALSE(Refuse(refusals).device_dead_since.has_value());
+  Accept(refusals);
+  EXPECT_TRUE(Refuse(refusals).device_dead_since.has_value());
 }
 
 TEST(RecentRefusals, SomeAmongManyAreNot) {
   RecentRefusals refusals;
   for (int i = 0; i < 25; ++i) {
-    EXPECT_FALSE(refusals.AddAndJudge(false));
-    EXPECT_FALSE(refusals.AddAndJudge(true));
+    Accept(refusals);
+    EXPECT_EQ(Refuse(refusals).outcome, AttemptOutcome::kBadRecipient);
   }
   // 26 of the last 50.
-  EXPECT_TRUE(refusals.AddAndJudge(true));
-  for (int i = 0; i < 50; ++i) refusals.AddAndJudge(false);
-  EXPECT_FALSE(refusals.AddAndJudge(true));
+  EXPECT_EQ(Refuse(refusals).outcome, AttemptOutcome::kBadSender);
+  for (int i = 0; i < 50; ++i) Accept(refusals);
+  EXPECT_EQ(Refuse(refusals).outcome, AttemptOutcome::kBadRecipient);
 }
 
 TEST(ApnsPayload, HasTheAlertAndWhatTheAppNeeds) {
