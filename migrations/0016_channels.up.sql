@@ -108,7 +108,10 @@ CREATE TABLE suppressions (
 ALTER TABLE notifications
   ADD COLUMN open_deliveries smallint,
   -- The best end of a channel so far: what the state becomes when the last one ends.
-  ADD COLUMN outcome text CHECK (outcome IN ('delivered', 'suppressed', 'expired', 'dead'));
+  ADD COLUMN outcome text;
+-- What is there has none: nothing needs to be read.
+ALTER TABLE notifications ADD CONSTRAINT notifications_outcome_check
+  CHECK (outcome IN ('delivered', 'suppressed', 'expired', 'dead')) NOT VALID;
 
 -- One notification on one external channel, or on one device of it. Sliced as its
 -- notification, by whose id it is found. The payload is what is published for it:
@@ -145,6 +148,8 @@ CREATE TABLE deliveries (
 
 CREATE INDEX deliveries_by_recipient ON deliveries (app_id, recipient_id, notification_id);
 CREATE INDEX deliveries_by_provider_id ON deliveries (app_id, provider_message_id) WHERE provider_message_id IS NOT NULL;
+-- A slice that holds one of these is kept.
+CREATE INDEX deliveries_open ON deliveries (notification_id) WHERE finished_at IS NULL;
 -- What no queue may hold any more is looked for among these.
 CREATE INDEX deliveries_pending ON deliveries (lane, channel, delivery_id) WHERE state = 'pending';
 
@@ -203,6 +208,7 @@ CREATE TABLE schedules (
   schedule_id     uuid PRIMARY KEY DEFAULT new_uuid7(),
   app_id          bigint NOT NULL,
   due_at          timestamptz NOT NULL,
+  held_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
   notification_id uuid NOT NULL,
   -- The outbox row that it becomes.
   message_id      uuid NOT NULL,
@@ -219,7 +225,7 @@ CREATE TABLE schedules (
   payload         bytea NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX schedules_by_due ON schedules (lane, due_at);
-CREATE INDEX schedules_by_provider ON schedules (app_id, channel, lane, notification_id) WHERE cause = 'provider';
+CREATE INDEX schedules_by_provider ON schedules (app_id, channel, lane, held_at) WHERE cause = 'provider';
 CREATE INDEX schedules_by_recipient ON schedules (app_id, recipient_id);
 -- One wait at a time.
 CREATE UNIQUE INDEX schedules_once ON schedules (message_id);

@@ -25,6 +25,7 @@ constexpr char kEndDead[] = R"sql(
   ), died AS (
     UPDATE notifications n SET state = 'dead', finished_at = clock_timestamp(), detail = coalesce(input.error, input.reason)
     FROM input WHERE input.delivery_id IS NULL AND n.notification_id = input.notification_id AND n.finished_at IS NULL
+      AND n.open_deliveries IS NULL
     RETURNING n.notification_id
   ), ended AS MATERIALIZED (
     UPDATE deliveries d

@@ -32,7 +32,7 @@ constexpr PgStatement kClaim = {"claim_deliveries", R"sql(
     ORDER BY notification_id, delivery_id
   ), claimed AS (
     UPDATE deliveries d
-    SET claim = d.claim + 1, interrupted = d.claimed_until IS NOT NULL, claimed_until = now() + $5::bigint * interval '1 microsecond', touched_at = clock_timestamp()
+    SET claim = d.claim + 1, interrupted = d.interrupted OR d.claimed_until IS NOT NULL, claimed_until = now() + $5::bigint * interval '1 microsecond', touched_at = clock_timestamp()
     FROM input
     WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
       AND d.retention_days = input.retention_days AND d.finished_at IS NULL AND d.state <> 'held'
@@ -64,6 +64,8 @@ constexpr char kRecordUpdates[] = R"sql(
     SET state = new_state, detail = new_detail, claim = d.claim + 1, claimed_until = NULL, touched_at = clock_timestamp(),
         provider = coalesce(new_provider, d.provider), provider_message_id = coalesce(new_message_id, d.provider_message_id),
         attempts = newest_attempts(d.attempts, new_attempts),
+        -- Until a call has said what became of it.
+        interrupted = d.interrupted AND new_attempts IS NULL,
         finished_at = CASE WHEN new_state NOT IN ('pending', 'held') THEN clock_timestamp() END,
         payload = CASE WHEN new_state IN ('pending', 'held') THEN d.payload END
     FROM input
@@ -110,7 +112,7 @@ constexpr PgStatement kRequeueIdle = {"requeue_deliveries", R"sql(
   WITH idle AS MATERIALIZED (
     SELECT d.notification_id, d.delivery_id, d.retention_days FROM deliveries d
     WHERE d.lane = $1 AND d.channel = $2 AND d.state = 'pending' AND d.touched_at < to_timestamp($3::bigint / 1e6::float8)
-      AND (d.claimed_until IS NULL OR d.claimed_until < now())
+      AND (d.claimed_until IS NULL OR d.claimed_until < to_timestamp($3::bigint / 1e6::float8))
       AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = d.delivery_id AND o.lane = $1)
     ORDER BY d.delivery_id LIMIT $4 FOR UPDATE SKIP LOCKED
   ), touched AS (

@@ -32,6 +32,9 @@ constexpr absl::string_view kPrepareTake = R"sql(
 constexpr absl::Duration kStartInterval = absl::Milliseconds(250);
 constexpr absl::Duration kFloorMargin = absl::Seconds(1);
 
+// Whole messages, each with its delivery: well within the statement's time.
+constexpr int kMostSchedules = 1000;
+
 // Rows are moved between the parts by DELETE and INSERT: a reader that comes upon
 // one that an UPDATE moved away would fail, where one that is gone is passed over.
 constexpr absl::string_view kDefer = R"sql(
@@ -177,7 +180,7 @@ absl::StatusOr<int> PostgresOutboxReader::ReleaseDue(int limit) {
     pqxx::nontransaction transaction(connection);
     released =
         static_cast<int>(session_.Execute(transaction, {"release", release_sql_.c_str()}, limit).affected_rows());
-    released += ReleaseDueRows(session_, transaction, lane_, limit);
+    released += ReleaseDueRows(session_, transaction, lane_, std::min(limit, kMostSchedules));
   }));
   // They are old.
   if (released > 0) next_start_ = absl::ZeroDuration();

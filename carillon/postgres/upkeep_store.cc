@@ -32,7 +32,7 @@ constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
     AND NOT EXISTS (
       SELECT FROM deliveries d
       WHERE d.retention_days = slices.retention_days AND d.notification_id >= uuid_floor(starts_at)
-        AND d.notification_id < uuid_floor(ends_at) AND d.state IN ('pending', 'held'))
+        AND d.notification_id < uuid_floor(ends_at) AND d.finished_at IS NULL)
   ORDER BY ends_at, parent LIMIT 1
 )sql"};
 
@@ -70,10 +70,10 @@ constexpr PgStatement kDueStragglers = {"due_stragglers", R"sql(
     FROM due LEFT JOIN notifications n
       ON n.notification_id = due.notification_id AND n.retention_days = due.retention_days
   ), forgotten AS (
-    DELETE FROM stragglers s USING looked WHERE s.notification_id = looked.notification_id AND NOT looked.open
+    DELETE FROM stragglers s USING looked WHERE s.notification_id = looked.notification_id AND NOT (looked.open AND looked.undecided)
   ), kept AS (
     UPDATE stragglers s SET due_at = now() + $3::bigint * interval '1 microsecond'
-    FROM looked WHERE s.notification_id = looked.notification_id AND looked.open
+    FROM looked WHERE s.notification_id = looked.notification_id AND looked.open AND looked.undecided
   )
   SELECT *, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us,
          (extract(epoch FROM expires_at) * 1e6)::bigint AS expires_us

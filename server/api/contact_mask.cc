@@ -23,17 +23,16 @@ bool IsOfAddress(char c) {
 // Everything that stands around an @ and is not empty before it.
 std::string WithoutEmails(absl::string_view text) {
   std::string masked;
-  while (!text.empty()) {
-    const size_t at = std::min(text.find('@'), text.size());
+  for (size_t at = text.find('@'); at != absl::string_view::npos; at = text.find('@')) {
     size_t begin = at;
     while (begin > 0 && IsOfAddress(text[begin - 1])) --begin;
-    size_t end = std::min(at + 1, text.size());
-    while (end < text.size() && IsOfAddress(text[end])) ++end;
-    const bool is_address = at < text.size() && begin < at;
+    size_t end = at + 1;
+    const bool is_address = begin < at;
+    while (is_address && end < text.size() && (IsOfAddress(text[end]) || text[end] == '@')) ++end;
     absl::StrAppend(&masked, is_address ? text.substr(0, begin) : text.substr(0, end), is_address ? kMask : "");
     text.remove_prefix(end);
   }
-  return masked;
+  return absl::StrCat(masked, text);
 }
 
 // Where the next digit of a number is, if one follows here: after a separator or two.

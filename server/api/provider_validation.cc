@@ -175,9 +175,10 @@ void CheckAccount(absl::string_view field, absl::string_view value, bool require
 void CheckSmtp(const v1::SmtpSettings& smtp, Violations& violations) {
   if (!IsHost(smtp.host()) && !IsIpv6Host(smtp.host())) violations.Add("smtp.host", "must be a host's name or address");
   if (smtp.port() < 0 || smtp.port() > 65535) violations.Add("smtp.port", "must be 1 to 65535, or 0");
-  if (!v1::SmtpSecurity_IsValid(smtp.security()))
+  if (!v1::SmtpSecurity_IsValid(smtp.security())) {
     violations.Add("smtp.security",
                    "must be SMTP_SECURITY_STARTTLS, SMTP_SECURITY_TLS or SMTP_SECURITY_NONE, or absent");
+  }
   violations.CheckText("smtp.username", smtp.username(), /*required=*/false, limits::kMaxIdBytes);
   violations.CheckText("smtp.password", smtp.password(), !smtp.username().empty(), limits::kMaxProviderSecretBytes);
   CheckFromAddress("smtp.from_address", smtp.from_address(), violations);

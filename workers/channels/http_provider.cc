@@ -24,6 +24,8 @@ struct HttpProvider::Call {
   std::function<void(SendResult)> done;
   Stopwatch watch;
   SharedToken token;
+  bool may_repeat = false;
+  bool repeated = false;  // After one that may have arrived.
   bool retried = false;
 };
 
@@ -32,6 +34,7 @@ void HttpProvider::Send(const ProviderMessage& message, absl::Duration timeout, 
   call->address = message.address;
   call->timeout = timeout;
   call->done = std::move(done);
+  call->may_repeat = may_repeat() && !message.at_most_once;
   Built built = Build(message, deps_.clock->Now());
   if (SendResult* refusal = std::get_if<SendResult>(&built); refusal != nullptr) {
     Finish(*call, std::move(*refusal));
@@ -106,11 +109,13 @@ void HttpProvider::SendRequest(std::shared_ptr<Call> call, const SharedToken* to
 void HttpProvider::TakeAnswer(std::shared_ptr<Call> call, const HttpResult& answer) {
   if (answer.end != CallEnd::kAnswered) {
     const bool in_time = call->watch.elapsed() < call->timeout / 2;
-    if (answer.end == CallEnd::kUnconfirmed && may_repeat() && in_time && !std::exchange(call->retried, true)) {
+    if (answer.end == CallEnd::kUnconfirmed && call->may_repeat && in_time && !std::exchange(call->repeated, true)) {
       Begin(std::move(call));
       return;
     }
-    Finish(*call, ResultOfUnanswered(answer.end, answer.forbidden_address, answer.error));
+    // What a repeat did not do, the call before it may have done.
+    const CallEnd end = call->repeated ? CallEnd::kUnconfirmed : answer.end;
+    Finish(*call, ResultOfUnanswered(end, answer.forbidden_address, answer.error));
     return;
   }
   if (tokens_ != nullptr && RefusesToken(answer)) {

@@ -39,6 +39,7 @@ struct ProviderMessage {
   // An attempt before this one may have reached this provider: where it can be asked
   // it is, before anything is sent again.
   bool may_have_been_sent = false;
+  bool at_most_once = false;  // A call is never repeated.
 };
 
 // What came of it.

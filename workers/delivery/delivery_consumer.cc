@@ -27,6 +27,7 @@ constexpr absl::Duration kProbeWait = absl::Milliseconds(100);
 constexpr absl::Duration kMaxHold = absl::Minutes(10);
 constexpr absl::Duration kServiceInterval = absl::Seconds(1);
 constexpr absl::Duration kAttendInterval = absl::Milliseconds(250);
+constexpr absl::Duration kCarefulTime = absl::Seconds(5);
 constexpr absl::Duration kProbeInterval = absl::Seconds(5);
 constexpr int kReleaseStep = 500;
 
@@ -86,6 +87,7 @@ bool DeliveryConsumer::WaitForDirectory() {
 }
 
 absl::Status DeliveryConsumer::ConsumeCarefully() {
+  const absl::Duration began = Monotonic();
   RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, {.prefetch = 1, .channels = 1}));
   while (!deps_.stop.is_set()) {
     ASSIGN_OR_RETURN(std::vector<InboundMessage> messages, deps_.broker->Receive(/*max=*/1, kProbeWait));
@@ -100,8 +102,9 @@ absl::Status DeliveryConsumer::ConsumeCarefully() {
       if (!settled) RETURN_IF_ERROR(WaitWhileServicing(kBusyWait));
       if (deps_.stop.is_set()) break;
     }
-    // What was delivered before comes first: after something fresh none is left.
-    if (fresh) break;
+    // What was delivered before comes first: after something fresh none is left. And
+    // what kills does so soon; slow providers must not keep others waiting.
+    if (fresh || Monotonic() - began > kCarefulTime) break;
   }
   return Drain();
 }
@@ -110,8 +113,8 @@ absl::Status DeliveryConsumer::ConsumeFreely() {
   RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, options_.window));
   while (!deps_.stop.is_set()) {
     const bool many = held_.size() >= kManyMessages;
-    if (many) RETURN_IF_ERROR(WaitWhileServicing(kGatherTime));
     const int room = window_messages_ - static_cast<int>(held_.size());
+    if (many || room <= 0) RETURN_IF_ERROR(WaitWhileServicing(kGatherTime));
     if (room > 0) {
       ASSIGN_OR_RETURN(std::vector<InboundMessage> messages, deps_.broker->Receive(room, held_.empty() ? kIdleWait
                                                                                          : many ? absl::ZeroDuration()
@@ -132,6 +135,7 @@ absl::Status DeliveryConsumer::Drain() {
   if (!rest.empty()) RETURN_IF_ERROR(Accept(std::move(rest)));
   const absl::Duration began = Monotonic();
   while (!held_.empty()) {
+    if (deps_.stop.is_set()) dispatcher_->PutOffWaiting();
     ASSIGN_OR_RETURN(const bool settled, Settle());
     // A call that hangs is not waited for: its message comes again.
     if (deps_.stop.is_set() && Monotonic() - began > options_.drain) {
@@ -177,7 +181,12 @@ absl::Status DeliveryConsumer::Accept(std::vector<InboundMessage> messages) {
   std::vector<ClaimRequest> requests;
   for (const JobPtr& job : jobs) requests.push_back({&job->delivery, job->redelivered});
   std::vector<ClaimResult> claims;
+  bool again = false;
   RETURN_IF_ERROR(Persist([&]() -> absl::Status {
+    // What failed may have been done: the claim is our own.
+    if (std::exchange(again, true)) {
+      for (ClaimRequest& request : requests) request.take_over = true;
+    }
     ASSIGN_OR_RETURN(claims, deps_.store->Claim(requests, options_.lease));
     return absl::OkStatus();
   }));
@@ -258,6 +267,7 @@ absl::Status DeliveryConsumer::WaitWhileServicing(absl::Duration time) {
 
 bool DeliveryConsumer::WaitForBackends() {
   deps_.broker->Close();
+  RecordAbandoned();
   ForgetEverything();
   if (deps_.stop.WaitFor(backoff_.Next())) return false;
   // Taking messages while the store is away would only give them back, once more counted.
@@ -265,6 +275,18 @@ bool DeliveryConsumer::WaitForBackends() {
     if (deps_.stop.WaitFor(backoff_.Next())) return false;
   }
   return true;
+}
+
+// The broker has the messages back; what their calls came to is still worth knowing:
+// one that was accepted is not sent again.
+void DeliveryConsumer::RecordAbandoned() {
+  const absl::Duration began = Monotonic();
+  dispatcher_->PutOffWaiting();
+  do {
+    const std::vector<JobPtr> jobs = dispatcher_->TakeFinished();
+    if (!jobs.empty() && !Record(jobs).ok()) return;
+    if (jobs.empty() && dispatcher_->in_flight() == 0) return;
+  } while (!deps_.stop.WaitFor(kGatherTime) && Monotonic() - began < options_.drain);
 }
 
 void DeliveryConsumer::Attend() {
@@ -283,8 +305,10 @@ void DeliveryConsumer::Attend() {
     if (may_probe) slot->next_probe = now + kProbeInterval;
     const absl::StatusOr<int> released =
         deps_.store->ReleaseHeld(slot->config->app, options_.channel, options_.lane, drains ? kReleaseStep : 1);
-    if (released.ok() && *released == 0) slot->draining = false;
-    if (released.ok() && *released > 0) {
+    // It is away: the heartbeats can't wait for every slot's time-out.
+    if (!released.ok()) return;
+    if (*released == 0) slot->draining = false;
+    if (*released > 0) {
       log::Info("deliveries.released",
                 {{"queue", options_.queue}, {"app", slot->config->app.value()}, {"deliveries", *released}});
     }

@@ -85,6 +85,7 @@ class DeliveryConsumer {
   // False if it was stopped first.
   bool WaitForDirectory();
   bool WaitForBackends();
+  void RecordAbandoned();
 
   // Breakers: tells the store, asks for probes, lets go what was held.
   void Attend();

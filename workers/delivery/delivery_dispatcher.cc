@@ -27,6 +27,12 @@ constexpr absl::Duration kBusyHold = absl::Seconds(1);
 constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
 // Each may have arrived: a person gets no more copies than this, and one.
 constexpr int kMaxUnconfirmed = 3;
+// While nobody gets through it is the provider's failure, up to here.
+constexpr int kMostUnconfirmed = 12;
+// Attempts after which a recipient's own Retry-After is not waited for any more.
+constexpr size_t kMostPutOff = 10;
+// For a provider's room; then it is put off.
+constexpr absl::Duration kMaxWait = absl::Seconds(2);
 
 absl::Duration OrDefault(bool has, const google::protobuf::Duration& duration, absl::Duration otherwise) {
   return has ? absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos()) : otherwise;
@@ -35,6 +41,12 @@ absl::Duration OrDefault(bool has, const google::protobuf::Duration& duration, a
 absl::Duration TimeoutOf(const ProviderSlot& slot) {
   const v1::Provider& settings = slot.config->settings;
   return OrDefault(settings.has_timeout(), settings.timeout(), kDefaultTimeout);
+}
+
+// Nothing is sent from then on: its ttl, or what is kept of it, has ended.
+absl::Time EndOf(const Notification& item) {
+  const absl::Time kept = item.create_time + absl::Hours(24) * item.retention_days;
+  return item.expire_time.has_value() ? std::min(kept, *item.expire_time) : kept;
 }
 
 // The provider's last words.
@@ -67,6 +79,7 @@ DeliveryDispatcher::~DeliveryDispatcher() {
     call.slot->calls.erase(call.slot->calls.find(call.began));
     call.slot->breaker.OnNothingLearned(now);
   }
+  for (const Waiting& one : waiting_) --one.slot->waiting;
 }
 
 void DeliveryDispatcher::Begin(std::unique_ptr<DeliveryJob> job) {
@@ -77,12 +90,7 @@ void DeliveryDispatcher::Begin(std::unique_ptr<DeliveryJob> job) {
 }
 
 bool DeliveryDispatcher::Prepare(JobPtr& job) {
-  const absl::Time now = deps_.clock.Now();
-  const Notification& item = job->delivery.item;
-  if (item.expire_time.has_value() && *item.expire_time <= now) {
-    Finish(std::move(job), DeliveryState::kExpired, "its ttl ended before a provider had it");
-    return false;
-  }
+  if (ExpireIfDue(job, deps_.clock.Now())) return false;
   if (!job->claim.suppressed.empty()) {
     Finish(std::move(job), DeliveryState::kSuppressed, absl::StrCat("suppressed: ", job->claim.suppressed));
     return false;
@@ -110,6 +118,37 @@ bool DeliveryDispatcher::Prepare(JobPtr& job) {
   return true;
 }
 
+bool DeliveryDispatcher::ExpireIfDue(JobPtr& job, absl::Time now) {
+  const Notification& item = job->delivery.item;
+  if (EndOf(item) > now) return false;
+  const bool by_ttl = item.expire_time.has_value() && *item.expire_time <= now;
+  Finish(std::move(job), DeliveryState::kExpired,
+         by_ttl ? "its ttl ended before a provider had it"
+                : absl::StrCat("no provider took it within its retention of ", item.retention_days, " days"));
+  return true;
+}
+
+bool DeliveryDispatcher::MayWaitFor(const DeliveryJob& job, const ProviderSlot& slot) const {
+  const absl::Duration now = Monotonic();
+  const bool has_time = job.waiting_since == absl::ZeroDuration() || now - job.waiting_since < kMaxWait;
+  return has_time && slot.waiting < slot.max_calls && !IsSlow(slot, now);
+}
+
+void DeliveryDispatcher::LookAtWaiting() {
+  next_look_ = Monotonic() + kLookInterval;
+  for (Waiting& one : std::exchange(waiting_, {})) {
+    --one.slot->waiting;
+    Continue(std::move(one.job));
+  }
+}
+
+void DeliveryDispatcher::PutOffWaiting() {
+  for (Waiting& one : std::exchange(waiting_, {})) {
+    --one.slot->waiting;
+    Hold(std::move(one.job), HoldCause::kBusy, deps_.clock.Now() + kBusyHold, "its worker was stopped");
+  }
+}
+
 // Whoever held it before may have died in the middle of a call.
 bool DeliveryDispatcher::MayHaveBeenSent(const DeliveryJob& job) const {
   return job.claim.interrupted || CountUnconfirmed(job.claim.attempts) > 0;
@@ -131,13 +170,18 @@ void DeliveryDispatcher::Continue(JobPtr job) {
     const std::string why = absl::StrCat("no provider is configured for ", ToString(deps_.channel));
     return Hold(std::move(job), HoldCause::kProvider, ProviderHoldTime(), why);
   }
+  if (ExpireIfDue(job, now)) return;
   const size_t first = FirstProvider(*job, slots);
   bool is_busy = false;
   for (size_t i = 0; i < slots.size(); ++i) {
     const std::shared_ptr<ProviderSlot>& slot = slots[(first + i) % slots.size()];
     if (IsOut(*slot, now) || absl::c_linear_search(job->tried, slot->config->name)) continue;
     if (!HasRoom(*slot, Monotonic())) {
-      if (!IsSlow(*slot, Monotonic())) return waiting_.push_back(std::move(job));
+      if (MayWaitFor(*job, *slot)) {
+        if (job->waiting_since == absl::ZeroDuration()) job->waiting_since = Monotonic();
+        ++slot->waiting;
+        return waiting_.push_back({std::move(job), slot});
+      }
       is_busy = true;
       continue;
     }
@@ -157,6 +201,7 @@ void DeliveryDispatcher::Continue(JobPtr job) {
 void DeliveryDispatcher::StartCall(JobPtr job, const std::shared_ptr<ProviderSlot>& slot) {
   const uint64_t id = ++last_call_;
   job->tried.push_back(slot->config->name);
+  job->waiting_since = absl::ZeroDuration();
   ProviderMessage message = *job->content;
   message.may_have_been_sent = MayHaveBeenSent(*job);
   message.receipt_url = deps_.builder.ReceiptUrl(job->delivery, slot->config->settings);
@@ -179,10 +224,7 @@ std::vector<std::unique_ptr<DeliveryJob>> DeliveryDispatcher::TakeFinished() {
   }
   const bool look_at_waiting = !waiting_.empty() && (!ends.empty() || Monotonic() >= next_look_);
   for (CallEnd& end : ends) OnCallEnd(std::move(end));
-  if (look_at_waiting) {
-    next_look_ = Monotonic() + kLookInterval;
-    for (JobPtr& job : std::exchange(waiting_, {})) Continue(std::move(job));
-  }
+  if (look_at_waiting) LookAtWaiting();
   return std::exchange(finished_, {});
 }
 
@@ -220,7 +262,7 @@ void DeliveryDispatcher::OnCallEnd(CallEnd end) {
       return Finish(std::move(job), DeliveryState::kSuppressed,
                     absl::StrCat("the device is not registered any more: ", Words(slot, result)));
     case AttemptOutcome::kPermanent:
-      job->last_failure = absl::InvalidArgumentError(Words(slot, result));
+      job->permanent = absl::InvalidArgumentError(Words(slot, result));
       if (result.may_try_next) return Continue(std::move(job));
       return Route(std::move(job), absl::InvalidArgumentError(Words(slot, result)));
     case AttemptOutcome::kUnconfirmed:
@@ -264,15 +306,20 @@ void DeliveryDispatcher::NoteHealth(ProviderSlot& slot, const SendResult& result
 void DeliveryDispatcher::OnFailure(JobPtr job, ProviderSlot& slot, const SendResult& result) {
   job->last_failure = absl::UnavailableError(Words(slot, result));
   if (result.only_this_recipient) {
-    if (!result.retry_after.has_value()) return Route(std::move(job), job->last_failure);
+    const size_t attempts = job->claim.attempts.size() + job->update.attempts.size();
+    if (!result.retry_after.has_value() || attempts > kMostPutOff) return Route(std::move(job), job->last_failure);
     const absl::Time until = deps_.clock.Now() + std::max(*result.retry_after, kBusyHold);
     return Hold(std::move(job), HoldCause::kBusy, until, Words(slot, result));
   }
   job->provider_failed = true;
-  const absl::Time first =
-      job->claim.attempts.empty() ? job->update.attempts.front().time : job->claim.attempts.front().time;
-  if (slot.last_success.has_value() && *slot.last_success > first) job->others_get_through = true;
+  NoteWhetherOthersGetThrough(*job, slot);
   Continue(std::move(job));
+}
+
+void DeliveryDispatcher::NoteWhetherOthersGetThrough(DeliveryJob& job, const ProviderSlot& slot) const {
+  const absl::Time first =
+      job.claim.attempts.empty() ? job.update.attempts.front().time : job.claim.attempts.front().time;
+  if (slot.last_success.has_value() && *slot.last_success > first) job.others_get_through = true;
 }
 
 void DeliveryDispatcher::OnUnconfirmed(JobPtr job, ProviderSlot& slot, const SendResult& result) {
@@ -280,9 +327,15 @@ void DeliveryDispatcher::OnUnconfirmed(JobPtr job, ProviderSlot& slot, const Sen
     return Finish(std::move(job), DeliveryState::kDead,
                   absl::StrCat("its outcome is not known, and it wants no other attempt: ", Words(slot, result)));
   }
-  if (CountUnconfirmed(job->claim.attempts) + CountUnconfirmed(job->update.attempts) > kMaxUnconfirmed) {
-    return Route(std::move(job),
-                 absl::InvalidArgumentError(absl::StrCat("its outcome was not known again: ", Words(slot, result))));
+  const auto unconfirmed = CountUnconfirmed(job->claim.attempts) + CountUnconfirmed(job->update.attempts);
+  if (unconfirmed > kMaxUnconfirmed) {
+    const std::string why = absl::StrCat("its outcome was not known again: ", Words(slot, result));
+    NoteWhetherOthersGetThrough(*job, slot);
+    if (job->others_get_through || unconfirmed > kMostUnconfirmed) {
+      return Route(std::move(job), absl::InvalidArgumentError(why));
+    }
+    TripTried(*job);
+    return Hold(std::move(job), HoldCause::kProvider, ProviderHoldTime(), why);
   }
   if (!slot.provider->reports_receipts() || !deps_.links.enabled()) return OnFailure(std::move(job), slot, result);
   const v1::Provider& settings = slot.config->settings;
@@ -294,9 +347,14 @@ void DeliveryDispatcher::OnUnconfirmed(JobPtr job, ProviderSlot& slot, const Sen
 // Nobody is left to ask under this claim. Nothing is used up by an outage, however
 // long: only what fails while others get through is given up.
 void DeliveryDispatcher::Resolve(JobPtr job, bool all_out) {
-  if (absl::IsInvalidArgument(job->last_failure)) return Route(std::move(job), job->last_failure);
+  const std::vector<std::shared_ptr<ProviderSlot>> slots = deps_.slots.Of(job->delivery.item.app, deps_.clock.Now());
+  const bool asked_all =
+      absl::c_all_of(slots, [&](const auto& slot) { return absl::c_linear_search(job->tried, slot->config->name); });
+  // One that refuses it for good does not speak for one that is out.
+  const bool refused = !job->permanent.ok() && !job->provider_failed;
+  if (refused && asked_all) return Route(std::move(job), job->permanent);
   const bool used_up = job->retry_count >= static_cast<int>(std::size(kRetrySeconds));
-  if (all_out || (used_up && job->provider_failed && !job->others_get_through)) {
+  if (all_out || refused || (used_up && job->provider_failed && !job->others_get_through)) {
     TripTried(*job);
     const std::string why =
         absl::StrCat("every provider is out", job->last_failure.ok() ? "" : ": ", job->last_failure.message());
@@ -333,8 +391,7 @@ void DeliveryDispatcher::Finish(JobPtr job, DeliveryState state, std::string det
 
 // It comes back in time to be told that its ttl has ended.
 void DeliveryDispatcher::Hold(JobPtr job, HoldCause cause, absl::Time until, std::string detail) {
-  const std::optional<absl::Time>& expire = job->delivery.item.expire_time;
-  job->update.hold_until = expire.has_value() ? std::min(until, *expire) : until;
+  job->update.hold_until = std::min(until, EndOf(job->delivery.item));
   job->update.cause = cause;
   Finish(std::move(job), DeliveryState::kHeld, std::move(detail));
 }

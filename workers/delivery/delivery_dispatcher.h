@@ -46,6 +46,10 @@ struct DeliveryJob {
   std::optional<ProviderMessage> content;
   std::vector<std::string> tried;
   absl::Status last_failure;
+  // What a provider refused for good, where another might take it.
+  absl::Status permanent;
+  // Since when it waits for room, on the monotonic clock; zero: it does not.
+  absl::Duration waiting_since;
   // A provider failed that has served others since this delivery's first attempt.
   bool others_get_through = false;
   bool provider_failed = false;
@@ -73,6 +77,8 @@ class DeliveryDispatcher {
   void Begin(std::unique_ptr<DeliveryJob> job);
   // Hears what came of calls and returns the jobs that are through.
   std::vector<std::unique_ptr<DeliveryJob>> TakeFinished();
+  // Those that wait for room are finished as put off; for a stop.
+  void PutOffWaiting();
   // Calls under way.
   size_t in_flight() const { return in_flight_.size(); }
 
@@ -109,6 +115,11 @@ class DeliveryDispatcher {
 
   // False if there was a reason to end it before any call.
   bool Prepare(JobPtr& job);
+  // True if its time is over; then it is finished.
+  bool ExpireIfDue(JobPtr& job, absl::Time now);
+  bool MayWaitFor(const DeliveryJob& job, const ProviderSlot& slot) const;
+  void LookAtWaiting();
+  void NoteWhetherOthersGetThrough(DeliveryJob& job, const ProviderSlot& slot) const;
   bool MayHaveBeenSent(const DeliveryJob& job) const;
   // Where to begin in the list: behind the provider whose receipt never came.
   size_t FirstProvider(const DeliveryJob& job, const std::vector<std::shared_ptr<ProviderSlot>>& slots) const;
@@ -119,9 +130,13 @@ class DeliveryDispatcher {
   const std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
   absl::flat_hash_map<uint64_t, Call> in_flight_;
   uint64_t last_call_ = 0;
-  // For a provider that is quick and has no room at this moment. No more than the
-  // owner holds messages.
-  std::vector<JobPtr> waiting_;
+  struct Waiting {
+    JobPtr job;
+    std::shared_ptr<ProviderSlot> slot;
+  };
+  // For a provider that is quick and has no room at this moment: of each no more than
+  // it may have calls, and for a short time.
+  std::vector<Waiting> waiting_;
   absl::Duration next_look_;  // At them, on the monotonic clock.
   std::vector<JobPtr> finished_;
   std::mt19937_64 random_;

@@ -45,7 +45,8 @@ absl::StatusOr<ProviderMessage> MessageBuilder::Build(const Delivery& delivery, 
                           .create_time = item.create_time,
                           .expire_time = item.expire_time,
                           .receipt_token = deps_.links.ReceiptToken(target),
-                          .traceparent = item.traceparent};
+                          .traceparent = item.traceparent,
+                          .at_most_once = type.at_most_once};
   const bool is_mail = delivery.channel == Channel::kEmail;
   if (is_mail && type.unsubscribable) {
     message.unsubscribe_url = deps_.links.UnsubscribeUrl(target, item.type, claim.address);

@@ -37,6 +37,7 @@ struct ProviderSlot {
   // Calls at a time; fewer while it is slow.
   size_t max_calls = 1;
   size_t max_slow_calls = 1;
+  size_t waiting = 0;  // Deliveries that wait for one of its calls to end.
   prometheus::Gauge* breaker_gauge = nullptr;
 };
 

@@ -139,19 +139,18 @@ absl::Status Housekeeper::RequeueIdleEvents() {
   return absl::OkStatus();
 }
 
-// What waits for a provider is in the store, and what is under way is claimed: only
-// what a queue has lost is left.
+// What waits for a provider is in the store, what is under way is claimed, and the
+// store leaves alone what is in the outbox: only what a queue has lost is left.
 absl::Status Housekeeper::RequeueIdleDeliveries() {
-  ASSIGN_OR_RETURN(const std::vector<OutboxStats> lanes, deps_.store->Outbox());
-  for (const OutboxStats& stats : lanes) {
-    if (stats.lane == Lane::kFanout || stats.deferred > 0 || stats.oldest_age > kStuckOutbox) continue;
+  for (const Lane lane : kNotificationLanes) {
     for (const Channel channel : kExternalChannels) {
-      ASSIGN_OR_RETURN(const bool held, MayStillHold(DeliveryQueue(stats.lane, channel)));
-      if (held) continue;
-      const absl::Time idle_since = deps_.clock.Now() - IdleBound(stats.lane);
-      ASSIGN_OR_RETURN(const int queued, deps_.deliveries->RequeueIdle(stats.lane, channel, idle_since, kRequeueRows));
+      // However short: a slow provider takes its time for each.
+      ASSIGN_OR_RETURN(const QueueStats queue, deps_.broker->Inspect(DeliveryQueue(lane, channel)));
+      if (queue.messages > 0) continue;
+      const absl::Time idle_since = deps_.clock.Now() - IdleBound(lane);
+      ASSIGN_OR_RETURN(const int queued, deps_.deliveries->RequeueIdle(lane, channel, idle_since, kRequeueRows));
       if (queued == 0) continue;
-      log::Warn("housekeeping.requeued", {{"queue", DeliveryQueue(stats.lane, channel)}, {"deliveries", queued}});
+      log::Warn("housekeeping.requeued", {{"queue", DeliveryQueue(lane, channel)}, {"deliveries", queued}});
       requeued_.Increment(queued);
     }
   }

@@ -155,16 +155,30 @@ TEST_F(DeliveryFailuresTest, WaitsForNoReceiptWhereNobodyCouldReport) {
   EXPECT_THAT(Asked(*Dispatch(Job())), ElementsAre("first", "second"));
 }
 
-TEST_F(DeliveryFailuresTest, GivesUpAfterThreeOutcomesThatAreNotKnown) {
+TEST_F(DeliveryFailuresTest, HoldsAfterThreeOutcomesThatAreNotKnownWhileNobodyGetsThrough) {
   providers_["first"].receipts = true;
   std::vector<DeliveryAttempt> attempts(2, Attempt("second", AttemptOutcome::kUnconfirmed));
   providers_["first"].answers = {Answer(AttemptOutcome::kUnconfirmed), Answer(AttemptOutcome::kUnconfirmed)};
   const JobPtr third = Dispatch(JobAfter(attempts));
   ExpectHeld(*third, HoldCause::kReceipt, absl::Seconds(10), absl::Seconds(10));
   attempts.push_back(Attempt("second", AttemptOutcome::kUnconfirmed));
+  ExpectHeldForProvider(*Dispatch(JobAfter(attempts)));
+  EXPECT_EQ(Slot("first").breaker.state(), BreakerState::kOpen);
+}
+
+TEST_F(DeliveryFailuresTest, GivesUpAfterThreeOutcomesThatAreNotKnownIfOthersGetThrough) {
+  const std::vector<DeliveryAttempt> attempts(3, Attempt("second", AttemptOutcome::kUnconfirmed));
+  EXPECT_EQ(Dispatch(Job())->update.state, DeliveryState::kSent);
+  providers_["first"].answers = {Answer(AttemptOutcome::kUnconfirmed)};
   const JobPtr last = Dispatch(JobAfter(attempts));
   EXPECT_THAT(last->route, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not known again")));
   EXPECT_EQ(last->update.state, DeliveryState::kPending);
+}
+
+TEST_F(DeliveryFailuresTest, GivesUpAfterTwelveOutcomesThatAreNotKnown) {
+  const std::vector<DeliveryAttempt> attempts(12, Attempt("second", AttemptOutcome::kUnconfirmed));
+  providers_["first"].answers = {Answer(AttemptOutcome::kUnconfirmed)};
+  EXPECT_THAT(Dispatch(JobAfter(attempts))->route, StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_F(DeliveryFailuresTest, BoundsOutcomesThatAreNotKnownUnderOneClaimToo) {
@@ -173,8 +187,18 @@ TEST_F(DeliveryFailuresTest, BoundsOutcomesThatAreNotKnownUnderOneClaimToo) {
     providers_[name].answers = {Answer(AttemptOutcome::kUnconfirmed)};
   }
   const JobPtr job = Dispatch(Job());
-  EXPECT_THAT(job->route, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not known again")));
+  ExpectHeldForProvider(*job);
   EXPECT_THAT(Asked(*job), ElementsAre("a", "b", "c", "d"));
+}
+
+TEST_F(DeliveryFailuresTest, ARefusalForGoodDoesNotSpeakForAProviderThatIsOut) {
+  SendResult refusal = Answer(AttemptOutcome::kPermanent);
+  refusal.may_try_next = true;
+  providers_["first"].answers = {Answer(AttemptOutcome::kRetryable)};
+  providers_["second"].answers = {refusal, refusal};
+  EXPECT_THAT(Dispatch(Job())->route, StatusIs(absl::StatusCode::kUnavailable));
+  Open("first");
+  ExpectHeldForProvider(*Dispatch(Job()));
 }
 
 TEST_F(DeliveryFailuresTest, SendsAtMostOnceWhatItsTypeWantsSo) {
