@@ -148,8 +148,6 @@ CREATE TABLE deliveries (
 
 CREATE INDEX deliveries_by_recipient ON deliveries (app_id, recipient_id, notification_id);
 CREATE INDEX deliveries_by_provider_id ON deliveries (app_id, provider_message_id) WHERE provider_message_id IS NOT NULL;
--- A slice that holds one of these is kept.
-CREATE INDEX deliveries_open ON deliveries (notification_id) WHERE finished_at IS NULL;
 -- What no queue may hold any more is looked for among these.
 CREATE INDEX deliveries_pending ON deliveries (lane, channel, delivery_id) WHERE state = 'pending';
 

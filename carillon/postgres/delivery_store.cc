@@ -105,7 +105,7 @@ constexpr PgStatement kList = {"list_deliveries", R"sql(
          (extract(epoch FROM s.due_at) * 1e6)::bigint AS hold_us
   FROM deliveries d LEFT JOIN schedules s ON s.message_id = d.delivery_id
   WHERE d.notification_id = $2 AND d.app_id = $1
-  ORDER BY d.delivery_id
+  ORDER BY d.created_at, d.delivery_id
 )sql"};
 
 constexpr PgStatement kRequeueIdle = {"requeue_deliveries", R"sql(

@@ -16,8 +16,9 @@ constexpr size_t kMaxReasonBytes = 255;
 // Deliveries are locked in the order of their ids, and seen as they are then. A
 // provider's id that is another one than the delivery's means an earlier call: that
 // this one arrived nowhere says nothing of the one that was accepted since. What was
-// still open had been accepted without a word: it counts as sent as well. An address
-// is suppressed only if it is surely the one that the message went to.
+// still open and arrived had been accepted without a word: it counts as sent as well;
+// one that did not arrive goes on, to the next provider and at once. An address is
+// suppressed only if it is surely the one that the message went to.
 constexpr char kRecordReceiptsHead[] = R"sql(
   WITH asked AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
@@ -49,7 +50,7 @@ constexpr char kRecordReceiptsHead[] = R"sql(
   ), chosen AS MATERIALIZED (
     SELECT DISTINCT ON (notification_id, delivery_id) *, state <> 'sent' AS was_open FROM named
     WHERE told IS NOT NULL AND state IN ('pending', 'held', 'sent')
-      AND (told = 'delivered' OR coalesce(provider_message_id = told_id, true))
+      AND (told = 'delivered' OR (state = 'sent' AND coalesce(provider_message_id = told_id, true)))
     ORDER BY notification_id, delivery_id, position
   ), refined AS (
     UPDATE deliveries d
@@ -68,6 +69,9 @@ constexpr char kRecordReceiptsHead[] = R"sql(
     SELECT notification_id, delivery_id, retention_days, state, detail FROM refined WHERE was_open
   ), woken AS (
     DELETE FROM schedules s USING ended WHERE s.message_id = ended.delivery_id
+  ), hurried AS (
+    UPDATE schedules s SET due_at = now() FROM named
+    WHERE named.told = 'undelivered' AND named.state = 'held' AND s.message_id = named.delivery_id AND s.cause = 'receipt'
   ), changed AS MATERIALIZED (
     SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, 'sent' AS state, provider,
            provider_message_id, NULL AS code

@@ -32,7 +32,11 @@ constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
     AND NOT EXISTS (
       SELECT FROM deliveries d
       WHERE d.retention_days = slices.retention_days AND d.notification_id >= uuid_floor(starts_at)
-        AND d.notification_id < uuid_floor(ends_at) AND d.finished_at IS NULL)
+        AND d.notification_id < uuid_floor(ends_at) AND d.state = 'pending')
+    AND NOT EXISTS (
+      SELECT FROM schedules w
+      WHERE w.retention_days = slices.retention_days AND w.notification_id >= uuid_floor(starts_at)
+        AND w.notification_id < uuid_floor(ends_at))
   ORDER BY ends_at, parent LIMIT 1
 )sql"};
 

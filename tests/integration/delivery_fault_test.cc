@@ -22,9 +22,10 @@ constexpr v1::Channel kApns = v1::CHANNEL_APNS;
 constexpr v1::Channel kWebhook = v1::CHANNEL_WEBHOOK;
 
 constexpr const char* kWorker = "worker-payment";
-// Calls that a channel of it has under way: with a prefetch of one, its consumers.
+// Calls that a provider of it has under way: half of what a channel holds, which is,
+// with a prefetch of one, its consumers.
 constexpr int kUnderWay = 4;
-constexpr const char* kUnderWayFlag = "--delivery-consumers=4";
+constexpr const char* kUnderWayFlag = "--delivery-consumers=8";
 // What the sandbox calls the channels that the kills are tried on.
 constexpr const char* kProviders[] = {"smtp", "twilio", "apns", "webhook"};
 

@@ -94,7 +94,7 @@ TEST_F(Door, NamesEveryFaultOfARequestAndChangesNothing) {
   request.set_type("No Such Type");
   request.set_user_id("a\nb");
   request.mutable_ttl()->set_nanos(1);
-  request.add_channels(v1::CHANNEL_SMS);
+  request.add_channels(static_cast<v1::Channel>(99));
   request.mutable_send_time()->set_seconds(4'000'000'000);
   const auto refused = client_.SendNotification(request);
   EXPECT_THAT(refused, StatusIs(absl::StatusCode::kInvalidArgument,
