@@ -23,6 +23,7 @@ constexpr absl::Duration kShortestHold = absl::Minutes(10);
 constexpr absl::Duration kLongestHold = absl::Minutes(15);
 // One that finds no room soon finds some, or its provider is out by then.
 constexpr absl::Duration kBusyHold = absl::Seconds(1);
+constexpr absl::Duration kLongestBusyHold = absl::Seconds(5);
 // What waits for a provider that turns out to be slow waits no longer.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
 // Each may have arrived: a person gets no more copies than this, and one.
@@ -173,6 +174,7 @@ void DeliveryDispatcher::Continue(JobPtr job) {
   if (ExpireIfDue(job, now)) return;
   const size_t first = FirstProvider(*job, slots);
   bool is_busy = false;
+  absl::Duration slow_for;
   for (size_t i = 0; i < slots.size(); ++i) {
     const std::shared_ptr<ProviderSlot>& slot = slots[(first + i) % slots.size()];
     if (IsOut(*slot, now) || absl::c_linear_search(job->tried, slot->config->name)) continue;
@@ -183,6 +185,7 @@ void DeliveryDispatcher::Continue(JobPtr job) {
         return waiting_.push_back({std::move(job), slot});
       }
       is_busy = true;
+      slow_for = std::max(slow_for, AgeOfOldestCall(*slot, Monotonic()));
       continue;
     }
     const bool in_time = Monotonic() - job->claimed_at + TimeoutOf(*slot) + kClaimMargin < deps_.lease;
@@ -192,7 +195,9 @@ void DeliveryDispatcher::Continue(JobPtr job) {
     return StartCall(std::move(job), slot);
   }
   if (is_busy && !job->provider_failed) {
-    return Hold(std::move(job), HoldCause::kBusy, now + kBusyHold, "its provider is slow; others go first");
+    // The longer it has been slow the less often it is worth a look.
+    const absl::Duration pause = std::clamp(slow_for, kBusyHold, kLongestBusyHold);
+    return Hold(std::move(job), HoldCause::kBusy, now + pause, "its provider is slow; others go first");
   }
   const bool all_out = absl::c_all_of(slots, [&](const auto& slot) { return IsOut(*slot, now); });
   Resolve(std::move(job), all_out);

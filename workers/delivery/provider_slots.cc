@@ -103,9 +103,11 @@ std::vector<std::shared_ptr<ProviderSlot>> ProviderSlots::All() const {
   return slots;
 }
 
-bool IsSlow(const ProviderSlot& slot, absl::Duration now) {
-  return !slot.calls.empty() && now - *slot.calls.begin() > kSlowCall;
+absl::Duration AgeOfOldestCall(const ProviderSlot& slot, absl::Duration now) {
+  return slot.calls.empty() ? absl::ZeroDuration() : now - *slot.calls.begin();
 }
+
+bool IsSlow(const ProviderSlot& slot, absl::Duration now) { return AgeOfOldestCall(slot, now) > kSlowCall; }
 
 bool HasRoom(const ProviderSlot& slot, absl::Duration now) {
   return slot.calls.size() < (IsSlow(slot, now) ? slot.max_slow_calls : slot.max_calls);

@@ -89,6 +89,9 @@ class ProviderSlots {
   std::vector<ProviderHealth> changes_;
 };
 
+// Of those under way; zero if there is none.
+absl::Duration AgeOfOldestCall(const ProviderSlot& slot, absl::Duration now);
+
 // A call of its has been under way for long: it may be hanging.
 bool IsSlow(const ProviderSlot& slot, absl::Duration now);
 

@@ -204,7 +204,7 @@ TEST_F(DeliveryDispatcherTest, GivesASlowProviderAQuarterOfTheWindowAndLetsOther
   dispatcher_->Begin(Job());
   std::vector<JobPtr> finished = dispatcher_->TakeFinished();
   ASSERT_THAT(finished, SizeIs(1));
-  ExpectHeld(*finished[0], HoldCause::kBusy, absl::Seconds(1), absl::Seconds(1));
+  ExpectHeld(*finished[0], HoldCause::kBusy, absl::Seconds(3), absl::Seconds(4));
   EXPECT_THAT(finished[0]->update.attempts, IsEmpty());
   slot.calls.erase(long_ago);
   dispatcher_->Begin(Job());
@@ -237,7 +237,7 @@ TEST_F(DeliveryDispatcherTest, LeavesHalfOfTheWindowToOthersAndHoldsWhatWaitsWhe
   std::vector<JobPtr> finished;
   while (finished.empty()) finished = dispatcher_->TakeFinished();
   ASSERT_THAT(finished, SizeIs(2));
-  for (const JobPtr& job : finished) ExpectHeld(*job, HoldCause::kBusy, absl::Seconds(1), absl::Seconds(1));
+  for (const JobPtr& job : finished) ExpectHeld(*job, HoldCause::kBusy, absl::Seconds(3), absl::Seconds(4));
   providers_["first"].EndHanging();
 }
 
