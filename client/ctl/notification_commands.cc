@@ -74,11 +74,18 @@ void PrintAttempt(const v1::DeliveryAttempt& attempt) {
   absl::PrintF("\n");
 }
 
+// Whether a provider has it: of the others, `provider` is who refused last.
+bool Taken(const v1::Delivery& delivery) {
+  return delivery.state() == v1::DELIVERY_STATE_SENT || delivery.state() == v1::DELIVERY_STATE_DELIVERED ||
+         delivery.state() == v1::DELIVERY_STATE_UNDELIVERED;
+}
+
 void PrintDelivery(const v1::Delivery& delivery) {
   absl::PrintF("  %s%s  %s", ShortName(v1::Channel_Name(delivery.channel()), "CHANNEL_"),
                delivery.device_id().empty() ? "" : absl::StrCat(" ", delivery.device_id()),
                ShortName(v1::DeliveryState_Name(delivery.state()), "DELIVERY_STATE_"));
-  if (!delivery.provider().empty()) absl::PrintF("  by %s", delivery.provider());
+  if (!delivery.provider().empty())
+    absl::PrintF("  %s %s", Taken(delivery) ? "by" : "last asked:", delivery.provider());
   if (!delivery.provider_message_id().empty()) absl::PrintF(" as %s", delivery.provider_message_id());
   if (delivery.has_hold_until()) absl::PrintF("  until %s at the latest", TimeText(delivery.hold_until()));
   absl::PrintF("%s%s\n", delivery.detail().empty() ? "" : "  ", delivery.detail());
