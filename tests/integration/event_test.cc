@@ -89,8 +89,17 @@ class Events : public ::testing::Test {
   bool WaitForState(const std::string& id, v1::EventState state, absl::Duration limit = absl::Seconds(30)) {
     return WaitFor([&] { return Get(id).state() == state; }, limit);
   }
+  // Pages that found nothing to do, of all events so far.
+  static double IdlePages() { return MetricSum(*stack_, "worker-fanout", "carillon_fanout_idle_pages_total"); }
   bool WaitUntilExpanded(const std::string& id, int64_t count) {
     return WaitFor([&] { return Get(id).expanded() >= count; }, absl::Seconds(30));
+  }
+  // Another event's way through the same queue and the same worker, which takes one page
+  // after the other: whatever was in its hands before is done, and what could move has moved.
+  void PassBehind() {
+    const std::string other = NewName();
+    MakeFollowers(other, 500);
+    ASSERT_TRUE(WaitForState(Publish(ToFollowers(other)), v1::EVENT_STATE_DONE));
   }
   template <typename Request>
   static Request Of(const std::string& id) {
@@ -321,15 +330,10 @@ TEST_F(Events, StandsStillWhilePausedAndGoesOnToTheEnd) {
   EXPECT_TRUE(under_way.has_remaining_time());
   ASSERT_OK_AND_ASSIGN(const auto paused, client_.PauseEvent(Of<v1::PauseEventRequest>(id)));
   EXPECT_EQ(paused.event().state(), v1::EVENT_STATE_PAUSED);
-  // Another event's way through the same queue and worker; ours would have moved meanwhile.
-  const std::string other = NewName();
-  MakeFollowers(other, 500);
-  ASSERT_TRUE(WaitForState(Publish(ToFollowers(other)), v1::EVENT_STATE_DONE));
+  PassBehind();  // The page that was under way is written.
   const int64_t stood = Get(id).expanded();
   EXPECT_LT(stood, 20'000);
-  const std::string another = NewName();
-  MakeFollowers(another, 500);
-  ASSERT_TRUE(WaitForState(Publish(ToFollowers(another)), v1::EVENT_STATE_DONE));
+  PassBehind();
   EXPECT_EQ(Get(id).expanded(), stood);
 
   for (int i = 0; i < 3; ++i) ASSERT_OK(client_.ResumeEvent(Of<v1::ResumeEventRequest>(id)));
@@ -343,17 +347,22 @@ TEST_F(Events, StandsStillWhilePausedAndGoesOnToTheEnd) {
 TEST_F(Events, TellsNobodyFurtherOnceItIsCancelled) {
   const std::string star = NewName();
   MakeFollowers(star, 20'000);
+  const double idle_before = IdlePages();
   const std::string id = Publish(ToFollowers(star));
   ASSERT_TRUE(WaitUntilExpanded(id, 1000));
   ASSERT_OK_AND_ASSIGN(const auto cancelled, client_.CancelEvent(Of<v1::CancelEventRequest>(id)));
   EXPECT_EQ(cancelled.event().state(), v1::EVENT_STATE_CANCELLED);
+  // The next page finds the event ended.
   ASSERT_TRUE(WaitFor([&] {
-    return stack_->database().Query("SELECT count(*) FROM outbox WHERE lane = 'fanout'") == "0" &&
-           MetricSum(*stack_, "worker-fanout", "carillon_fanout_idle_pages_total") > 0;
+    return IdlePages() > idle_before &&
+           stack_->database().Query("SELECT count(*) FROM outbox WHERE lane = 'fanout'") == "0";
   }));
-  const std::string items = ItemsOfFans(star);
-  EXPECT_EQ(items, absl::StrCat(Get(id).expanded(), " of ", Get(id).expanded()));
-  EXPECT_LT(Get(id).expanded(), 20'000);
+  PassBehind();
+  const int64_t told = Get(id).expanded();
+  EXPECT_EQ(ItemsOfFans(star), absl::StrCat(told, " of ", told));
+  EXPECT_LT(told, 20'000);
+  PassBehind();
+  EXPECT_EQ(Get(id).expanded(), told);
   EXPECT_THAT(client_.ResumeEvent(Of<v1::ResumeEventRequest>(id)), StatusIs(kEnded));
   EXPECT_OK(client_.CancelEvent(Of<v1::CancelEventRequest>(id)));
 }
