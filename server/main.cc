@@ -221,11 +221,16 @@ class Server final : public ManagedProcess {
         callback_authenticator_(std::make_shared<PostgresAppStore>(callbacks_), callback_executor_, clock_),
         interactions_(std::make_shared<PostgresInteractionStore>(callbacks_)),
         link_routes_(LinkTokens(config.master_key, config.public_url), interactions_, callback_executor_),
+        receipt_writer_(std::make_shared<PostgresInteractionStore>(
+                            std::make_shared<PgPool>(Postgres(config, "receipts"), /*size=*/1)),
+                        metrics),
         receipt_routes_({.tokens = LinkTokens(config.master_key, config.public_url),
                          .store = interactions_,
+                         .writer = receipt_writer_,
                          .executor = callback_executor_,
                          .authenticator = callback_authenticator_,
-                         .clock = clock_}),
+                         .clock = clock_,
+                         .metrics = metrics}),
         http_metrics_(metrics),
         router_(http_metrics_),
         http_({.listen = config.http_listen}, router_, http_metrics_, clock_) {
@@ -267,6 +272,7 @@ class Server final : public ManagedProcess {
     reaction_writer_.Stop();
     grpc_->Shutdown(absl::ToChronoTime(clock_.Now() + kDrainTime));
     http_.Stop();
+    receipt_writer_.Stop();
     callback_executor_.Stop();
     person_executor_.Stop();
     presence_.Stop();
@@ -357,6 +363,7 @@ class Server final : public ManagedProcess {
   Authenticator callback_authenticator_;
   const std::shared_ptr<InteractionStore> interactions_;
   LinkRoutes link_routes_;
+  ReceiptWriter receipt_writer_;
   ReceiptRoutes receipt_routes_;
   HttpMetrics http_metrics_;
   Router router_;

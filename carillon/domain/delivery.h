@@ -43,6 +43,9 @@ enum class AttemptOutcome {
 absl::string_view ToString(AttemptOutcome outcome);
 std::optional<AttemptOutcome> ParseAttemptOutcome(absl::string_view text);
 
+// A handset that could not be reached is tried once more after this time.
+inline constexpr absl::Duration kResendDelay = absl::Minutes(10);
+
 // One call to a provider.
 struct DeliveryAttempt {
   std::string provider;

@@ -66,6 +66,8 @@ struct DeliveryUpdate {
   // Nothing is sent to this address any more; the reason in words. Empty: no change.
   std::string suppress_reason;
   std::string address;
+  // With kSent: a receipt may say that it has to be sent once more; the message is kept.
+  bool may_resend = false;
 };
 
 class DeliveryStore {
@@ -84,7 +86,8 @@ class DeliveryStore {
   // Writes what became of them, all or none, in one round trip: attempts, states,
   // rows that wait, the ends of their notifications, counts and events for
   // carillon.events. What was claimed by somebody else meanwhile, or has ended, is
-  // passed over. Safe to repeat.
+  // passed over. A receipt may have been quicker: after one that it arrived only the
+  // calls are added; one that this call failed makes it kUndelivered. Safe to repeat.
   virtual absl::Status Record(absl::Span<const DeliveryUpdate> updates) = 0;
 
   // --- Those that wait. What is due the relay puts into the outbox (OutboxReader).

@@ -33,6 +33,9 @@ struct DeliveryReceipt {
   std::string suppress_reason;
   // Nothing of the notification's type only.
   bool suppress_type_only = false;
+  // With kUndelivered: the handset could not be reached, and may be after this time. A
+  // delivery that may be is sent once more then.
+  std::optional<absl::Duration> resend_after;
   absl::Time time;
 };
 
@@ -72,8 +75,8 @@ class InteractionStore {
   // Writes what receipts say, all or none, in one round trip: states, the ends of
   // notifications, suppressed addresses, counts and events for carillon.events. A
   // final state never goes back, and of several receipts for one delivery the first
-  // counts. Returns how many named a delivery. Safe to repeat.
-  virtual absl::StatusOr<int> RecordReceipts(absl::Span<const DeliveryReceipt> receipts) = 0;
+  // counts. In order, whether each named a delivery. Safe to repeat.
+  virtual absl::StatusOr<std::vector<bool>> RecordReceipts(absl::Span<const DeliveryReceipt> receipts) = 0;
 
   // Records each kind once per notification and channel; a click is an opening too.
   // In order, all or none, in one round trip. Safe to repeat.

@@ -52,34 +52,46 @@ constexpr PgStatement kClaim = {"claim_deliveries", R"sql(
 )sql"};
 
 // The claim moves on, so that a repeat of this, or somebody who lost it, changes nothing.
+// A receipt may have been quicker. One that it arrived has ended it: only the calls are
+// added. One that this very call failed is applied.
 constexpr char kRecordUpdates[] = R"sql(
   WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::text[], $10::jsonb[], $11::bigint[], $12::text[], $13::bigint[], $14::text[], $15::text[])
+                         $9::text[], $10::jsonb[], $11::bigint[], $12::text[], $13::bigint[], $14::text[], $15::text[], $16::boolean[])
       AS rows (notification_id, delivery_id, retention_days, claim, new_state, new_detail, new_provider, new_message_id,
-               code, new_attempts, hold_us, cause, dead_us, suppress_reason, address)
+               code, new_attempts, hold_us, cause, dead_us, suppress_reason, address, may_resend)
     ORDER BY notification_id, delivery_id
   ), updated AS MATERIALIZED (
     UPDATE deliveries d
-    SET state = new_state, detail = new_detail, claim = d.claim + 1, claimed_until = NULL, touched_at = clock_timestamp(),
+    SET state = CASE WHEN d.finished_at IS NOT NULL THEN d.state
+                     WHEN new_state = 'sent' AND d.early_receipt ->> 'message_id' = new_message_id THEN 'undelivered'
+                     ELSE new_state END,
+        detail = CASE WHEN d.finished_at IS NOT NULL THEN d.detail
+                      WHEN new_state = 'sent' AND d.early_receipt ->> 'message_id' = new_message_id
+                        THEN nullif(concat_ws(': ', d.early_receipt ->> 'code', d.early_receipt ->> 'error'), '')
+                      ELSE new_detail END,
+        claim = d.claim + 1, claimed_until = NULL, touched_at = clock_timestamp(),
         provider = coalesce(new_provider, d.provider), provider_message_id = coalesce(new_message_id, d.provider_message_id),
         attempts = newest_attempts(d.attempts, new_attempts),
         -- Until a call has said what became of it.
         interrupted = d.interrupted AND new_attempts IS NULL,
-        finished_at = CASE WHEN new_state NOT IN ('pending', 'held') THEN clock_timestamp() END,
-        payload = CASE WHEN new_state IN ('pending', 'held') THEN d.payload END
+        finished_at = coalesce(d.finished_at, CASE WHEN new_state NOT IN ('pending', 'held') THEN clock_timestamp() END),
+        payload = CASE WHEN new_state IN ('pending', 'held') OR may_resend AND NOT d.resent AND d.early_receipt IS NULL
+                       THEN d.payload END
     FROM input
     WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
-      AND d.retention_days = input.retention_days AND d.claim = input.claim AND d.finished_at IS NULL
+      AND d.retention_days = input.retention_days AND d.claim = input.claim
+      AND (d.finished_at IS NULL OR d.state = 'delivered')
     RETURNING d.app_id, d.notification_id, d.delivery_id, d.retention_days, d.recipient_id, d.device_id, d.lane, d.type,
               d.channel, d.state, d.detail, d.provider, d.provider_message_id, d.payload, input.code, input.hold_us,
-              input.cause, input.dead_us, input.suppress_reason, input.address
+              input.cause, input.dead_us, input.suppress_reason, input.address, d.state = 'delivered' AS had_ended,
+              CASE WHEN d.state = 'undelivered' AND new_state = 'sent' THEN d.early_receipt END AS early
   ), waiting AS (
     INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, recipient_id,
                            exchange, routing_key, type, payload)
     SELECT app_id, to_timestamp(hold_us / 1e6::float8), notification_id, delivery_id, retention_days, lane, cause, channel,
            recipient_id, 'carillon.delivery', lane || '.' || channel, type, payload
-    FROM updated WHERE hold_us IS NOT NULL
+    FROM updated WHERE hold_us IS NOT NULL AND NOT had_ended
     ON CONFLICT (message_id) DO UPDATE SET due_at = EXCLUDED.due_at, cause = EXCLUDED.cause
   ), pruned AS (
     DELETE FROM devices v USING updated u
@@ -92,9 +104,15 @@ constexpr char kRecordUpdates[] = R"sql(
     FROM updated WHERE suppress_reason IS NOT NULL AND address IS NOT NULL
     ON CONFLICT DO NOTHING
   ), ended AS MATERIALIZED (
-    SELECT * FROM updated WHERE state NOT IN ('pending', 'held')
+    SELECT * FROM updated WHERE state NOT IN ('pending', 'held') AND NOT had_ended
   ), changed AS MATERIALIZED (
-    SELECT * FROM ended
+    SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel,
+           CASE WHEN early IS NULL THEN state ELSE 'sent' END AS state, provider, provider_message_id, code
+    FROM ended
+    UNION ALL
+    SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, state, provider, provider_message_id,
+           early ->> 'code'
+    FROM ended WHERE early IS NOT NULL
   )
 )sql";
 
@@ -188,6 +206,7 @@ class UpdateColumns {
     AddTime(dead_, update.device_dead_since);
     AddText(reasons_, update.suppress_reason);
     addresses_.AddOrNull(update.address);
+    resends_.Add(update.may_resend);
   }
 
   pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
@@ -196,7 +215,8 @@ class UpdateColumns {
     static const PgStatement kRecord = {"record_deliveries", sql.c_str()};
     return session.Execute(transaction, kRecord, notifications_.str(), ids_.str(), retentions_.str(), claims_.str(),
                            states_.str(), details_.str(), providers_.str(), message_ids_.str(), codes_.str(),
-                           attempts_.str(), holds_.str(), causes_.str(), dead_.str(), reasons_.str(), addresses_.str());
+                           attempts_.str(), holds_.str(), causes_.str(), dead_.str(), reasons_.str(), addresses_.str(),
+                           resends_.str());
   }
 
  private:
@@ -216,7 +236,7 @@ class UpdateColumns {
   }
 
   PgArray notifications_, ids_, retentions_, claims_, states_, details_, providers_, message_ids_, codes_, attempts_,
-      holds_, causes_, dead_, reasons_, addresses_;
+      holds_, causes_, dead_, reasons_, addresses_, resends_;
 };
 
 DeliveryRecord ToRecord(const pqxx::row& row) {

@@ -17,38 +17,41 @@ constexpr size_t kMaxReasonBytes = 255;
 // provider's id that is another one than the delivery's means an earlier call: that
 // this one arrived nowhere says nothing of the one that was accepted since. What was
 // still open and arrived had been accepted without a word: it counts as sent as well;
-// one that did not arrive goes on, to the next provider and at once. An address is
-// suppressed only if it is surely the one that the message went to.
+// one that did not arrive goes on, to the next provider and at once. What a call under
+// way came to may be told before it is recorded: that is kept until then. An address
+// is suppressed only if it is surely the one that the message went to.
 constexpr char kRecordReceiptsHead[] = R"sql(
   WITH asked AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::text[], $10::boolean[], $11::bigint[])
+                         $9::text[], $10::boolean[], $11::bigint[], $12::bigint[])
       WITH ORDINALITY AS rows (app_id, notification_id, delivery_id, told_id, channel, told, code, error, suppress_reason,
-                               type_only, time_us, position)
+                               type_only, time_us, resend_us, position)
     ORDER BY notification_id, delivery_id, position
   ), named AS MATERIALIZED (
     SELECT d.*, asked.told_id, asked.told, asked.code, asked.error, asked.suppress_reason, asked.type_only, asked.time_us,
-           asked.position
+           asked.resend_us, asked.position
     FROM asked CROSS JOIN LATERAL (
       SELECT notification_id, delivery_id, retention_days, app_id, created_at, recipient_id, type, channel, state,
-             provider_message_id
+             provider_message_id, claimed_until IS NOT NULL AS is_claimed, payload IS NOT NULL AND NOT resent AS may_resend
       FROM deliveries d
       WHERE d.notification_id = asked.notification_id AND d.delivery_id = asked.delivery_id AND d.app_id = asked.app_id
       LIMIT 1 FOR UPDATE
     ) AS d
     UNION ALL
     SELECT d.*, asked.told_id, asked.told, asked.code, asked.error, asked.suppress_reason, asked.type_only, asked.time_us,
-           asked.position
+           asked.resend_us, asked.position
     FROM asked CROSS JOIN LATERAL (
       SELECT notification_id, delivery_id, retention_days, app_id, created_at, recipient_id, type, channel, state,
-             provider_message_id
+             provider_message_id, claimed_until IS NOT NULL AS is_claimed, payload IS NOT NULL AND NOT resent AS may_resend
       FROM deliveries d
       WHERE asked.notification_id IS NULL
         AND d.app_id = asked.app_id AND d.provider_message_id = asked.told_id AND d.channel = asked.channel
       LIMIT 1 FOR UPDATE
     ) AS d
   ), chosen AS MATERIALIZED (
-    SELECT DISTINCT ON (notification_id, delivery_id) *, state <> 'sent' AS was_open FROM named
+    SELECT DISTINCT ON (notification_id, delivery_id) *, state <> 'sent' AS was_open,
+           told = 'undelivered' AND resend_us IS NOT NULL AND may_resend AS resend
+    FROM named
     WHERE told IS NOT NULL AND state IN ('pending', 'held', 'sent')
       AND (told = 'delivered' OR (state = 'sent' AND coalesce(provider_message_id = told_id, true)))
     ORDER BY notification_id, delivery_id, position
@@ -62,9 +65,36 @@ constexpr char kRecordReceiptsHead[] = R"sql(
         detail = CASE chosen.told WHEN 'undelivered' THEN nullif(concat_ws(': ', chosen.code, chosen.error), '') END
     FROM chosen
     WHERE d.notification_id = chosen.notification_id AND d.delivery_id = chosen.delivery_id
-      AND d.retention_days = chosen.retention_days
+      AND d.retention_days = chosen.retention_days AND NOT chosen.resend
     RETURNING d.app_id, d.notification_id, d.delivery_id, d.retention_days, d.recipient_id, d.lane, d.type, d.channel,
               d.state, d.provider, d.provider_message_id, d.detail, chosen.code, chosen.was_open
+  ), resent AS (
+    UPDATE deliveries d
+    SET state = 'held', resent = true, finished_at = NULL, touched_at = clock_timestamp(), interrupted = false,
+        detail = concat_ws(': ', chosen.code, chosen.error, 'tried once more later'),
+        attempts = jsonb_set(d.attempts, '{-1}', (d.attempts -> -1) || jsonb_strip_nulls(
+                                                    jsonb_build_object('code', chosen.code, 'error', chosen.error)))
+    FROM chosen
+    WHERE d.notification_id = chosen.notification_id AND d.delivery_id = chosen.delivery_id
+      AND d.retention_days = chosen.retention_days AND chosen.resend
+    RETURNING d.app_id, d.notification_id, d.delivery_id, d.retention_days, d.recipient_id, d.lane, d.type, d.channel,
+              d.payload, chosen.resend_us
+  ), waiting AS (
+    INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, recipient_id,
+                           exchange, routing_key, type, payload)
+    SELECT app_id, clock_timestamp() + resend_us * interval '1 microsecond', notification_id, delivery_id, retention_days,
+           lane, 'resend', channel, recipient_id, 'carillon.delivery', lane || '.' || channel, type, payload
+    FROM resent
+    ON CONFLICT DO NOTHING
+  ), kept AS (
+    UPDATE deliveries d
+    SET early_receipt = jsonb_build_object('message_id', early.told_id, 'code', early.code, 'error', early.error)
+    FROM (SELECT DISTINCT ON (notification_id, delivery_id) * FROM named
+          WHERE told = 'undelivered' AND told_id IS NOT NULL AND state = 'pending' AND is_claimed
+          ORDER BY notification_id, delivery_id, position) AS early
+    WHERE d.notification_id = early.notification_id AND d.delivery_id = early.delivery_id
+      AND d.retention_days = early.retention_days
+      AND NOT EXISTS (SELECT FROM chosen WHERE chosen.delivery_id = early.delivery_id)
   ), ended AS MATERIALIZED (
     SELECT notification_id, delivery_id, retention_days, state, detail FROM refined WHERE was_open
   ), woken AS (
@@ -148,8 +178,8 @@ constexpr PgStatement kUnsubscribe = {"unsubscribe", R"sql(
 )sql"};
 
 const PgStatement& RecordReceiptsStatement() {
-  static const std::string sql = absl::StrCat(kRecordReceiptsHead, kCloseNotifications, kCountAndTell,
-                                              "SELECT count(DISTINCT position) FROM named");
+  static const std::string sql =
+      absl::StrCat(kRecordReceiptsHead, kCloseNotifications, kCountAndTell, "SELECT DISTINCT position FROM named");
   static const PgStatement kStatement = {"record_receipts", sql.c_str()};
   return kStatement;
 }
@@ -187,17 +217,19 @@ class ReceiptColumns {
     reasons_.AddOrNull(StorableText(receipt.suppress_reason, kMaxReasonBytes));
     type_only_.Add(receipt.suppress_type_only);
     times_.Add(receipt.time);
+    receipt.resend_after.has_value() ? resends_.Add(absl::ToInt64Microseconds(*receipt.resend_after))
+                                     : resends_.AddNull();
   }
 
   pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
     return session.Execute(transaction, RecordReceiptsStatement(), apps_.str(), notifications_.str(), deliveries_.str(),
                            message_ids_.str(), channels_.str(), states_.str(), codes_.str(), errors_.str(),
-                           reasons_.str(), type_only_.str(), times_.str());
+                           reasons_.str(), type_only_.str(), times_.str(), resends_.str());
   }
 
  private:
   PgArray apps_, notifications_, deliveries_, message_ids_, channels_, states_, codes_, errors_, reasons_, type_only_,
-      times_;
+      times_, resends_;
 };
 
 class InteractionColumns {
@@ -222,12 +254,13 @@ class InteractionColumns {
 
 }  // namespace
 
-absl::StatusOr<int> PostgresInteractionStore::RecordReceipts(absl::Span<const DeliveryReceipt> receipts) {
+absl::StatusOr<std::vector<bool>> PostgresInteractionStore::RecordReceipts(absl::Span<const DeliveryReceipt> receipts) {
   ReceiptColumns columns;
   for (const DeliveryReceipt& receipt : receipts) columns.Add(receipt);
-  int matched = 0;
+  std::vector<bool> matched;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    matched = columns.Execute(session, transaction)[0][0].as<int>();
+    matched.assign(receipts.size(), false);
+    for (const auto& row : columns.Execute(session, transaction)) matched[row[0].as<size_t>() - 1] = true;
   }));
   return matched;
 }

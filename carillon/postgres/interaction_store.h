@@ -12,7 +12,7 @@ class PostgresInteractionStore final : public InteractionStore {
  public:
   explicit PostgresInteractionStore(std::shared_ptr<PgPool> pool) : pool_(std::move(pool)) {}
 
-  absl::StatusOr<int> RecordReceipts(absl::Span<const DeliveryReceipt> receipts) override;
+  absl::StatusOr<std::vector<bool>> RecordReceipts(absl::Span<const DeliveryReceipt> receipts) override;
   absl::StatusOr<std::vector<InteractionOutcome>> RecordInteractions(
       absl::Span<const Interaction> interactions) override;
   absl::Status Unsubscribe(const Unsubscription& unsubscription) override;

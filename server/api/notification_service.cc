@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
@@ -215,8 +216,8 @@ grpc::ServerUnaryReactor* NotificationServiceImpl::RecordReceipts(grpc::Callback
                     const std::vector<DeliveryReceipt> receipts =
                         PrepareReceipts(*request, caller.app, call.started(), violations);
                     RETURN_IF_ERROR(violations.ToStatus());
-                    ASSIGN_OR_RETURN(const int matched, deps_.interactions->RecordReceipts(receipts));
-                    response->set_matched(matched);
+                    ASSIGN_OR_RETURN(const std::vector<bool> matched, deps_.interactions->RecordReceipts(receipts));
+                    response->set_matched(static_cast<int>(absl::c_count(matched, true)));
                     return absl::OkStatus();
                   });
 }

@@ -25,11 +25,24 @@ const Words& TwilioSenderFaults() {
   static const auto* const words = new Words{"30002", "30007"};
   return *words;
 }
-// Barred by the user.
-const Words& VonageOptOuts() {
-  static const auto* const words = new Words{"4"};
+// Queue overflow, handset off, unknown: worth one more try, later.
+const Words& TwilioUnreachable() {
+  static const auto* const words = new Words{"30001", "30003", "30008"};
   return *words;
 }
+// Barred by the user, who wants nothing of this sender.
+const Words& VonageOptOuts() {
+  static const auto* const words = new Words{"4", "9"};
+  return *words;
+}
+// Absent for now, busy, network error: Vonage says itself to try again, and that it
+// will not (https://api.support.vonage.com/hc/en-us/articles/204014733).
+const Words& VonageUnreachable() {
+  static const auto* const words = new Words{"2", "7", "8"};
+  return *words;
+}
+
+constexpr absl::string_view kVonageAbandonedNumber = "3";
 
 nlohmann::json ParseJson(absl::string_view text) {
   return nlohmann::json::parse(text.begin(), text.end(), /*cb=*/nullptr, /*allow_exceptions=*/false);
@@ -103,6 +116,7 @@ absl::StatusOr<ProviderReport> ParseTwilioReport(const FormFields& fields) {
     report.code = FieldOf(fields, "ErrorCode");
     report.error = FieldOf(fields, "ErrorMessage");
     if (TwilioOptOuts().contains(report.code)) report.suppress_reason = absl::StrCat("opted out: ", report.code);
+    report.worth_another_try = TwilioUnreachable().contains(report.code);
     report.blames_sender = TwilioSenderFaults().contains(report.code);
   }
   return report;
@@ -119,6 +133,8 @@ absl::StatusOr<ProviderReport> ParseVonageReport(const FormFields& fields) {
     report.code = FieldOf(fields, "err-code");
     report.error = status;
     if (VonageOptOuts().contains(report.code)) report.suppress_reason = absl::StrCat("opted out: ", report.code);
+    if (report.code == kVonageAbandonedNumber) report.suppress_reason = "the number is not in use any more: 3";
+    report.worth_another_try = VonageUnreachable().contains(report.code);
   }
   return report;
 }

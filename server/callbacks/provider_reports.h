@@ -22,6 +22,8 @@ struct ProviderReport {
   std::string error;
   std::string suppress_reason;
   bool suppress_type_only = false;  // Else all of the app's to this address.
+  // The handset could not be reached, and may be later.
+  bool worth_another_try = false;
   // The provider does not let the sender through: it concerns every message.
   bool blames_sender = false;
   std::optional<absl::Time> time;  // Absent: not told.

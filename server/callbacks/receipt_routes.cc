@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
@@ -94,10 +95,10 @@ void ReceiptRoutes::Record(absl::string_view token, const absl::StatusOr<Provide
   if (!report.ok()) return respond(StatusResponse(report.status()));
   if (report->blames_sender) Alarm(link->target, *report);
   if (!report->counts()) return respond(NoContent());
-  RunBlocking(deps_.executor, respond, [this, receipt = ReceiptOf(link->target, *report)] {
-    const absl::StatusOr<int> matched = deps_.store->RecordReceipts({receipt});
-    if (!matched.ok()) return StatusResponse(matched.status());
-    return *matched == 0 ? UnknownToken() : NoContent();
+  Count(link->target, *report);
+  deps_.writer.Submit(ReceiptOf(link->target, *report), [respond](const absl::StatusOr<bool>& matched) {
+    if (!matched.ok()) return respond(StatusResponse(matched.status()));
+    respond(*matched ? NoContent() : UnknownToken());
   });
 }
 
@@ -115,7 +116,10 @@ HttpResponse ReceiptRoutes::RecordSendGrid(const std::string& json) {
   for (const SendGridEvent& event : *events) {
     const auto link = deps_.tokens.Verify(LinkKind::kReceipt, event.token);
     if (!link.has_value()) continue;
-    if (event.report.counts()) receipts.push_back(ReceiptOf(link->target, event.report));
+    if (event.report.counts()) {
+      Count(link->target, event.report);
+      receipts.push_back(ReceiptOf(link->target, event.report));
+    }
     if (event.interaction.has_value()) interactions.push_back(InteractionOf(link->target, *event.interaction));
   }
   const absl::Status status = Store(receipts, interactions);
@@ -152,13 +156,24 @@ HttpResponse ReceiptRoutes::RecordGeneric(AppId app, const std::string& json) {
   Violations violations;
   const std::vector<DeliveryReceipt> receipts = PrepareReceipts(request, app, deps_.clock.Now(), violations);
   if (!violations.empty()) return StatusResponse(violations.ToStatus());
-  const absl::StatusOr<int> matched = deps_.store->RecordReceipts(receipts);
+  const absl::StatusOr<std::vector<bool>> matched = deps_.store->RecordReceipts(receipts);
   if (!matched.ok()) return StatusResponse(matched.status());
   v1::RecordReceiptsResponse response;
-  response.set_matched(*matched);
+  response.set_matched(static_cast<int>(absl::c_count(*matched, true)));
   std::string answer;
   (void)google::protobuf::util::MessageToJsonString(response, &answer);
   return JsonResponse(std::move(answer));
+}
+
+// Many that are unreachable are the sender's trouble, not theirs.
+void ReceiptRoutes::Count(const LinkTarget& target, const ProviderReport& report) const {
+  if (!report.state.has_value()) return;
+  deps_.metrics
+      .Counter("carillon_receipts_total", "Reports of providers that tell an outcome",
+               {{"app", absl::StrCat(target.app.value())},
+                {"channel", std::string(ToString(target.channel))},
+                {"outcome", report.worth_another_try ? "unreachable" : std::string(ToString(*report.state))}})
+      .Increment();
 }
 
 DeliveryReceipt ReceiptRoutes::ReceiptOf(const LinkTarget& target, const ProviderReport& report) const {
@@ -172,6 +187,7 @@ DeliveryReceipt ReceiptRoutes::ReceiptOf(const LinkTarget& target, const Provide
           .error = WithoutContacts(report.error),
           .suppress_reason = report.suppress_reason,
           .suppress_type_only = report.suppress_type_only,
+          .resend_after = report.worth_another_try ? std::make_optional(kResendDelay) : std::nullopt,
           .time = report.time.value_or(deps_.clock.Now())};
 }
 

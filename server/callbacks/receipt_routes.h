@@ -10,8 +10,10 @@
 #include "carillon/ports/clock.h"
 #include "carillon/ports/interaction_store.h"
 #include "carillon/runtime/executor.h"
+#include "carillon/runtime/metrics.h"
 #include "server/api/authenticator.h"
 #include "server/callbacks/provider_reports.h"
+#include "server/callbacks/receipt_writer.h"
 #include "server/http/router.h"
 
 namespace carillon {
@@ -23,9 +25,11 @@ class ReceiptRoutes {
   struct Deps {
     LinkTokens tokens;
     std::shared_ptr<InteractionStore> store;
+    ReceiptWriter& writer;
     Executor& executor;
     Authenticator& authenticator;
     const Clock& clock;
+    Metrics& metrics;
   };
 
   explicit ReceiptRoutes(Deps deps) : deps_(std::move(deps)) {}
@@ -44,6 +48,7 @@ class ReceiptRoutes {
   HttpResponse RecordSendGrid(const std::string& json);
   HttpResponse RecordGeneric(AppId app, const std::string& json);
   absl::Status Store(const std::vector<DeliveryReceipt>& receipts, const std::vector<Interaction>& interactions);
+  void Count(const LinkTarget& target, const ProviderReport& report) const;
   DeliveryReceipt ReceiptOf(const LinkTarget& target, const ProviderReport& report) const;
 
   const Deps deps_;

@@ -11,12 +11,6 @@
 namespace carillon {
 namespace {
 
-// A full queue empties in about this time.
-constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
-// As in IngestWriter: while busy a group waits a moment to grow, when idle not at all.
-constexpr size_t kBusyRequests = 4;
-constexpr size_t kGatherReactions = 48;
-constexpr absl::Duration kGatherTime = absl::Milliseconds(1);
 // What a worker applies in one transaction when nothing else waits.
 constexpr size_t kMaxRowReactions = 200;
 // Of reactions that no item tells of.
@@ -58,70 +52,29 @@ class Rows {
 
 ReactionWriter::ReactionWriter(size_t queue_reactions, std::shared_ptr<ReactionStore> store, OutboxWaker& waker,
                                const Clock& clock, Metrics& metrics)
-    : queue_reactions_(queue_reactions),
-      store_(std::move(store)),
+    : store_(std::move(store)),
       waker_(waker),
       clock_(clock),
       commit_seconds_(metrics.Latency("carillon_reactions_commit_seconds", "Time of one group commit", {})),
       accepted_(metrics.Counter("carillon_reactions_accepted_total", "Reactions accepted durably", {})),
-      queued_(metrics.Gauge("carillon_reactions_queue_items", "Reactions that wait for a commit", {})),
+      queue_({.name = "the queue of reactions",
+              .most_queued = queue_reactions,
+              .most_grouped = static_cast<size_t>(ReactionStore::kVersionBlock)},
+             metrics.Gauge("carillon_reactions_queue_items", "Reactions that wait for a commit", {})),
       thread_([this] { Run(); }) {}
 
 void ReactionWriter::Submit(ReactionRequest request) {
-  absl::Status refusal;
-  {
-    absl::MutexLock lock(&mutex_);
-    if (stopped_) {
-      refusal = error::Draining();
-    } else if (queued_reactions_ + request.reactions.size() > queue_reactions_) {
-      refusal = error::Overloaded("the queue of reactions", kRetryDelay);
-    } else {
-      queued_reactions_ += request.reactions.size();
-      queued_.Set(static_cast<double>(queued_reactions_));
-      queue_.push_back(std::move(request));
-      return;
-    }
-  }
-  request.done(refusal);
+  const absl::Status taken = queue_.Push(request, request.reactions.size());
+  if (!taken.ok()) request.done(taken);
 }
 
 void ReactionWriter::Stop() {
-  {
-    absl::MutexLock lock(&mutex_);
-    stopped_ = true;
-  }
+  queue_.Stop();
   if (thread_.joinable()) thread_.join();
 }
 
 void ReactionWriter::Run() {
-  bool busy = false;
-  while (true) {
-    Group group = TakeGroup(busy);
-    if (group.empty()) return;
-    busy = group.size() >= kBusyRequests;
-    Commit(std::move(group));
-  }
-}
-
-ReactionWriter::Group ReactionWriter::TakeGroup(bool busy) {
-  const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopped_ || !queue_.empty(); };
-  const auto enough = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return stopped_ || queued_reactions_ >= kGatherReactions;
-  };
-  absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(&ready));
-  if (busy) mutex_.AwaitWithTimeout(absl::Condition(&enough), kGatherTime);
-  Group group;
-  size_t reactions = 0;
-  while (!queue_.empty()) {
-    reactions += queue_.front().reactions.size();
-    if (reactions > static_cast<size_t>(ReactionStore::kVersionBlock) && !group.empty()) break;
-    queued_reactions_ -= queue_.front().reactions.size();
-    group.push_back(std::move(queue_.front()));
-    queue_.pop_front();
-  }
-  queued_.Set(static_cast<double>(queued_reactions_));
-  return group;
+  for (Group group = queue_.Take(); !group.empty(); group = queue_.Take()) Commit(std::move(group));
 }
 
 void ReactionWriter::Commit(Group group) {

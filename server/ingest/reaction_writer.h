@@ -3,21 +3,19 @@
 // one statement and then completes each caller.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <thread>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "carillon/domain/limits.h"
 #include "carillon/ports/clock.h"
 #include "carillon/ports/outbox_store.h"
 #include "carillon/ports/reaction_store.h"
 #include "carillon/runtime/metrics.h"
+#include "server/ingest/group_queue.h"
 
 namespace carillon {
 
@@ -49,23 +47,15 @@ class ReactionWriter {
   using Group = std::vector<ReactionRequest>;
 
   void Run();
-  // At most a block of versions. Empty: stopped.
-  Group TakeGroup(bool busy);
   void Commit(Group group);
   absl::Status Write(absl::Span<ReactionRequest> group);
 
-  const size_t queue_reactions_;
   const std::shared_ptr<ReactionStore> store_;
   OutboxWaker& waker_;
   const Clock& clock_;
   prometheus::Histogram& commit_seconds_;
   prometheus::Counter& accepted_;
-  prometheus::Gauge& queued_;
-
-  absl::Mutex mutex_;
-  std::deque<ReactionRequest> queue_ ABSL_GUARDED_BY(mutex_);
-  size_t queued_reactions_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  GroupQueue<ReactionRequest> queue_;
   std::thread thread_;
 };
 

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
@@ -336,6 +337,27 @@ TEST_F(Deliveries, AReceiptThatSaysItDidNotArriveChangesTheRecord) {
   ASSERT_TRUE(app_.WaitFor(id, kSms, v1::DELIVERY_STATE_UNDELIVERED)) << app_.Story(id);
   EXPECT_THAT(app_.Delivery(id, kSms).detail(), HasSubstr("30003"));
   EXPECT_EQ(Outcomes(app_.Delivery(id, kSms)), "accepted");
+}
+
+TEST_F(Deliveries, WhatDidNotReachAHandsetIsSentOnceMoreLater) {
+  app_.SetProviders(kSms, {sandbox().Provider("twilio")});
+  const Person person = app_.AddPerson();
+  sandbox().Script("twilio", {{"mode", "callback"}, {"status", "undelivered"}, {"error_code", 30003}, {"times", 1}});
+  const std::string id = app_.Send("payment.receipt", person, {kSms});
+  // Before, it may have been held until the worker knew its provider.
+  ASSERT_TRUE(WaitFor([&] { return absl::StrContains(app_.Delivery(id, kSms).detail(), "30003"); })) << app_.Story(id);
+  EXPECT_EQ(app_.Delivery(id, kSms).state(), kHeld);
+  EXPECT_EQ(app_.Get(id).state(), v1::STATE_DELIVERED) << "a provider had it";
+  EXPECT_THAT(Sms(sandbox(), "twilio", person), SizeIs(1));
+  // Ten minutes later.
+  stack().database().Query(absl::StrCat("UPDATE schedules SET due_at = now() WHERE notification_id = '", id, "'"));
+  ASSERT_TRUE(app_.WaitFor(id, kSms, kDelivered)) << app_.Story(id);
+  EXPECT_EQ(Outcomes(app_.Delivery(id, kSms)), "accepted,accepted");
+  ASSERT_OK_AND_ASSIGN(const CommandResult metrics,
+                       Curl({absl::StrCat("http://", stack().metrics_address("server"), "/metrics")}));
+  EXPECT_THAT(metrics.output, HasSubstr("carillon_receipts_total{"));
+  EXPECT_THAT(metrics.output, HasSubstr("outcome=\"unreachable\""));
+  EXPECT_THAT(Sms(sandbox(), "twilio", person), SizeIs(2));
 }
 
 TEST_F(Deliveries, WhatIsHeldForSomebodyWhoIsErasedIsNeverSent) {

@@ -28,8 +28,6 @@ constexpr absl::Duration kMaxHold = absl::Minutes(10);
 constexpr absl::Duration kServiceInterval = absl::Seconds(1);
 constexpr absl::Duration kAttendInterval = absl::Milliseconds(250);
 constexpr absl::Duration kCarefulTime = absl::Seconds(5);
-constexpr absl::Duration kProbeInterval = absl::Seconds(5);
-constexpr int kReleaseStep = 500;
 
 }  // namespace
 
@@ -297,14 +295,10 @@ void DeliveryConsumer::Attend() {
   const absl::Time now = deps_.clock.Now();
   slots_.Refresh(now);
   for (const auto& slot : slots_.All()) {
-    const bool may_probe = slot->breaker.state() == BreakerState::kOpen && slot->breaker.WouldAllow(now) &&
-                           slot->next_probe <= now && slot->provider != nullptr;
-    // While it is out again, what is released would only be held again.
-    const bool drains = slot->draining && slot->breaker.state() == BreakerState::kClosed;
-    if (!drains && !may_probe) continue;
-    if (may_probe) slot->next_probe = now + kProbeInterval;
+    const int wanted = TakeWanted(*slot, now);
+    if (wanted == 0) continue;
     const absl::StatusOr<int> released =
-        deps_.store->ReleaseHeld(slot->config->app, options_.channel, options_.lane, drains ? kReleaseStep : 1);
+        deps_.store->ReleaseHeld(slot->config->app, options_.channel, options_.lane, wanted);
     // It is away: the heartbeats can't wait for every slot's time-out.
     if (!released.ok()) return;
     if (*released == 0) slot->draining = false;

@@ -21,9 +21,11 @@ constexpr absl::Duration kClaimMargin = absl::Seconds(5);
 // for what nobody releases.
 constexpr absl::Duration kShortestHold = absl::Minutes(10);
 constexpr absl::Duration kLongestHold = absl::Minutes(15);
-// One that finds no room soon finds some, or its provider is out by then.
+// What finds no room at a slow provider is released as room comes; this is for what
+// was held by a worker that is no more.
+constexpr absl::Duration kShortestSlowHold = absl::Minutes(1);
+constexpr absl::Duration kLongestSlowHold = absl::Minutes(2);
 constexpr absl::Duration kBusyHold = absl::Seconds(1);
-constexpr absl::Duration kLongestBusyHold = absl::Seconds(5);
 // What waits for a provider that turns out to be slow waits no longer.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
 // Each may have arrived: a person gets no more copies than this, and one.
@@ -122,6 +124,11 @@ bool DeliveryDispatcher::Prepare(JobPtr& job) {
 bool DeliveryDispatcher::ExpireIfDue(JobPtr& job, absl::Time now) {
   const Notification& item = job->delivery.item;
   if (EndOf(item) > now) return false;
+  const auto was_accepted = [](const DeliveryAttempt& attempt) { return attempt.outcome == AttemptOutcome::kAccepted; };
+  if (absl::c_any_of(job->claim.attempts, was_accepted)) {
+    Finish(std::move(job), DeliveryState::kUndelivered, "a receipt said so, and its time ended before another try");
+    return true;
+  }
   const bool by_ttl = item.expire_time.has_value() && *item.expire_time <= now;
   Finish(std::move(job), DeliveryState::kExpired,
          by_ttl ? "its ttl ended before a provider had it"
@@ -174,7 +181,6 @@ void DeliveryDispatcher::Continue(JobPtr job) {
   if (ExpireIfDue(job, now)) return;
   const size_t first = FirstProvider(*job, slots);
   bool is_busy = false;
-  absl::Duration slow_for;
   for (size_t i = 0; i < slots.size(); ++i) {
     const std::shared_ptr<ProviderSlot>& slot = slots[(first + i) % slots.size()];
     if (IsOut(*slot, now) || absl::c_linear_search(job->tried, slot->config->name)) continue;
@@ -185,7 +191,8 @@ void DeliveryDispatcher::Continue(JobPtr job) {
         return waiting_.push_back({std::move(job), slot});
       }
       is_busy = true;
-      slow_for = std::max(slow_for, AgeOfOldestCall(*slot, Monotonic()));
+      // What waits for it in the store comes as it has room.
+      slot->draining = true;
       continue;
     }
     const bool in_time = Monotonic() - job->claimed_at + TimeoutOf(*slot) + kClaimMargin < deps_.lease;
@@ -195,9 +202,8 @@ void DeliveryDispatcher::Continue(JobPtr job) {
     return StartCall(std::move(job), slot);
   }
   if (is_busy && !job->provider_failed) {
-    // The longer it has been slow the less often it is worth a look.
-    const absl::Duration pause = std::clamp(slow_for, kBusyHold, kLongestBusyHold);
-    return Hold(std::move(job), HoldCause::kBusy, now + pause, "its provider is slow; others go first");
+    return Hold(std::move(job), HoldCause::kProvider, now + Between(kShortestSlowHold, kLongestSlowHold),
+                "its provider is slow; others go first");
   }
   const bool all_out = absl::c_all_of(slots, [&](const auto& slot) { return IsOut(*slot, now); });
   Resolve(std::move(job), all_out);
@@ -261,6 +267,7 @@ void DeliveryDispatcher::OnCallEnd(CallEnd end) {
   switch (result.outcome) {
     case AttemptOutcome::kAccepted:
       accepted_to_sent_.Observe(absl::ToDoubleSeconds(deps_.clock.Now() - job->delivery.item.create_time));
+      job->update.may_resend = MayResend(*job, slot);
       return Finish(std::move(job), DeliveryState::kSent, "");
     case AttemptOutcome::kBadRecipient:
       job->update.device_dead_since = result.device_dead_since;
@@ -276,6 +283,12 @@ void DeliveryDispatcher::OnCallEnd(CallEnd end) {
     case AttemptOutcome::kBadSender:
       return OnFailure(std::move(job), slot, result);
   }
+}
+
+// Only handsets are ever out of reach, and only who reports says so.
+bool DeliveryDispatcher::MayResend(const DeliveryJob& job, const ProviderSlot& slot) const {
+  return deps_.channel == Channel::kSms && !job.type->at_most_once && slot.provider->reports_receipts() &&
+         deps_.links.enabled() && EndOf(job.delivery.item) > deps_.clock.Now() + kResendDelay;
 }
 
 void DeliveryDispatcher::NoteHealth(ProviderSlot& slot, const SendResult& result) {
@@ -382,11 +395,11 @@ void DeliveryDispatcher::TripTried(const DeliveryJob& job) {
   }
 }
 
-absl::Time DeliveryDispatcher::ProviderHoldTime() {
-  const absl::Duration spread = kLongestHold - kShortestHold;
-  const double share = std::uniform_real_distribution<double>(0, 1)(random_);
-  return deps_.clock.Now() + kShortestHold + share * spread;
+absl::Duration DeliveryDispatcher::Between(absl::Duration shortest, absl::Duration longest) {
+  return shortest + std::uniform_real_distribution<double>(0, 1)(random_) * (longest - shortest);
 }
+
+absl::Time DeliveryDispatcher::ProviderHoldTime() { return deps_.clock.Now() + Between(kShortestHold, kLongestHold); }
 
 void DeliveryDispatcher::Finish(JobPtr job, DeliveryState state, std::string detail) {
   job->update.state = state;

@@ -121,10 +121,14 @@ class DeliveryDispatcher {
   void LookAtWaiting();
   void NoteWhetherOthersGetThrough(DeliveryJob& job, const ProviderSlot& slot) const;
   bool MayHaveBeenSent(const DeliveryJob& job) const;
+  // A receipt may still bring it back.
+  bool MayResend(const DeliveryJob& job, const ProviderSlot& slot) const;
   // Where to begin in the list: behind the provider whose receipt never came.
   size_t FirstProvider(const DeliveryJob& job, const std::vector<std::shared_ptr<ProviderSlot>>& slots) const;
   void NoteHealth(ProviderSlot& slot, const SendResult& result);
   absl::Time ProviderHoldTime();
+  // At random: what was held together does not come back together.
+  absl::Duration Between(absl::Duration shortest, absl::Duration longest);
 
   const Deps deps_;
   const std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();

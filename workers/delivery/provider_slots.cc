@@ -4,6 +4,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "carillon/ports/monotonic.h"
 #include "carillon/runtime/logging.h"
 
 namespace carillon {
@@ -15,6 +16,9 @@ constexpr absl::Duration kSlowCall = absl::Seconds(2);
 // Of the worker's window, for any provider, and for one that is slow.
 constexpr int kPart = 2;
 constexpr int kSlowPart = 4;
+// Of those held, at a time.
+constexpr int kReleaseStep = 500;
+constexpr absl::Duration kProbeInterval = absl::Seconds(5);
 
 }  // namespace
 
@@ -103,14 +107,25 @@ std::vector<std::shared_ptr<ProviderSlot>> ProviderSlots::All() const {
   return slots;
 }
 
-absl::Duration AgeOfOldestCall(const ProviderSlot& slot, absl::Duration now) {
-  return slot.calls.empty() ? absl::ZeroDuration() : now - *slot.calls.begin();
+bool IsSlow(const ProviderSlot& slot, absl::Duration now) {
+  return !slot.calls.empty() && now - *slot.calls.begin() > kSlowCall;
 }
 
-bool IsSlow(const ProviderSlot& slot, absl::Duration now) { return AgeOfOldestCall(slot, now) > kSlowCall; }
+int RoomOf(const ProviderSlot& slot, absl::Duration now) {
+  const size_t most = IsSlow(slot, now) ? slot.max_slow_calls : slot.max_calls;
+  return static_cast<int>(most - std::min(most, slot.calls.size()));
+}
 
-bool HasRoom(const ProviderSlot& slot, absl::Duration now) {
-  return slot.calls.size() < (IsSlow(slot, now) ? slot.max_slow_calls : slot.max_calls);
+// While it is out or full, what is released would only be held again.
+int TakeWanted(ProviderSlot& slot, absl::Time now) {
+  if (slot.breaker.state() == BreakerState::kClosed) {
+    if (!slot.draining) return 0;
+    return IsSlow(slot, Monotonic()) ? RoomOf(slot, Monotonic()) : kReleaseStep;
+  }
+  const bool may_probe = slot.breaker.WouldAllow(now) && slot.next_probe <= now && slot.provider != nullptr;
+  if (!may_probe) return 0;
+  slot.next_probe = now + kProbeInterval;
+  return 1;
 }
 
 }  // namespace carillon

@@ -32,7 +32,7 @@ struct ProviderSlot {
   std::optional<absl::Time> last_success;
   // When what is held may next be asked for as a probe.
   absl::Time next_probe = absl::InfinitePast();
-  // It is new, or back: what is held is to be released.
+  // What is held is to be released: it is new, or back, or had no room for all.
   bool draining = false;
   // Calls at a time; fewer while it is slow.
   size_t max_calls = 1;
@@ -89,15 +89,17 @@ class ProviderSlots {
   std::vector<ProviderHealth> changes_;
 };
 
-// Of those under way; zero if there is none.
-absl::Duration AgeOfOldestCall(const ProviderSlot& slot, absl::Duration now);
-
 // A call of its has been under way for long: it may be hanging.
 bool IsSlow(const ProviderSlot& slot, absl::Duration now);
 
-// True if the provider may be given another call: of what the worker can hold it has
-// no more than a half, and a quarter while it is slow. The others of its channel have
-// to find room.
-bool HasRoom(const ProviderSlot& slot, absl::Duration now);
+// How many more calls the provider may be given: of what the worker can hold it has no
+// more than a half, and a quarter while it is slow. The others of its channel have to
+// find room.
+int RoomOf(const ProviderSlot& slot, absl::Duration now);
+inline bool HasRoom(const ProviderSlot& slot, absl::Duration now) { return RoomOf(slot, now) > 0; }
+
+// How many of those that are held for its channel are to come now: as many as it has
+// room for; one, as a probe, while it is out; 0, nothing is to be done.
+int TakeWanted(ProviderSlot& slot, absl::Time now);
 
 }  // namespace carillon

@@ -65,7 +65,11 @@ class InteractionStoreTest : public PostgresTest {
             .type = "like",
             .address_hash = HashSecret(address)};
   }
-  int Record(const DeliveryReceipt& receipt) { return store_.RecordReceipts({receipt}).value_or(-1); }
+  // Whether it named a delivery; -1: it failed.
+  int Record(const DeliveryReceipt& receipt) {
+    const auto matched = store_.RecordReceipts({receipt});
+    return matched.ok() ? static_cast<int>(matched->front()) : -1;
+  }
 
   std::string OfDelivery(const Sent& sent, const std::string& column) {
     return Query(
@@ -220,6 +224,72 @@ TEST_F(InteractionStoreTest, DoesNotBelieveAnEarlierCallThatALaterOneFailed) {
   receipt.state = DeliveryState::kDelivered;
   EXPECT_EQ(Record(receipt), 1);
   EXPECT_EQ(OfDelivery(sent, "state"), "delivered");
+}
+
+TEST_F(InteractionStoreTest, TellsInOrderWhichReceiptsNamedADelivery) {
+  const Sent known = AddSent();
+  const Sent unknown{NewUuid7(absl::Now()), NewUuid7(absl::Now())};
+  EXPECT_THAT(store_.RecordReceipts({ReceiptFor(unknown, DeliveryState::kDelivered),
+                                     ReceiptFor(known, DeliveryState::kDelivered),
+                                     ReceiptFor(known, DeliveryState::kDelivered)}),
+              IsOkAndHolds(ElementsAre(false, true, true)));
+}
+
+TEST_F(InteractionStoreTest, SendsOnceMoreWhatDidNotReachAHandset) {
+  const Sent sent = AddSent("sms", "SM1");
+  DeliveryReceipt receipt = ReceiptFor(sent, DeliveryState::kUndelivered);
+  receipt.provider_message_id = "SM1";
+  receipt.code = "30003";
+  receipt.error = "handset off";
+  receipt.resend_after = kResendDelay;
+  EXPECT_EQ(Record(receipt), 1);
+  EXPECT_EQ(OfDelivery(sent, "state || ' ' || resent || ' ' || (finished_at IS NULL) || ' ' || detail"),
+            "held true true 30003: handset off: tried once more later");
+  EXPECT_EQ(OfDelivery(sent, "attempts"), R"([{"code": "30003", "error": "handset off", "provider": "twilio-1"}])");
+  EXPECT_EQ(Query(absl::StrCat("SELECT cause || ' ' || routing_key || ' ' || convert_from(payload, 'UTF8') || ' ' ||"
+                               " (due_at BETWEEN now() + interval '9 minutes' AND now() + interval '10 minutes')"
+                               " FROM schedules WHERE app_id = ",
+                               app_.value())),
+            "resend social.sms p true");
+  EXPECT_EQ(Events(), "") << "nothing final has come of it";
+  // The same receipt again hurries nothing.
+  EXPECT_EQ(Record(receipt), 1);
+  EXPECT_EQ(OfDelivery(sent, "state"), "held");
+  EXPECT_EQ(
+      Query(absl::StrCat("SELECT due_at > now() + interval '9 minutes' FROM schedules WHERE app_id = ", app_.value())),
+      "t");
+
+  Query(
+      absl::StrCat("UPDATE deliveries SET state = 'sent', finished_at = now(), provider_message_id = 'SM2' WHERE"
+                   " delivery_id = '",
+                   sent.delivery.ToString(), "'"));
+  receipt.provider_message_id = "SM2";
+  EXPECT_EQ(Record(receipt), 1);
+  EXPECT_EQ(OfDelivery(sent, "state || ' ' || (payload IS NULL)"), "undelivered true") << "once, not for ever";
+  EXPECT_EQ(Events(), "undelivered.social.sms");
+}
+
+TEST_F(InteractionStoreTest, SendsNothingAgainWhoseMessageIsNotKept) {
+  const Sent sent = AddSent("sms", "SM1");
+  Query(absl::StrCat("UPDATE deliveries SET payload = NULL WHERE delivery_id = '", sent.delivery.ToString(), "'"));
+  DeliveryReceipt receipt = ReceiptFor(sent, DeliveryState::kUndelivered);
+  receipt.resend_after = kResendDelay;
+  EXPECT_EQ(Record(receipt), 1);
+  EXPECT_EQ(OfDelivery(sent, "state"), "undelivered");
+}
+
+TEST_F(InteractionStoreTest, KeepsWhatComesBeforeItsCallIsRecorded) {
+  const Sent sent = AddDelivery(Accept(), "pending", "sms");
+  DeliveryReceipt receipt = ReceiptFor(sent, DeliveryState::kUndelivered);
+  receipt.provider_message_id = "SM1";
+  receipt.code = "30005";
+  EXPECT_EQ(Record(receipt), 1);
+  EXPECT_EQ(OfDelivery(sent, "early_receipt IS NULL"), "t") << "nobody works on it";
+  Query(
+      absl::StrCat("UPDATE deliveries SET claimed_until = now() WHERE delivery_id = '", sent.delivery.ToString(), "'"));
+  EXPECT_EQ(Record(receipt), 1);
+  EXPECT_EQ(OfDelivery(sent, "state || ' ' || early_receipt"),
+            R"(pending {"code": "30005", "error": null, "message_id": "SM1"})");
 }
 
 TEST_F(InteractionStoreTest, EndsAsManyReceiptsAtOnceCountOnlyOnce) {

@@ -60,19 +60,38 @@ TEST(TwilioReport, TellsWhenTheSenderIsNotLetThrough) {
   }
 }
 
+TEST(TwilioReport, TellsWhenAHandsetMayBeReachedLater) {
+  for (const char* code : {"30001", "30003", "30008", "30002", "30004", "30005", "30006", "30007", "30036", "21610"}) {
+    const absl::StatusOr<ProviderReport> report =
+        ParseTwilioReport({{"MessageStatus", "undelivered"}, {"ErrorCode", code}});
+    ASSERT_OK(report);
+    EXPECT_EQ(report->worth_another_try, absl::StrContains("30001 30003 30008", code)) << code;
+  }
+}
+
 TEST(VonageReport, SaysWhatBecameOfAMessage) {
-  for (const ReportCase& expected :
-       std::vector<ReportCase>{{"messageId=0A1&status=delivered&err-code=0", kArrived},
-                               {"messageId=0A1&status=failed&err-code=2", kLost, "2"},
-                               {"messageId=0A1&status=expired&err-code=1", kLost, "1"},
-                               {"messageId=0A1&status=rejected&err-code=4", kLost, "4", "opted out: 4"},
-                               {"messageId=0A1&status=accepted&err-code=0", std::nullopt},
-                               {"messageId=0A1&status=buffered", std::nullopt}}) {
+  for (const ReportCase& expected : std::vector<ReportCase>{
+           {"messageId=0A1&status=delivered&err-code=0", kArrived},
+           {"messageId=0A1&status=failed&err-code=2", kLost, "2"},
+           {"messageId=0A1&status=expired&err-code=1", kLost, "1"},
+           {"messageId=0A1&status=rejected&err-code=4", kLost, "4", "opted out: 4"},
+           {"messageId=0A1&status=failed&err-code=9", kLost, "9", "opted out: 9"},
+           {"messageId=0A1&status=failed&err-code=3", kLost, "3", "the number is not in use any more: 3"},
+           {"messageId=0A1&status=accepted&err-code=0", std::nullopt},
+           {"messageId=0A1&status=buffered", std::nullopt}}) {
     const absl::StatusOr<ProviderReport> report = ParseVonageReport(*ParseUrlEncoded(expected.input));
     ExpectReport(expected, report);
     EXPECT_EQ(report->provider_message_id, "0A1");
   }
   EXPECT_THAT(ParseVonageReport({}), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(VonageReport, TellsWhenAHandsetMayBeReachedLater) {
+  for (const std::string code : {"1", "2", "3", "4", "5", "6", "7", "8", "9", "99"}) {
+    const absl::StatusOr<ProviderReport> report = ParseVonageReport({{"status", "failed"}, {"err-code", code}});
+    ASSERT_OK(report);
+    EXPECT_EQ(report->worth_another_try, code == "2" || code == "7" || code == "8") << code;
+  }
 }
 
 TEST(VonageReport, ComesAsJsonToo) {

@@ -188,6 +188,28 @@ TEST_F(DeliveryDispatcherTest, PassesOnThatAnAddressIsToBeSuppressed) {
   EXPECT_EQ(job->update.address, kTestNumber);
 }
 
+TEST_F(DeliveryDispatcherTest, KeepsWhatAReceiptMaySendOnceMore) {
+  EXPECT_FALSE(Dispatch(Job())->update.may_resend) << "this provider reports nothing";
+  providers_["first"].receipts = true;
+  EXPECT_TRUE(Dispatch(Job())->update.may_resend);
+  dispatcher_ = Make(no_links_);
+  EXPECT_FALSE(Dispatch(Job())->update.may_resend) << "no receipt can come";
+  dispatcher_ = Make(providers_.links);
+  JobPtr brief = Job();
+  brief->delivery.item.expire_time = clock_.Now() + kResendDelay;
+  EXPECT_FALSE(Dispatch(std::move(brief))->update.may_resend) << "its time is over by then";
+  SetType([](NotificationType& type) { type.at_most_once = true; });
+  EXPECT_FALSE(Dispatch(Job())->update.may_resend);
+}
+
+TEST_F(DeliveryDispatcherTest, CallsUndeliveredWhatAProviderHadWhenItsTimeEnds) {
+  JobPtr job = JobAfter({Attempt("first", AttemptOutcome::kAccepted)});
+  job->delivery.item.expire_time = clock_.Now();
+  job = Dispatch(std::move(job));
+  EXPECT_EQ(job->update.state, DeliveryState::kUndelivered);
+  EXPECT_THAT(providers_["first"].sent, IsEmpty());
+}
+
 // --- Room and time.
 
 TEST_F(DeliveryDispatcherTest, GivesASlowProviderAQuarterOfTheWindowAndLetsOthersGoFirst) {
@@ -204,7 +226,8 @@ TEST_F(DeliveryDispatcherTest, GivesASlowProviderAQuarterOfTheWindowAndLetsOther
   dispatcher_->Begin(Job());
   std::vector<JobPtr> finished = dispatcher_->TakeFinished();
   ASSERT_THAT(finished, SizeIs(1));
-  ExpectHeld(*finished[0], HoldCause::kBusy, absl::Seconds(3), absl::Seconds(4));
+  ExpectHeld(*finished[0], HoldCause::kProvider, absl::Minutes(1), absl::Minutes(2));
+  EXPECT_TRUE(slot.draining) << "it comes as there is room";
   EXPECT_THAT(finished[0]->update.attempts, IsEmpty());
   slot.calls.erase(long_ago);
   dispatcher_->Begin(Job());
@@ -212,6 +235,24 @@ TEST_F(DeliveryDispatcherTest, GivesASlowProviderAQuarterOfTheWindowAndLetsOther
   providers_["first"].EndHanging();
   EXPECT_THAT(dispatcher_->TakeFinished(), SizeIs(6));
   EXPECT_THAT(Slot("first").calls, IsEmpty());
+}
+
+TEST_F(DeliveryDispatcherTest, TakesFromWhatIsHeldAsMuchAsAProviderHasRoomFor) {
+  ProviderSlot& slot = Slot("first");
+  const absl::Time now = clock_.Now();
+  slot.draining = true;
+  EXPECT_EQ(TakeWanted(slot, now), 500) << "it is quick";
+  slot.calls.insert(Monotonic() - absl::Seconds(3));
+  EXPECT_EQ(TakeWanted(slot, now), 3) << "of a window of 16 four, and one call is under way";
+  for (int i = 0; i < 5; ++i) slot.calls.insert(Monotonic());
+  EXPECT_EQ(TakeWanted(slot, now), 0);
+  slot.calls.clear();
+  slot.draining = false;
+  EXPECT_EQ(TakeWanted(slot, now), 0) << "nothing is held";
+  Open("first");
+  EXPECT_EQ(TakeWanted(slot, now), 0) << "it is out";
+  EXPECT_EQ(TakeWanted(slot, now + absl::Minutes(1)), 1) << "a probe";
+  EXPECT_EQ(TakeWanted(slot, now + absl::Minutes(1)), 0) << "one at a time";
 }
 
 TEST_F(DeliveryDispatcherTest, GivesAProviderNoMoreCallsThanItsSettingsSay) {
@@ -237,7 +278,7 @@ TEST_F(DeliveryDispatcherTest, LeavesHalfOfTheWindowToOthersAndHoldsWhatWaitsWhe
   std::vector<JobPtr> finished;
   while (finished.empty()) finished = dispatcher_->TakeFinished();
   ASSERT_THAT(finished, SizeIs(2));
-  for (const JobPtr& job : finished) ExpectHeld(*job, HoldCause::kBusy, absl::Seconds(3), absl::Seconds(4));
+  for (const JobPtr& job : finished) ExpectHeld(*job, HoldCause::kProvider, absl::Minutes(1), absl::Minutes(2));
   providers_["first"].EndHanging();
 }
 
