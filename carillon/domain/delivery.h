@@ -45,6 +45,8 @@ std::optional<AttemptOutcome> ParseAttemptOutcome(absl::string_view text);
 
 // A handset that could not be reached is tried once more after this time.
 inline constexpr absl::Duration kResendDelay = absl::Minutes(10);
+// So long after a message was sent a receipt may bring it back.
+inline constexpr absl::Duration kKeepForReceipt = absl::Hours(72);
 
 // One call to a provider.
 struct DeliveryAttempt {

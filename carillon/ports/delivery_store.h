@@ -95,6 +95,9 @@ class DeliveryStore {
   // first. Returns how many.
   virtual absl::StatusOr<int> ReleaseHeld(AppId app, Channel channel, Lane lane, int limit) = 0;
 
+  // The apps of whose deliveries some wait for providers of this channel.
+  virtual absl::StatusOr<std::vector<AppId>> AppsWithHeld(Channel channel, Lane lane) = 0;
+
   // --- Reading.
   // Of one notification, in the order in which they were made.
   virtual absl::StatusOr<std::vector<DeliveryRecord>> List(AppId app, const NotificationId& id) = 0;
@@ -103,6 +106,9 @@ class DeliveryStore {
   // Writes outbox rows for pending ones that have none, do not wait, and that
   // nothing has touched since `idle_since`.
   virtual absl::StatusOr<int> RequeueIdle(Lane lane, Channel channel, absl::Time idle_since, int limit) = 0;
+  // Forgets the messages that were kept for a receipt (may_resend) and sent before
+  // this. Returns how many.
+  virtual absl::StatusOr<int> ForgetKept(absl::Time sent_before, int limit) = 0;
 };
 
 }  // namespace carillon

@@ -29,12 +29,14 @@ constexpr char kEndDead[] = R"sql(
     RETURNING n.notification_id
   ), ended AS MATERIALIZED (
     UPDATE deliveries d
-    SET state = 'dead', finished_at = clock_timestamp(), claimed_until = NULL, payload = NULL,
+    -- What is sent a second time a provider had once.
+    SET state = CASE WHEN d.resent THEN 'undelivered' ELSE 'dead' END, finished_at = clock_timestamp(), claimed_until = NULL,
+        payload = NULL,
         detail = coalesce(input.error, input.reason)
     FROM input
     WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
       AND d.retention_days = input.retention_days AND d.finished_at IS NULL
-    RETURNING d.*, NULL::text AS code
+    RETURNING d.*, d.resent AS counted, NULL::text AS code
   ), changed AS MATERIALIZED (
     SELECT * FROM ended
   ), not_queued_again AS (
@@ -56,7 +58,8 @@ constexpr char kKeepLetters[] = R"sql(
                    THEN CASE WHEN delivery_id IN (SELECT delivery_id FROM ended)
                                   OR EXISTS (SELECT FROM deliveries d
                                              WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
-                                               AND d.retention_days = input.retention_days AND d.state = 'dead')
+                                               AND d.retention_days = input.retention_days
+                                               AND (d.state = 'dead' OR d.resent AND d.state = 'undelivered'))
                              THEN 'dead' ELSE 'moot' END
               WHEN notification_id IS NULL OR notification_id IN (SELECT notification_id FROM died)
                    OR NOT EXISTS (SELECT FROM notifications n WHERE n.notification_id = input.notification_id AND n.state <> 'dead')

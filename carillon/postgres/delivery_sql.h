@@ -5,16 +5,16 @@
 namespace carillon {
 
 // Goes on after a CTE `ended` of deliveries that the statement has just ended, with
-// columns (notification_id, retention_days, state, detail). Moves their
-// notifications: one whose last delivery this was ends with the best of its
-// channels. Notifications are locked in the order of their ids.
+// columns (notification_id, retention_days, state, detail, counted). Moves their
+// notifications, unless they have counted this delivery before: one whose last
+// delivery this was ends with the best of its channels. Notifications are locked in the order of their ids.
 inline constexpr char kCloseNotifications[] = R"sql(
   , closing AS MATERIALIZED (
     SELECT notification_id, retention_days, count(*) AS ends,
            min(CASE WHEN state IN ('sent', 'delivered', 'undelivered') THEN 1 WHEN state = 'dead' THEN 2
                     WHEN state = 'expired' THEN 3 ELSE 4 END) AS rank,
            (array_agg(detail) FILTER (WHERE detail IS NOT NULL))[1] AS detail
-    FROM ended GROUP BY notification_id, retention_days ORDER BY notification_id
+    FROM ended WHERE NOT counted GROUP BY notification_id, retention_days ORDER BY notification_id
   ), closed AS (
     UPDATE notifications n
     SET open_deliveries = n.open_deliveries - closing.ends,

@@ -64,19 +64,35 @@ constexpr char kRecordUpdates[] = R"sql(
   ), updated AS MATERIALIZED (
     UPDATE deliveries d
     SET state = CASE WHEN d.finished_at IS NOT NULL THEN d.state
-                     WHEN new_state = 'sent' AND d.early_receipt ->> 'message_id' = new_message_id THEN 'undelivered'
+                     WHEN new_state = 'sent' AND d.early_receipts ? new_message_id
+                       THEN CASE WHEN may_resend AND NOT d.resent AND d.early_receipts -> new_message_id ->> 'resend_us' IS NOT NULL
+                                 THEN 'held' ELSE 'undelivered' END
                      ELSE new_state END,
         detail = CASE WHEN d.finished_at IS NOT NULL THEN d.detail
-                      WHEN new_state = 'sent' AND d.early_receipt ->> 'message_id' = new_message_id
-                        THEN nullif(concat_ws(': ', d.early_receipt ->> 'code', d.early_receipt ->> 'error'), '')
+                      WHEN new_state = 'sent' AND d.early_receipts ? new_message_id
+                        THEN nullif(concat_ws(': ', d.early_receipts -> new_message_id ->> 'code',
+                                              d.early_receipts -> new_message_id ->> 'error'), '')
                       ELSE new_detail END,
+        resent = d.resent OR d.finished_at IS NULL AND new_state = 'sent' AND may_resend
+                             AND d.early_receipts -> new_message_id ->> 'resend_us' IS NOT NULL,
         claim = d.claim + 1, claimed_until = NULL, touched_at = clock_timestamp(),
-        provider = coalesce(new_provider, d.provider), provider_message_id = coalesce(new_message_id, d.provider_message_id),
+        provider = CASE WHEN d.finished_at IS NULL OR d.provider_message_id = new_message_id
+                          THEN coalesce(new_provider, d.provider)
+                        ELSE coalesce(d.provider, new_provider) END,
+        provider_message_id = CASE WHEN d.finished_at IS NULL THEN coalesce(new_message_id, d.provider_message_id)
+                                   ELSE coalesce(d.provider_message_id, new_message_id) END,
         attempts = newest_attempts(d.attempts, new_attempts),
         -- Until a call has said what became of it.
         interrupted = d.interrupted AND new_attempts IS NULL,
-        finished_at = coalesce(d.finished_at, CASE WHEN new_state NOT IN ('pending', 'held') THEN clock_timestamp() END),
-        payload = CASE WHEN new_state IN ('pending', 'held') OR may_resend AND NOT d.resent AND d.early_receipt IS NULL
+        finished_at = coalesce(d.finished_at,
+                               CASE WHEN new_state NOT IN ('pending', 'held')
+                                         AND NOT (new_state = 'sent' AND may_resend AND NOT d.resent
+                                                  AND d.early_receipts -> new_message_id ->> 'resend_us' IS NOT NULL)
+                                    THEN clock_timestamp() END),
+        payload = CASE WHEN new_state IN ('pending', 'held')
+                            OR may_resend AND NOT d.resent
+                               AND (NOT coalesce(d.early_receipts ? new_message_id, false)
+                                    OR d.early_receipts -> new_message_id ->> 'resend_us' IS NOT NULL)
                        THEN d.payload END
     FROM input
     WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
@@ -85,13 +101,17 @@ constexpr char kRecordUpdates[] = R"sql(
     RETURNING d.app_id, d.notification_id, d.delivery_id, d.retention_days, d.recipient_id, d.device_id, d.lane, d.type,
               d.channel, d.state, d.detail, d.provider, d.provider_message_id, d.payload, input.code, input.hold_us,
               input.cause, input.dead_us, input.suppress_reason, input.address, d.state = 'delivered' AS had_ended,
-              CASE WHEN d.state = 'undelivered' AND new_state = 'sent' THEN d.early_receipt END AS early
+              d.resent AND NOT (d.state = 'held' AND new_state = 'sent') AS counted,
+              CASE WHEN new_state = 'sent' AND d.state IN ('held', 'undelivered')
+                   THEN d.early_receipts -> new_message_id END AS early
   ), waiting AS (
     INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, recipient_id,
                            exchange, routing_key, type, payload)
-    SELECT app_id, to_timestamp(hold_us / 1e6::float8), notification_id, delivery_id, retention_days, lane, cause, channel,
+    SELECT app_id, CASE WHEN early IS NULL THEN to_timestamp(hold_us / 1e6::float8)
+                        ELSE now() + (early ->> 'resend_us')::bigint * interval '1 microsecond' END,
+           notification_id, delivery_id, retention_days, lane, CASE WHEN early IS NULL THEN cause ELSE 'resend' END, channel,
            recipient_id, 'carillon.delivery', lane || '.' || channel, type, payload
-    FROM updated WHERE hold_us IS NOT NULL AND NOT had_ended
+    FROM updated WHERE (hold_us IS NOT NULL OR early IS NOT NULL AND state = 'held') AND NOT had_ended
     ON CONFLICT (message_id) DO UPDATE SET due_at = EXCLUDED.due_at, cause = EXCLUDED.cause
   ), pruned AS (
     DELETE FROM devices v USING updated u
@@ -104,15 +124,17 @@ constexpr char kRecordUpdates[] = R"sql(
     FROM updated WHERE suppress_reason IS NOT NULL AND address IS NOT NULL
     ON CONFLICT DO NOTHING
   ), ended AS MATERIALIZED (
-    SELECT * FROM updated WHERE state NOT IN ('pending', 'held') AND NOT had_ended
+    -- A provider had what a receipt came too early for.
+    SELECT app_id, notification_id, delivery_id, retention_days, recipient_id, lane, type, channel,
+           CASE WHEN early IS NULL THEN state ELSE 'sent' END AS state, provider, provider_message_id, code, detail, counted
+    FROM updated WHERE (state NOT IN ('pending', 'held') OR early IS NOT NULL) AND NOT had_ended
   ), changed AS MATERIALIZED (
-    SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel,
-           CASE WHEN early IS NULL THEN state ELSE 'sent' END AS state, provider, provider_message_id, code
+    SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, state, provider, provider_message_id, code
     FROM ended
     UNION ALL
     SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, state, provider, provider_message_id,
            early ->> 'code'
-    FROM ended WHERE early IS NOT NULL
+    FROM updated WHERE early IS NOT NULL AND state = 'undelivered'
   )
 )sql";
 
@@ -142,6 +164,29 @@ constexpr PgStatement kRequeueIdle = {"requeue_deliveries", R"sql(
   INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload)
   SELECT delivery_id, app_id, lane, 'carillon.delivery', lane || '.' || channel, type, payload FROM touched
   ON CONFLICT DO NOTHING
+)sql"};
+
+// From app to app, however many wait for each.
+constexpr PgStatement kAppsWithHeld = {"apps_with_held", R"sql(
+  WITH RECURSIVE apps AS (
+    (SELECT app_id FROM schedules WHERE cause = 'provider' ORDER BY app_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT s.app_id FROM schedules s WHERE s.cause = 'provider' AND s.app_id > apps.app_id ORDER BY s.app_id LIMIT 1)
+    FROM apps WHERE apps.app_id IS NOT NULL
+  )
+  SELECT app_id FROM apps
+  WHERE EXISTS (SELECT FROM schedules s
+                WHERE s.cause = 'provider' AND s.app_id = apps.app_id AND s.channel = $1 AND s.lane = $2)
+)sql"};
+
+constexpr PgStatement kForgetKept = {"forget_kept", R"sql(
+  WITH old AS MATERIALIZED (
+    SELECT notification_id, delivery_id, retention_days FROM deliveries
+    WHERE state = 'sent' AND payload IS NOT NULL AND finished_at < to_timestamp($1::bigint / 1e6::float8)
+    ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  )
+  UPDATE deliveries d SET payload = NULL FROM old
+  WHERE d.notification_id = old.notification_id AND d.delivery_id = old.delivery_id AND d.retention_days = old.retention_days
 )sql"};
 
 absl::string_view ToString(HoldCause cause) {
@@ -330,6 +375,18 @@ absl::StatusOr<int> PostgresDeliveryStore::ReleaseHeld(AppId app, Channel channe
   return released;
 }
 
+absl::StatusOr<std::vector<AppId>> PostgresDeliveryStore::AppsWithHeld(Channel channel, Lane lane) {
+  std::vector<AppId> apps;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    apps.clear();
+    for (const auto& row : session.Execute(transaction, kAppsWithHeld, std::string(carillon::ToString(channel)),
+                                           std::string(carillon::ToString(lane)))) {
+      apps.push_back(AppId(row[0].as<int64_t>()));
+    }
+  }));
+  return apps;
+}
+
 absl::StatusOr<std::vector<DeliveryRecord>> PostgresDeliveryStore::List(AppId app, const NotificationId& id) {
   std::vector<DeliveryRecord> records;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
@@ -351,6 +408,15 @@ absl::StatusOr<int> PostgresDeliveryStore::RequeueIdle(Lane lane, Channel channe
                              .affected_rows());
   }));
   return written;
+}
+
+absl::StatusOr<int> PostgresDeliveryStore::ForgetKept(absl::Time sent_before, int limit) {
+  int forgotten = 0;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    forgotten = static_cast<int>(
+        session.Execute(transaction, kForgetKept, absl::ToUnixMicros(sent_before), limit).affected_rows());
+  }));
+  return forgotten;
 }
 
 }  // namespace carillon

@@ -17,8 +17,10 @@ class PostgresDeliveryStore final : public DeliveryStore {
                                                  absl::Duration lease) override;
   absl::Status Record(absl::Span<const DeliveryUpdate> updates) override;
   absl::StatusOr<int> ReleaseHeld(AppId app, Channel channel, Lane lane, int limit) override;
+  absl::StatusOr<std::vector<AppId>> AppsWithHeld(Channel channel, Lane lane) override;
   absl::StatusOr<std::vector<DeliveryRecord>> List(AppId app, const NotificationId& id) override;
   absl::StatusOr<int> RequeueIdle(Lane lane, Channel channel, absl::Time idle_since, int limit) override;
+  absl::StatusOr<int> ForgetKept(absl::Time sent_before, int limit) override;
 
  private:
   const std::shared_ptr<PgPool> pool_;

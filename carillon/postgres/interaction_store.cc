@@ -12,6 +12,8 @@ namespace {
 
 constexpr size_t kMaxCodeBytes = 100;
 constexpr size_t kMaxReasonBytes = 255;
+// Of receipts that are kept for one delivery; then no more are.
+constexpr int kMaxEarlyBytes = 4096;
 
 // Deliveries are locked in the order of their ids, and seen as they are then. A
 // provider's id that is another one than the delivery's means an earlier call: that
@@ -54,7 +56,8 @@ constexpr char kRecordReceiptsHead[] = R"sql(
     FROM named
     WHERE told IS NOT NULL AND state IN ('pending', 'held', 'sent')
       AND (told = 'delivered' OR (state = 'sent' AND coalesce(provider_message_id = told_id, true)))
-    ORDER BY notification_id, delivery_id, position
+    -- That it arrived counts, whatever else is told.
+    ORDER BY notification_id, delivery_id, told, position
   ), refined AS (
     UPDATE deliveries d
     SET state = chosen.told, touched_at = clock_timestamp(), claimed_until = NULL, payload = NULL,
@@ -67,7 +70,7 @@ constexpr char kRecordReceiptsHead[] = R"sql(
     WHERE d.notification_id = chosen.notification_id AND d.delivery_id = chosen.delivery_id
       AND d.retention_days = chosen.retention_days AND NOT chosen.resend
     RETURNING d.app_id, d.notification_id, d.delivery_id, d.retention_days, d.recipient_id, d.lane, d.type, d.channel,
-              d.state, d.provider, d.provider_message_id, d.detail, chosen.code, chosen.was_open
+              d.state, d.provider, d.provider_message_id, d.detail, chosen.code, chosen.was_open, d.resent AS counted
   ), resent AS (
     UPDATE deliveries d
     SET state = 'held', resent = true, finished_at = NULL, touched_at = clock_timestamp(), interrupted = false,
@@ -88,15 +91,17 @@ constexpr char kRecordReceiptsHead[] = R"sql(
     ON CONFLICT DO NOTHING
   ), kept AS (
     UPDATE deliveries d
-    SET early_receipt = jsonb_build_object('message_id', early.told_id, 'code', early.code, 'error', early.error)
-    FROM (SELECT DISTINCT ON (notification_id, delivery_id) * FROM named
-          WHERE told = 'undelivered' AND told_id IS NOT NULL AND state = 'pending' AND is_claimed
-          ORDER BY notification_id, delivery_id, position) AS early
+    SET early_receipts = CASE WHEN length(d.early_receipts::text) > $13 THEN d.early_receipts
+                              ELSE coalesce(d.early_receipts, '{}') || early.receipts END
+    FROM (SELECT notification_id, delivery_id, retention_days,
+                 jsonb_object_agg(told_id, jsonb_build_object('code', code, 'error', error, 'resend_us', resend_us)) AS receipts
+          FROM named WHERE told = 'undelivered' AND told_id IS NOT NULL AND state = 'pending' AND is_claimed
+          GROUP BY notification_id, delivery_id, retention_days) AS early
     WHERE d.notification_id = early.notification_id AND d.delivery_id = early.delivery_id
       AND d.retention_days = early.retention_days
       AND NOT EXISTS (SELECT FROM chosen WHERE chosen.delivery_id = early.delivery_id)
   ), ended AS MATERIALIZED (
-    SELECT notification_id, delivery_id, retention_days, state, detail FROM refined WHERE was_open
+    SELECT notification_id, delivery_id, retention_days, state, detail, counted FROM refined WHERE was_open
   ), woken AS (
     DELETE FROM schedules s USING ended WHERE s.message_id = ended.delivery_id
   ), hurried AS (
@@ -105,7 +110,7 @@ constexpr char kRecordReceiptsHead[] = R"sql(
   ), changed AS MATERIALIZED (
     SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, 'sent' AS state, provider,
            provider_message_id, NULL AS code
-    FROM refined WHERE was_open
+    FROM refined WHERE was_open AND NOT counted
     UNION ALL
     SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, state, provider,
            provider_message_id, code
@@ -224,7 +229,7 @@ class ReceiptColumns {
   pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
     return session.Execute(transaction, RecordReceiptsStatement(), apps_.str(), notifications_.str(), deliveries_.str(),
                            message_ids_.str(), channels_.str(), states_.str(), codes_.str(), errors_.str(),
-                           reasons_.str(), type_only_.str(), times_.str(), resends_.str());
+                           reasons_.str(), type_only_.str(), times_.str(), resends_.str(), kMaxEarlyBytes);
   }
 
  private:

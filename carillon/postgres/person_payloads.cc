@@ -1,4 +1,5 @@
-// A person in messages that are kept: dead letters, and deliveries that wait.
+// A person in messages that are kept: dead letters, and deliveries that wait or may be
+// sent again.
 #include "absl/strings/str_cat.h"
 #include "carillon/postgres/arrays.h"
 #include "carillon/postgres/person_erase.h"
@@ -145,6 +146,7 @@ EraseStage Stage() {
 
 }  // namespace
 
-std::vector<EraseStage> PayloadStages() { return {Stage<DeadLetters>(), Stage<Schedules>(), Stage<Deliveries>()}; }
+// What waits is copied from its delivery: those come first.
+std::vector<EraseStage> PayloadStages() { return {Stage<DeadLetters>(), Stage<Deliveries>(), Stage<Schedules>()}; }
 
 }  // namespace carillon

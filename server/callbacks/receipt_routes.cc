@@ -95,9 +95,10 @@ void ReceiptRoutes::Record(absl::string_view token, const absl::StatusOr<Provide
   if (!report.ok()) return respond(StatusResponse(report.status()));
   if (report->blames_sender) Alarm(link->target, *report);
   if (!report->counts()) return respond(NoContent());
-  Count(link->target, *report);
-  deps_.writer.Submit(ReceiptOf(link->target, *report), [respond](const absl::StatusOr<bool>& matched) {
+  const DeliveryReceipt receipt = ReceiptOf(link->target, *report);
+  deps_.writer.Submit(receipt, [this, respond, receipt](const absl::StatusOr<bool>& matched) {
     if (!matched.ok()) return respond(StatusResponse(matched.status()));
+    if (*matched) Count(receipt);
     respond(*matched ? NoContent() : UnknownToken());
   });
 }
@@ -116,10 +117,7 @@ HttpResponse ReceiptRoutes::RecordSendGrid(const std::string& json) {
   for (const SendGridEvent& event : *events) {
     const auto link = deps_.tokens.Verify(LinkKind::kReceipt, event.token);
     if (!link.has_value()) continue;
-    if (event.report.counts()) {
-      Count(link->target, event.report);
-      receipts.push_back(ReceiptOf(link->target, event.report));
-    }
+    if (event.report.counts()) receipts.push_back(ReceiptOf(link->target, event.report));
     if (event.interaction.has_value()) interactions.push_back(InteractionOf(link->target, *event.interaction));
   }
   const absl::Status status = Store(receipts, interactions);
@@ -129,7 +127,11 @@ HttpResponse ReceiptRoutes::RecordSendGrid(const std::string& json) {
 absl::Status ReceiptRoutes::Store(const std::vector<DeliveryReceipt>& receipts,
                                   const std::vector<Interaction>& interactions) {
   for (size_t i = 0; i < receipts.size(); i += limits::kMaxBatchSize) {
-    RETURN_IF_ERROR(deps_.store->RecordReceipts(Chunk(receipts, i)).status());
+    const absl::Span<const DeliveryReceipt> chunk = Chunk(receipts, i);
+    ASSIGN_OR_RETURN(const std::vector<bool> matched, deps_.store->RecordReceipts(chunk));
+    for (size_t k = 0; k < chunk.size(); ++k) {
+      if (matched[k]) Count(chunk[k]);
+    }
   }
   for (size_t i = 0; i < interactions.size(); i += limits::kMaxBatchSize) {
     RETURN_IF_ERROR(deps_.store->RecordInteractions(Chunk(interactions, i)).status());
@@ -166,13 +168,13 @@ HttpResponse ReceiptRoutes::RecordGeneric(AppId app, const std::string& json) {
 }
 
 // Many that are unreachable are the sender's trouble, not theirs.
-void ReceiptRoutes::Count(const LinkTarget& target, const ProviderReport& report) const {
-  if (!report.state.has_value()) return;
+void ReceiptRoutes::Count(const DeliveryReceipt& receipt) const {
+  if (!receipt.state.has_value() || !receipt.channel.has_value()) return;
   deps_.metrics
-      .Counter("carillon_receipts_total", "Reports of providers that tell an outcome",
-               {{"app", absl::StrCat(target.app.value())},
-                {"channel", std::string(ToString(target.channel))},
-                {"outcome", report.worth_another_try ? "unreachable" : std::string(ToString(*report.state))}})
+      .Counter("carillon_receipts_total", "Reports of providers that tell what became of a message",
+               {{"app", absl::StrCat(receipt.app.value())},
+                {"channel", std::string(ToString(*receipt.channel))},
+                {"outcome", receipt.resend_after.has_value() ? "unreachable" : std::string(ToString(*receipt.state))}})
       .Increment();
 }
 

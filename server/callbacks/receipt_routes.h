@@ -48,7 +48,8 @@ class ReceiptRoutes {
   HttpResponse RecordSendGrid(const std::string& json);
   HttpResponse RecordGeneric(AppId app, const std::string& json);
   absl::Status Store(const std::vector<DeliveryReceipt>& receipts, const std::vector<Interaction>& interactions);
-  void Count(const LinkTarget& target, const ProviderReport& report) const;
+  // One that was recorded.
+  void Count(const DeliveryReceipt& receipt) const;
   DeliveryReceipt ReceiptOf(const LinkTarget& target, const ProviderReport& report) const;
 
   const Deps deps_;

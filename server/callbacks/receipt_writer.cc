@@ -38,7 +38,10 @@ void ReceiptWriter::Write(std::vector<Request> group) {
   receipts.reserve(group.size());
   for (Request& request : group) receipts.push_back(std::move(request.receipt));
   const absl::Duration began = Monotonic();
-  const absl::StatusOr<std::vector<bool>> matched = store_->RecordReceipts(receipts);
+  absl::StatusOr<std::vector<bool>> matched = store_->RecordReceipts(receipts);
+  // Once more at once: it may have been one row that was locked, and of an error few
+  // providers try again.
+  if (!matched.ok() && IsInfrastructureFailure(matched.status())) matched = store_->RecordReceipts(receipts);
   commit_seconds_.Observe(absl::ToDoubleSeconds(Monotonic() - began));
   if (matched.ok()) {
     for (size_t i = 0; i < group.size(); ++i) group[i].done((*matched)[i]);

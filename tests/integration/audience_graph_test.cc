@@ -356,11 +356,11 @@ TEST_F(FollowsImport, GoesOnWhereItWasKilled) {
   for (const int after : {2, 10, 25}) {
     ASSERT_OK_AND_ASSIGN(
         const auto import,
-        Process::Start({{BinaryDirectory() + "/carillonctl", "follows", "import", path, "--chunk", "500"},
+        Process::Start({{BinaryDirectory() + "/carillonctl", "follows", "import", path, "--chunk", "50"},
                         stack_->Environment(),
                         scratch_.Path("log")}));
     ASSERT_TRUE(WaitFor([&] {
-      return stack_->database().Query(absl::StrCat("SELECT line_count >= ", after * 500, " FROM import_positions")) ==
+      return stack_->database().Query(absl::StrCat("SELECT line_count >= ", after * 50, " FROM import_positions")) ==
              "t";
     }));
     EXPECT_TRUE(import->IsRunning());
@@ -370,7 +370,7 @@ TEST_F(FollowsImport, GoesOnWhereItWasKilled) {
   ASSERT_EQ(result.exit_status, 0) << result.errors;
   EXPECT_THAT(result.errors, HasSubstr("resuming at line"));
   const nlohmann::json counts = nlohmann::json::parse(result.output);
-  EXPECT_GE(counts["resumed_after_line"].get<int64_t>(), 25 * 500);
+  EXPECT_GE(counts["resumed_after_line"].get<int64_t>(), 25 * 50);
   EXPECT_EQ(counts["lines"], kLines);
   EXPECT_EQ(counts["added"], kLines) << "each line was counted once, in the end";
   EXPECT_EQ(stack_->database().Query("SELECT count(*) FROM memberships WHERE group_id LIKE 'killed-%'"),

@@ -131,6 +131,10 @@ bool DeliveryApp::WaitFor(const std::string& id, v1::Channel channel, v1::Delive
   return testing::WaitFor([&] { return Delivery(id, channel).state() == state; }, limit);
 }
 
+bool DeliveryApp::WaitForOutcomes(const std::string& id, v1::Channel channel, const std::string& outcomes) {
+  return testing::WaitFor([&] { return Outcomes(Delivery(id, channel)) == outcomes; });
+}
+
 int DeliveryApp::CountDeliveries(const std::string& condition) const {
   int count = -1;
   EXPECT_TRUE(absl::SimpleAtoi(

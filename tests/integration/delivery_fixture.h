@@ -52,6 +52,8 @@ class DeliveryApp {
   // True once the only delivery of the channel is in this state.
   bool WaitFor(const std::string& id, v1::Channel channel, v1::DeliveryState state,
                absl::Duration limit = absl::Seconds(10));
+  // A receipt may be known before the call that it is of.
+  bool WaitForOutcomes(const std::string& id, v1::Channel channel, const std::string& outcomes);
   // How many of its deliveries fulfil a condition in SQL.
   int CountDeliveries(const std::string& condition) const;
   // What became of it, for messages of failed tests.

@@ -26,6 +26,8 @@ class Events : public ::testing::Test {
     options.processes = {"server", "relay", "worker-social", "worker-fanout"};
     options.flags["worker-fanout"] = {"--page=100", "--rest=0"};
     stack_ = new RunningStack(options);
+    // So that an event to 20 000 is under way for seconds: tests look at it meanwhile.
+    SlowDownFeeds(*stack_, absl::Milliseconds(10));
   }
   static void TearDownTestSuite() {
     delete stack_;
@@ -89,8 +91,6 @@ class Events : public ::testing::Test {
   bool WaitForState(const std::string& id, v1::EventState state, absl::Duration limit = absl::Seconds(30)) {
     return WaitFor([&] { return Get(id).state() == state; }, limit);
   }
-  // Pages that found nothing to do, of all events so far.
-  static double IdlePages() { return MetricSum(*stack_, "worker-fanout", "carillon_fanout_idle_pages_total"); }
   bool WaitUntilExpanded(const std::string& id, int64_t count) {
     return WaitFor([&] { return Get(id).expanded() >= count; }, absl::Seconds(30));
   }
@@ -347,17 +347,11 @@ TEST_F(Events, StandsStillWhilePausedAndGoesOnToTheEnd) {
 TEST_F(Events, TellsNobodyFurtherOnceItIsCancelled) {
   const std::string star = NewName();
   MakeFollowers(star, 20'000);
-  const double idle_before = IdlePages();
   const std::string id = Publish(ToFollowers(star));
   ASSERT_TRUE(WaitUntilExpanded(id, 1000));
   ASSERT_OK_AND_ASSIGN(const auto cancelled, client_.CancelEvent(Of<v1::CancelEventRequest>(id)));
   EXPECT_EQ(cancelled.event().state(), v1::EVENT_STATE_CANCELLED);
-  // The next page finds the event ended.
-  ASSERT_TRUE(WaitFor([&] {
-    return IdlePages() > idle_before &&
-           stack_->database().Query("SELECT count(*) FROM outbox WHERE lane = 'fanout'") == "0";
-  }));
-  PassBehind();
+  PassBehind();  // The page that was under way is written, or was not.
   const int64_t told = Get(id).expanded();
   EXPECT_EQ(ItemsOfFans(star), absl::StrCat(told, " of ", told));
   EXPECT_LT(told, 20'000);

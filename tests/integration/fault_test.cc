@@ -1,5 +1,6 @@
 // What must survive: kills, losses, outages, and a message that kills its worker.
 #include <atomic>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/numbers.h"
@@ -64,14 +65,25 @@ int KillUntilSomethingIsDead(RunningStack& stack, const std::string& worker) {
   return kills;
 }
 
+// As the broker has it; nothing if nobody knows.
+std::optional<v1::Queue> FindQueue(Client& client, const std::string& name) {
+  const auto queues = client.ListQueues({});
+  if (!queues.ok()) return std::nullopt;
+  for (const v1::Queue& queue : queues->queues()) {
+    if (queue.name() == name) return queue;
+  }
+  return std::nullopt;
+}
+
 // Ready in the broker; negative if nobody knows.
 int64_t MessagesIn(Client& client, const std::string& name) {
-  const auto queues = client.ListQueues({});
-  if (!queues.ok()) return -1;
-  for (const v1::Queue& queue : queues->queues()) {
-    if (queue.name() == name) return queue.messages();
-  }
-  return -1;
+  const std::optional<v1::Queue> queue = FindQueue(client, name);
+  return queue.has_value() ? queue->messages() : -1;
+}
+
+int64_t ConsumersOf(Client& client, const std::string& name) {
+  const std::optional<v1::Queue> queue = FindQueue(client, name);
+  return queue.has_value() ? queue->consumers() : -1;
 }
 
 TEST(Faults, AMessageThatKillsItsWorkerDiesAloneAndItsNeighboursAreDelivered) {
@@ -123,10 +135,7 @@ TEST(Faults, WhatADeadWorkerHeldIsDeliveredByItsNeighboursAndNothingDies) {
   options.flags["worker-payment"] = flags;
   RunningStack stack(options);
   Client client = ClientOf(stack);
-  stack.database().Query(
-      "CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-      " PERFORM pg_sleep(1); RETURN NULL; END $$;"
-      "CREATE TRIGGER be_slow BEFORE INSERT ON feed_items FOR EACH STATEMENT EXECUTE FUNCTION be_slow()");
+  SlowDownFeeds(stack, absl::Seconds(1));
   const auto start_second_worker = [&] {
     auto started =
         Process::Start({.command = {BinaryDirectory() + "/carillon-worker", "--lane=payment", flags[0], flags[1]},
@@ -137,7 +146,11 @@ TEST(Faults, WhatADeadWorkerHeldIsDeliveredByItsNeighboursAndNothingDies) {
   };
   std::vector<std::string> ids;
   for (int round = 0; round < 3; ++round) {
+    // First those of the one that was killed are gone, then both have some.
+    const auto consumers = [&] { return ConsumersOf(client, "payment"); };
+    ASSERT_TRUE(WaitFor([&] { return consumers() >= 0 && consumers() <= 4; }, absl::Seconds(30))) << consumers();
     const std::unique_ptr<Process> second = start_second_worker();
+    ASSERT_TRUE(WaitFor([&] { return consumers() > 4; }, absl::Seconds(30))) << consumers();
     for (int i = 0; i < 12; ++i) {
       ASSERT_OK_AND_ASSIGN(const auto sent,
                            client.SendNotification(Request("payment.receipt", absl::StrCat("slow-", round, "-", i))));
@@ -347,6 +360,8 @@ class ImpatientEventFaults : public EventFaults {
 };
 
 TEST_F(EventFaults, KillsOfTheFanoutWorkerLeaveNobodyOutAndTellNobodyTwice) {
+  // So that no kill comes after the end.
+  SlowDownFeeds(stack_, absl::Milliseconds(10));
   Publish();
   for (int kill = 1; kill <= 5; ++kill) {
     ASSERT_TRUE(WaitUntilExpanded(kill * 2000));

@@ -96,4 +96,14 @@ double MetricSum(const RunningStack& stack, const std::string& process, const st
   return sum;
 }
 
+// A trigger of the partitioned table itself, which every statement names.
+void SlowDownFeeds(RunningStack& stack, absl::Duration time) {
+  stack.database().Query(
+      absl::StrCat("CREATE FUNCTION take_a_while() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(",
+                   absl::ToDoubleSeconds(time),
+                   "); RETURN NULL; END $$;"
+                   "CREATE TRIGGER take_a_while BEFORE INSERT ON feed_items"
+                   " FOR EACH STATEMENT EXECUTE FUNCTION take_a_while()"));
+}
+
 }  // namespace carillon::testing

@@ -44,5 +44,8 @@ v1::State StateOf(Client& client, const std::string& notification_id);
 std::vector<v1::FeedItem> WholeFeed(Client& client, const std::string& user);
 // The sum of a metric over its labels, read from a process; 0 if it has none.
 double MetricSum(const RunningStack& stack, const std::string& process, const std::string& name);
+// From now on every statement that adds items to feeds takes so much longer. Once for a
+// system.
+void SlowDownFeeds(RunningStack& stack, absl::Duration time);
 
 }  // namespace carillon::testing

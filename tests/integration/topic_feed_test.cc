@@ -99,7 +99,7 @@ class TopicStream {
 class Herd {
  public:
   struct Sample {
-    absl::Time received;
+    absl::Time asked;
     int64_t last_seq;
   };
 
@@ -127,6 +127,7 @@ class Herd {
   static constexpr int kReadersOnAConnection = 250;
 
   struct Call {
+    const absl::Time asked = absl::Now();
     grpc::ClientContext context;
     v1::ListTopicFeedRequest request;
     v1::ListTopicFeedResponse response;
@@ -139,13 +140,13 @@ class Herd {
     call->request.set_topic_id(topic_);
     call->request.set_page_size(5);
     stub.async()->ListTopicFeed(&call->context, &call->request, &call->response,
-                                [this, &stub, call](grpc::Status status) { OnAnswer(stub, status, call->response); });
+                                [this, &stub, call](grpc::Status status) { OnAnswer(stub, status, *call); });
   }
-  void OnAnswer(v1::FeedService::Stub& stub, const grpc::Status& status, const v1::ListTopicFeedResponse& response) {
+  void OnAnswer(v1::FeedService::Stub& stub, const grpc::Status& status, const Call& call) {
     if (!status.ok()) ++failures_;
     if (status.ok()) {
       absl::MutexLock lock(&mutex_);
-      samples_.push_back({absl::Now(), response.last_seq()});
+      samples_.push_back({call.asked, call.response.last_seq()});
     }
     if (!stopping_) return Ask(stub);
     --running_;
@@ -297,9 +298,10 @@ TEST_F(TopicFeeds, AreReadByAThousandAtOnceWithAFewQueriesWhileTheyGrow) {
   std::vector<Herd::Sample> samples = first.samples();
   const std::vector<Herd::Sample> others = second.samples();
   samples.insert(samples.end(), others.begin(), others.end());
+  // How long the stream had shown what a read lacked when it was asked for.
   absl::Duration stalest;
   for (const Herd::Sample& sample : samples) {
-    stalest = std::max(stalest, sample.received - stream.ArrivalAfter(sample.last_seq));
+    stalest = std::max(stalest, sample.asked - stream.ArrivalAfter(sample.last_seq));
   }
   RecordProperty("reads", static_cast<int>(samples.size()));
   RecordProperty("queries", static_cast<int>(made));

@@ -7,10 +7,13 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <set>
 
+#include "absl/base/const_init.h"
 #include "absl/random/random.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 
 namespace carillon::testing {
 namespace {
@@ -35,13 +38,21 @@ bool CanBind(int port) {
   return bound;
 }
 
+// True the first time: whoever was given a port may not listen there yet.
+bool Reserve(int port) {
+  static absl::Mutex mutex(absl::kConstInit);
+  static auto* const given = new std::set<int>();
+  absl::MutexLock lock(&mutex);
+  return given->insert(port).second;
+}
+
 }  // namespace
 
 std::string FreeAddress() {
   absl::BitGen random;
   for (int i = 0; i < kTries; ++i) {
     const int port = absl::Uniform(absl::IntervalClosed, random, kFirstPort, kLastPort);
-    if (CanBind(port)) return absl::StrCat("127.0.0.1:", port);
+    if (CanBind(port) && Reserve(port)) return absl::StrCat("127.0.0.1:", port);
   }
   std::cerr << "no free port on 127.0.0.1" << std::endl;
   std::abort();

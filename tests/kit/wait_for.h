@@ -9,14 +9,15 @@
 namespace carillon::testing {
 
 // True as soon as the condition holds; false if it does not within the limit.
-// Looks every 10 ms. For EXPECT_TRUE(WaitFor([&] { ... })).
+// Looks every 10 ms, and once more at the end: on a busy machine the last look may
+// have been long ago. For EXPECT_TRUE(WaitFor([&] { ... })).
 inline bool WaitFor(absl::FunctionRef<bool()> condition, absl::Duration limit = absl::Seconds(10)) {
   const absl::Time deadline = absl::Now() + limit;
-  while (!condition()) {
-    if (absl::Now() > deadline) return false;
+  while (absl::Now() < deadline) {
+    if (condition()) return true;
     absl::SleepFor(absl::Milliseconds(10));
   }
-  return true;
+  return condition();
 }
 
 }  // namespace carillon::testing

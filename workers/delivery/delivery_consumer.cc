@@ -27,6 +27,7 @@ constexpr absl::Duration kProbeWait = absl::Milliseconds(100);
 constexpr absl::Duration kMaxHold = absl::Minutes(10);
 constexpr absl::Duration kServiceInterval = absl::Seconds(1);
 constexpr absl::Duration kAttendInterval = absl::Milliseconds(250);
+constexpr absl::Duration kLookForHeldInterval = absl::Minutes(1);
 constexpr absl::Duration kCarefulTime = absl::Seconds(5);
 
 }  // namespace
@@ -294,6 +295,7 @@ void DeliveryConsumer::Attend() {
   WriteHealth();
   const absl::Time now = deps_.clock.Now();
   slots_.Refresh(now);
+  LookForHeld(now);
   for (const auto& slot : slots_.All()) {
     const int wanted = TakeWanted(*slot, now);
     if (wanted == 0) continue;
@@ -301,11 +303,32 @@ void DeliveryConsumer::Attend() {
         deps_.store->ReleaseHeld(slot->config->app, options_.channel, options_.lane, wanted);
     // It is away: the heartbeats can't wait for every slot's time-out.
     if (!released.ok()) return;
-    if (*released == 0) slot->draining = false;
-    if (*released > 0) {
-      log::Info("deliveries.released",
-                {{"queue", options_.queue}, {"app", slot->config->app.value()}, {"deliveries", *released}});
-    }
+    NoteReleased(*slot, *released, wanted);
+  }
+}
+
+void DeliveryConsumer::NoteReleased(ProviderSlot& slot, int released, int wanted) {
+  slot.released += released;
+  // Fewer than it wanted: none is left.
+  if (released == wanted || slot.released == 0) {
+    slot.draining = slot.draining && released > 0;
+    return;
+  }
+  slot.draining = false;
+  log::Info(
+      "deliveries.released",
+      {{"queue", options_.queue}, {"app", slot.config->app.value()}, {"deliveries", std::exchange(slot.released, 0)}});
+}
+
+// What a worker that is no more has held comes too, though nothing else may come of
+// its app.
+void DeliveryConsumer::LookForHeld(absl::Time now) {
+  if (Monotonic() < next_look_for_held_) return;
+  next_look_for_held_ = Monotonic() + kLookForHeldInterval;
+  const absl::StatusOr<std::vector<AppId>> apps = deps_.store->AppsWithHeld(options_.channel, options_.lane);
+  if (!apps.ok()) return;
+  for (const AppId app : *apps) {
+    for (const auto& slot : slots_.Of(app, now)) slot->draining = true;
   }
 }
 

@@ -89,6 +89,8 @@ class DeliveryConsumer {
 
   // Breakers: tells the store, asks for probes, lets go what was held.
   void Attend();
+  void NoteReleased(ProviderSlot& slot, int released, int wanted);
+  void LookForHeld(absl::Time now);
   void RestoreHealth();
   void WriteHealth();
   void ForgetEverything();
@@ -103,6 +105,7 @@ class DeliveryConsumer {
   bool begin_carefully_ = true;
   bool restored_ = false;
   absl::Duration next_attendance_;
+  absl::Duration next_look_for_held_;
   std::map<std::pair<AppId, std::string>, ProviderHealth> unwritten_;
   Backoff backoff_;
   prometheus::Counter& consumed_;

@@ -21,10 +21,6 @@ constexpr absl::Duration kClaimMargin = absl::Seconds(5);
 // for what nobody releases.
 constexpr absl::Duration kShortestHold = absl::Minutes(10);
 constexpr absl::Duration kLongestHold = absl::Minutes(15);
-// What finds no room at a slow provider is released as room comes; this is for what
-// was held by a worker that is no more.
-constexpr absl::Duration kShortestSlowHold = absl::Minutes(1);
-constexpr absl::Duration kLongestSlowHold = absl::Minutes(2);
 constexpr absl::Duration kBusyHold = absl::Seconds(1);
 // What waits for a provider that turns out to be slow waits no longer.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
@@ -89,7 +85,21 @@ void DeliveryDispatcher::Begin(std::unique_ptr<DeliveryJob> job) {
   job->update.delivery = &job->delivery;
   job->update.claim = job->claim.claim;
   job->update.address = job->claim.address;
+  ForgetEarlierLife(*job);
+  for (const auto& slot : deps_.slots.Of(job->delivery.item.app, deps_.clock.Now())) {
+    if (slot->coming > 0) --slot->coming;
+  }
   if (Prepare(job)) Continue(std::move(job));
+}
+
+// What was accepted and comes again begins anew: the calls before say nothing of now.
+void DeliveryDispatcher::ForgetEarlierLife(DeliveryJob& job) {
+  std::vector<DeliveryAttempt>& attempts = job.claim.attempts;
+  const auto accepted = std::find_if(attempts.rbegin(), attempts.rend(), [](const DeliveryAttempt& attempt) {
+    return attempt.outcome == AttemptOutcome::kAccepted;
+  });
+  job.was_accepted = accepted != attempts.rend();
+  attempts.erase(attempts.begin(), accepted.base());
 }
 
 bool DeliveryDispatcher::Prepare(JobPtr& job) {
@@ -124,11 +134,6 @@ bool DeliveryDispatcher::Prepare(JobPtr& job) {
 bool DeliveryDispatcher::ExpireIfDue(JobPtr& job, absl::Time now) {
   const Notification& item = job->delivery.item;
   if (EndOf(item) > now) return false;
-  const auto was_accepted = [](const DeliveryAttempt& attempt) { return attempt.outcome == AttemptOutcome::kAccepted; };
-  if (absl::c_any_of(job->claim.attempts, was_accepted)) {
-    Finish(std::move(job), DeliveryState::kUndelivered, "a receipt said so, and its time ended before another try");
-    return true;
-  }
   const bool by_ttl = item.expire_time.has_value() && *item.expire_time <= now;
   Finish(std::move(job), DeliveryState::kExpired,
          by_ttl ? "its ttl ended before a provider had it"
@@ -202,8 +207,8 @@ void DeliveryDispatcher::Continue(JobPtr job) {
     return StartCall(std::move(job), slot);
   }
   if (is_busy && !job->provider_failed) {
-    return Hold(std::move(job), HoldCause::kProvider, now + Between(kShortestSlowHold, kLongestSlowHold),
-                "its provider is slow; others go first");
+    return Hold(std::move(job), HoldCause::kProvider, ProviderHoldTime(),
+                "its provider has no room; it comes when it has");
   }
   const bool all_out = absl::c_all_of(slots, [&](const auto& slot) { return IsOut(*slot, now); });
   Resolve(std::move(job), all_out);
@@ -395,14 +400,16 @@ void DeliveryDispatcher::TripTried(const DeliveryJob& job) {
   }
 }
 
-absl::Duration DeliveryDispatcher::Between(absl::Duration shortest, absl::Duration longest) {
-  return shortest + std::uniform_real_distribution<double>(0, 1)(random_) * (longest - shortest);
+absl::Time DeliveryDispatcher::ProviderHoldTime() {
+  const absl::Duration spread = kLongestHold - kShortestHold;
+  const double share = std::uniform_real_distribution<double>(0, 1)(random_);
+  return deps_.clock.Now() + kShortestHold + share * spread;
 }
 
-absl::Time DeliveryDispatcher::ProviderHoldTime() { return deps_.clock.Now() + Between(kShortestHold, kLongestHold); }
-
 void DeliveryDispatcher::Finish(JobPtr job, DeliveryState state, std::string detail) {
-  job->update.state = state;
+  const bool ends_unsent = IsTerminal(state) && state != DeliveryState::kSent;
+  // Once a provider had it, it can't be as if none ever had.
+  job->update.state = ends_unsent && job->was_accepted ? DeliveryState::kUndelivered : state;
   job->update.detail = std::move(detail);
   finished_.push_back(std::move(job));
 }

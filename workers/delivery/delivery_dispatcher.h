@@ -53,6 +53,9 @@ struct DeliveryJob {
   // A provider failed that has served others since this delivery's first attempt.
   bool others_get_through = false;
   bool provider_failed = false;
+  // A provider had it before, and a receipt brought it back. The claim's attempts are
+  // those since then.
+  bool was_accepted = false;
 };
 
 // Owner thread only; the providers' callbacks come on any.
@@ -115,6 +118,7 @@ class DeliveryDispatcher {
 
   // False if there was a reason to end it before any call.
   bool Prepare(JobPtr& job);
+  static void ForgetEarlierLife(DeliveryJob& job);
   // True if its time is over; then it is finished.
   bool ExpireIfDue(JobPtr& job, absl::Time now);
   bool MayWaitFor(const DeliveryJob& job, const ProviderSlot& slot) const;
@@ -127,8 +131,6 @@ class DeliveryDispatcher {
   size_t FirstProvider(const DeliveryJob& job, const std::vector<std::shared_ptr<ProviderSlot>>& slots) const;
   void NoteHealth(ProviderSlot& slot, const SendResult& result);
   absl::Time ProviderHoldTime();
-  // At random: what was held together does not come back together.
-  absl::Duration Between(absl::Duration shortest, absl::Duration longest);
 
   const Deps deps_;
   const std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();

@@ -16,8 +16,11 @@ constexpr absl::Duration kSlowCall = absl::Seconds(2);
 // Of the worker's window, for any provider, and for one that is slow.
 constexpr int kPart = 2;
 constexpr int kSlowPart = 4;
-// Of those held, at a time.
-constexpr int kReleaseStep = 500;
+// Of those held, at a time, where its calls have no other limit than the window: they
+// pass through the queue as fast as it takes them.
+constexpr size_t kReleaseStep = 500;
+// From the store through outbox and broker to here.
+constexpr absl::Duration kLongestWay = absl::Seconds(2);
 constexpr absl::Duration kProbeInterval = absl::Seconds(5);
 
 }  // namespace
@@ -63,6 +66,9 @@ void ProviderSlots::Replace(std::shared_ptr<ProviderSlot>& slot,
   const int concurrent = config->settings.max_concurrent();
   slot->max_calls = static_cast<size_t>(
       std::min(concurrent > 0 ? concurrent : kDefaultConcurrent, std::max(1, options_.window / kPart)));
+  // As many may wait as may be called: together they fill the window, and none is put off.
+  const bool fills_window = static_cast<int>(2 * slot->max_calls) >= options_.window;
+  slot->max_released = fills_window ? kReleaseStep : 2 * slot->max_calls;
   slot->max_slow_calls = std::min(slot->max_calls, static_cast<size_t>(std::max(1, options_.window / kSlowPart)));
   slot->breaker_gauge = &metrics_.Gauge("carillon_provider_breaker", "1 closed, 2 open, 3 half-open",
                                         {{"lane", std::string(ToString(options_.lane))},
@@ -111,21 +117,26 @@ bool IsSlow(const ProviderSlot& slot, absl::Duration now) {
   return !slot.calls.empty() && now - *slot.calls.begin() > kSlowCall;
 }
 
-int RoomOf(const ProviderSlot& slot, absl::Duration now) {
-  const size_t most = IsSlow(slot, now) ? slot.max_slow_calls : slot.max_calls;
-  return static_cast<int>(most - std::min(most, slot.calls.size()));
+bool HasRoom(const ProviderSlot& slot, absl::Duration now) {
+  return slot.calls.size() < (IsSlow(slot, now) ? slot.max_slow_calls : slot.max_calls);
 }
 
 // While it is out or full, what is released would only be held again.
 int TakeWanted(ProviderSlot& slot, absl::Time now) {
-  if (slot.breaker.state() == BreakerState::kClosed) {
-    if (!slot.draining) return 0;
-    return IsSlow(slot, Monotonic()) ? RoomOf(slot, Monotonic()) : kReleaseStep;
+  if (slot.breaker.state() != BreakerState::kClosed) {
+    const bool may_probe = slot.breaker.WouldAllow(now) && slot.next_probe <= now && slot.provider != nullptr;
+    if (may_probe) slot.next_probe = now + kProbeInterval;
+    return may_probe ? 1 : 0;
   }
-  const bool may_probe = slot.breaker.WouldAllow(now) && slot.next_probe <= now && slot.provider != nullptr;
-  if (!may_probe) return 0;
-  slot.next_probe = now + kProbeInterval;
-  return 1;
+  if (!slot.draining) return 0;
+  const absl::Duration monotonic = Monotonic();
+  if (monotonic - slot.last_release > kLongestWay) slot.coming = 0;
+  const size_t most = IsSlow(slot, monotonic) ? slot.max_slow_calls : slot.max_released;
+  const size_t here = slot.calls.size() + slot.waiting + slot.coming;
+  if (here >= most) return 0;
+  slot.last_release = monotonic;
+  slot.coming += most - here;
+  return static_cast<int>(most - here);
 }
 
 }  // namespace carillon

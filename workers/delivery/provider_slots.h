@@ -38,6 +38,12 @@ struct ProviderSlot {
   size_t max_calls = 1;
   size_t max_slow_calls = 1;
   size_t waiting = 0;  // Deliveries that wait for one of its calls to end.
+  // At a time of those held: on their way, under way and waiting.
+  size_t max_released = 1;
+  // Released and not come yet; forgotten after a while, for another worker may have them.
+  size_t coming = 0;
+  absl::Duration last_release;  // On the monotonic clock.
+  int64_t released = 0;         // Not logged yet.
   prometheus::Gauge* breaker_gauge = nullptr;
 };
 
@@ -92,14 +98,13 @@ class ProviderSlots {
 // A call of its has been under way for long: it may be hanging.
 bool IsSlow(const ProviderSlot& slot, absl::Duration now);
 
-// How many more calls the provider may be given: of what the worker can hold it has no
-// more than a half, and a quarter while it is slow. The others of its channel have to
-// find room.
-int RoomOf(const ProviderSlot& slot, absl::Duration now);
-inline bool HasRoom(const ProviderSlot& slot, absl::Duration now) { return RoomOf(slot, now) > 0; }
+// True if the provider may be given another call: of what the worker can hold it has
+// no more than a half, and a quarter while it is slow. The others of its channel have
+// to find room.
+bool HasRoom(const ProviderSlot& slot, absl::Duration now);
 
-// How many of those that are held for its channel are to come now: as many as it has
-// room for; one, as a probe, while it is out; 0, nothing is to be done.
+// How many of those that are held for its channel are to come now: what it has room for
+// beside those that are coming; one, as a probe, while it is out. They are then coming.
 int TakeWanted(ProviderSlot& slot, absl::Time now);
 
 }  // namespace carillon

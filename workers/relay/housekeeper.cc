@@ -21,6 +21,7 @@ constexpr int kExpireEvents = 500;
 constexpr absl::Duration kStuckOutbox = absl::Seconds(5);
 constexpr int kMaxExpireStepsPerRun = 20;
 constexpr int kRequeueRows = 1'000;
+constexpr int kForgetRows = 1'000;
 // A queue with consumers gets through so many well within any idle bound.
 constexpr int64_t kShortQueue = 1'000;
 // As the reaction store writes it.
@@ -57,6 +58,7 @@ absl::Status Housekeeper::RunOnce() {
   status.Update(RequeueIdleEvents());
   status.Update(RequeueIdleReactions());
   status.Update(RequeueIdleDeliveries());
+  status.Update(ForgetKeptMessages());
   status.Update(Sweep());
   status.Update(MeasureOutbox());
   status.Update(ExpireKeys());
@@ -155,6 +157,12 @@ absl::Status Housekeeper::RequeueIdleDeliveries() {
     }
   }
   return absl::OkStatus();
+}
+
+// Providers try for some hours, Vonage for up to three days unless told otherwise: no
+// receipt comes after that.
+absl::Status Housekeeper::ForgetKeptMessages() {
+  return deps_.deliveries->ForgetKept(deps_.clock.Now() - kKeepForReceipt, kForgetRows).status();
 }
 
 // The store leaves alone what is in the outbox. Where rows wait there for long, what

@@ -56,6 +56,7 @@ class Housekeeper {
   absl::Status RequeueIdleEvents();
   absl::Status RequeueIdleReactions();
   absl::Status RequeueIdleDeliveries();
+  absl::Status ForgetKeptMessages();
   absl::Status ExpireEvents();
   // Those of `idle` that no queue can still hold, ready for the outbox.
   absl::StatusOr<std::vector<NewNotification>> ChooseLost(const std::vector<Notification>& idle);

@@ -128,7 +128,7 @@ TEST_F(CurlTransportTest, TakesAsManyCallsAsItIsTold) {
   Sandbox::Script("webhook", {{"mode", "hang"}});
   std::atomic<int> ended = 0;
   HttpRequest request = Webhook();
-  request.options.timeout = absl::Seconds(1);
+  request.options.timeout = absl::Seconds(3);
   for (int i = 0; i < 3; ++i) {
     small.Send(request, [&, i](const HttpResult& result) {
       ++ended;

@@ -138,6 +138,26 @@ std::string DeliveryTest::InDeliveries(const std::string& expression, const Deli
       absl::StrCat("SELECT ", expression, " FROM deliveries WHERE delivery_id = '", delivery.id.ToString(), "'"));
 }
 
+DeadLetter DeliveryTest::LetterOf(const Delivery& delivery) const {
+  return {.app = app_,
+          .notification_id = delivery.item.id,
+          .queue = absl::StrCat("social.", ToString(delivery.channel)),
+          .lane = "social",
+          .message_id = delivery.id.ToString(),
+          .type = "like",
+          .exchange = "carillon.delivery",
+          .routing_key = absl::StrCat("social.", ToString(delivery.channel)),
+          .reason = "permanent",
+          .error = "twilio-1: 400 no",
+          .payload = "payload",
+          .delivery_id = delivery.id,
+          .retention_days = delivery.item.retention_days};
+}
+
+std::string DeliveryTest::LetterStates(const Delivery& delivery) {
+  return Query("SELECT string_agg(state, ' ') FROM dead_letters WHERE message_id = '" + delivery.id.ToString() + "'");
+}
+
 std::string DeliveryTest::Events(const std::string& expression) {
   return Query(absl::StrCat("SELECT string_agg(", expression,
                             ", ' ' ORDER BY routing_key) FROM outbox, LATERAL (SELECT convert_from(payload, 'UTF8')"

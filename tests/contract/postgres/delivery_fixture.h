@@ -48,6 +48,10 @@ class DeliveryTest : public PostgresTest {
   void Hold(const Delivery& delivery, absl::Time until, HoldCause cause = HoldCause::kProvider);
   DeliveryRecord Kept(const Delivery& delivery);
 
+  // One that was given up, and the states of all letters of it.
+  DeadLetter LetterOf(const Delivery& delivery) const;
+  static std::string LetterStates(const Delivery& delivery);
+
   // state, open deliveries, outcome, detail and whether it has ended.
   static std::string StateOf(const NotificationId& id);
   static std::string InDeliveries(const std::string& expression, const Delivery& delivery);

@@ -5,8 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "carillon/postgres/interaction_store.h"
-#include "carillon/postgres/outbox_reader.h"
 #include "carillon/postgres/upkeep_store.h"
 #include "tests/contract/postgres/delivery_fixture.h"
 #include "tests/kit/status_matchers.h"
@@ -17,44 +15,14 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
-class RecordDeliveries : public DeliveryTest {
- protected:
-  // Of the first of them, as the provider names it.
-  DeliveryReceipt ReceiptOf(const Begun& begun, DeliveryState state, const std::string& message_id) const {
-    return {.app = app_,
-            .notification = begun.id,
-            .delivery = begun.deliveries.front().id,
-            .provider_message_id = message_id,
-            .state = state,
-            .time = absl::Now()};
-  }
-
-  PostgresInteractionStore receipts_{MakePool(1)};
-};
+class RecordDeliveries : public DeliveryTest {};
 class DeadDeliveries : public DeliveryTest {
  protected:
-  DeadLetter LetterOf(const Delivery& delivery) const {
-    return {.app = app_,
-            .notification_id = delivery.item.id,
-            .queue = absl::StrCat("social.", ToString(delivery.channel)),
-            .lane = "social",
-            .message_id = delivery.id.ToString(),
-            .type = "like",
-            .exchange = "carillon.delivery",
-            .routing_key = absl::StrCat("social.", ToString(delivery.channel)),
-            .reason = "permanent",
-            .error = "twilio-1: 400 no",
-            .payload = "payload",
-            .delivery_id = delivery.id,
-            .retention_days = delivery.item.retention_days};
-  }
   void GiveUp(const Delivery& delivery) { ASSERT_OK(letters_.Record({LetterOf(delivery)})); }
-  static std::string LetterStates(const Delivery& delivery) {
-    return Query("SELECT string_agg(state, ' ') FROM dead_letters WHERE message_id = '" + delivery.id.ToString() + "'");
-  }
 
   PostgresDeadLetterStore letters_{MakePool(1)};
 };
@@ -200,75 +168,14 @@ TEST_F(RecordDeliveries, ChangeNothingWhenTheyAreRepeated) {
   EXPECT_EQ(Stats(), "email sent 1");
 }
 
-TEST_F(RecordDeliveries, AddTheirCallsToWhatAReceiptEndedMeanwhile) {
-  const Begun begun = Begin({Channel::kSms});
-  const Delivery& delivery = begun.deliveries[0];
-  const int claim = Claim(delivery).claim;
-  EXPECT_THAT(receipts_.RecordReceipts({ReceiptOf(begun, DeliveryState::kDelivered, "SM-1")}),
-              IsOkAndHolds(ElementsAre(true)));
-  const std::string stats = Stats();
-  DeliveryUpdate late = UpdateOf(delivery, claim, DeliveryState::kHeld);
-  late.hold_until = absl::Now() + absl::Minutes(1);
-  late.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kUnconfirmed)};
-  for (int i = 0; i < 2; ++i) Record(late);
-  const DeliveryRecord kept = Kept(delivery);
-  EXPECT_EQ(kept.state, DeliveryState::kDelivered);
-  EXPECT_EQ(kept.provider_message_id, "SM-1");
-  EXPECT_THAT(kept.attempts, SizeIs(1));
-  EXPECT_EQ(CountRows("schedules"), "0");
-  EXPECT_EQ(Stats(), stats) << "its end was counted before";
-  EXPECT_EQ(StateOf(begun.id), "delivered 0 delivered - ended");
-}
-
-TEST_F(RecordDeliveries, BelieveAReceiptThatCameBeforeThem) {
-  for (const char* told : {"SM-1", "SM-of-another-call"}) {
-    const Begun begun = Begin({Channel::kSms});
-    const Delivery& delivery = begun.deliveries[0];
-    DeliveryUpdate sent = UpdateOf(delivery, Claim(delivery).claim, DeliveryState::kSent);
-    sent.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kAccepted, "SM-1")};
-    sent.may_resend = true;
-    DeliveryReceipt failed = ReceiptOf(begun, DeliveryState::kUndelivered, told);
-    failed.code = "30005";
-    EXPECT_THAT(receipts_.RecordReceipts({failed}), IsOkAndHolds(ElementsAre(true)));
-    EXPECT_EQ(Kept(delivery).state, DeliveryState::kPending);
-    Record(sent);
-    const bool is_same = told == sent.attempts[0].provider_message_id;
-    EXPECT_EQ(Kept(delivery).state, is_same ? DeliveryState::kUndelivered : DeliveryState::kSent);
-    EXPECT_EQ(Kept(delivery).detail, is_same ? "30005" : "");
-    EXPECT_EQ(InDeliveries("payload IS NULL", delivery), "t");
-    EXPECT_EQ(StateOf(begun.id), "delivered 0 delivered - ended") << "a provider had it";
-    EXPECT_EQ(Events("concat_ws(':', event ->> 'event', event ->> 'code')"),
-              is_same ? "sent:500 undelivered:30005" : "sent:500");
-  }
-  EXPECT_EQ(Stats(), "sms sent 2, sms undelivered 1");
-}
-
-TEST_F(RecordDeliveries, KeepAMessageThatAReceiptMayBringBackOnce) {
-  const Begun begun = Begin({Channel::kSms});
-  const Delivery& delivery = begun.deliveries[0];
-  DeliveryUpdate sent = UpdateOf(delivery, Claim(delivery).claim, DeliveryState::kSent);
-  sent.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kAccepted, "SM-1")};
-  sent.may_resend = true;
-  Record(sent);
-  EXPECT_EQ(InDeliveries("payload IS NOT NULL", delivery), "t");
-  DeliveryReceipt off = ReceiptOf(begun, DeliveryState::kUndelivered, "SM-1");
-  off.resend_after = absl::ZeroDuration();
-  EXPECT_THAT(receipts_.RecordReceipts({off}), IsOkAndHolds(ElementsAre(true)));
-  EXPECT_EQ(Kept(delivery).state, DeliveryState::kHeld);
-  EXPECT_EQ(StateOf(begun.id), "delivered 0 delivered - ended") << "what is final stays";
-  PostgresOutboxReader reader(Options(), Lane::kSocial);
-  EXPECT_THAT(reader.ReleaseDue(10), IsOkAndHolds(1));
-  const ClaimResult claim = Claim(delivery);
-  EXPECT_TRUE(claim.claimed);
-  EXPECT_FALSE(claim.interrupted);
-  EXPECT_THAT(claim.attempts, SizeIs(1));
-  sent.claim = claim.claim;
-  sent.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kAccepted, "SM-2")};
-  Record(sent);
-  EXPECT_EQ(Kept(delivery).state, DeliveryState::kSent);
-  EXPECT_THAT(Kept(delivery).attempts, SizeIs(2));
-  EXPECT_EQ(InDeliveries("payload IS NULL", delivery), "t");
-  EXPECT_EQ(StateOf(begun.id), "delivered 0 delivered - ended");
+TEST_F(RecordDeliveries, TellWhoseDeliveriesWaitForProviders) {
+  EXPECT_THAT(store_.AppsWithHeld(Channel::kEmail, Lane::kSocial), IsOkAndHolds(IsEmpty()));
+  const Begun begun = Begin({Channel::kEmail, Channel::kSms});
+  Hold(begun.deliveries[0], absl::Now() + absl::Minutes(10));
+  Hold(begun.deliveries[1], absl::Now() + absl::Minutes(10), HoldCause::kReceipt);
+  EXPECT_THAT(store_.AppsWithHeld(Channel::kEmail, Lane::kSocial), IsOkAndHolds(ElementsAre(app_)));
+  EXPECT_THAT(store_.AppsWithHeld(Channel::kEmail, Lane::kOtp), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_.AppsWithHeld(Channel::kSms, Lane::kSocial), IsOkAndHolds(IsEmpty())) << "no provider is out";
 }
 
 TEST_F(RecordDeliveries, KeepTheNewestTwentyAttempts) {

@@ -284,12 +284,12 @@ TEST_F(InteractionStoreTest, KeepsWhatComesBeforeItsCallIsRecorded) {
   receipt.provider_message_id = "SM1";
   receipt.code = "30005";
   EXPECT_EQ(Record(receipt), 1);
-  EXPECT_EQ(OfDelivery(sent, "early_receipt IS NULL"), "t") << "nobody works on it";
+  EXPECT_EQ(OfDelivery(sent, "early_receipts IS NULL"), "t") << "nobody works on it";
   Query(
       absl::StrCat("UPDATE deliveries SET claimed_until = now() WHERE delivery_id = '", sent.delivery.ToString(), "'"));
   EXPECT_EQ(Record(receipt), 1);
-  EXPECT_EQ(OfDelivery(sent, "state || ' ' || early_receipt"),
-            R"(pending {"code": "30005", "error": null, "message_id": "SM1"})");
+  EXPECT_EQ(OfDelivery(sent, "state || ' ' || early_receipts"),
+            R"(pending {"SM1": {"code": "30005", "error": null, "resend_us": null}})");
 }
 
 TEST_F(InteractionStoreTest, EndsAsManyReceiptsAtOnceCountOnlyOnce) {

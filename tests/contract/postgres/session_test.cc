@@ -215,7 +215,8 @@ TEST_F(SessionTest, PoolSaysUnavailableIfNoSessionComesBack) {
 
 TEST(PrivateServer, IsUsedAgainWhenItCameBack) {
   PrivatePostgres server;
-  const auto pool = std::make_shared<PgPool>(PgOptions{.url = server.url(), .connect_timeout = absl::Seconds(2)}, 2);
+  const auto pool = std::make_shared<PgPool>(
+      PgOptions{.url = server.url(), .connect_timeout = absl::Seconds(2), .statement_timeout = absl::Minutes(2)}, 2);
   const auto add_one = [&](int number) -> absl::StatusOr<int> {
     int sum = 0;
     RETURN_IF_ERROR(pool->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
@@ -235,7 +236,8 @@ TEST(PrivateServer, IsUsedAgainWhenItCameBack) {
     EXPECT_THAT(pool->RunTransaction([&](PgSession&, pqxx::work& transaction) {
       transaction.exec("SELECT 1");
       sleeping.Notify();
-      transaction.exec("SELECT pg_sleep(4)");
+      // Ends with its server.
+      transaction.exec("SELECT pg_sleep(60)");
       return absl::OkStatus();
     }),
                 StatusIs(absl::StatusCode::kUnavailable));

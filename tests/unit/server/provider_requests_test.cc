@@ -46,6 +46,8 @@ class FakeDeliveryStore final : public DeliveryStore {
   }
   absl::StatusOr<std::vector<DeliveryRecord>> List(AppId, const NotificationId&) override { return None(); }
   absl::StatusOr<int> RequeueIdle(Lane, Channel, absl::Time, int) override { return None(); }
+  absl::StatusOr<std::vector<AppId>> AppsWithHeld(Channel, Lane) override { return None(); }
+  absl::StatusOr<int> ForgetKept(absl::Time, int) override { return None(); }
 
   std::map<Lane, int> held;
   std::map<Lane, int> calls;

@@ -114,6 +114,10 @@ class DeliveriesInMemory final : public DeliveryStore {
   absl::StatusOr<int> RequeueIdle(Lane, Channel, absl::Time, int) override {
     return absl::UnimplementedError("not a worker's");
   }
+  absl::StatusOr<std::vector<AppId>> AppsWithHeld(Channel, Lane) override {
+    return held > 0 ? std::vector<AppId>{kTestApp} : std::vector<AppId>();
+  }
+  absl::StatusOr<int> ForgetKept(absl::Time, int) override { return absl::UnimplementedError("not a worker's"); }
 };
 
 InboundMessage MessageOf(const std::vector<Delivery>& deliveries) {
@@ -389,6 +393,13 @@ TEST_F(DeliveryConsumerTest, TakesNothingBeforeTheProvidersAreKnown) {
   thread.join();
   EXPECT_TRUE(took);
   EXPECT_THAT(provider().sent, SizeIs(1));
+}
+
+TEST_F(DeliveryConsumerTest, ReleasesWhatAWorkerThatIsNoMoreHasHeld) {
+  store_->held = 3;
+  broker_.on_receive = [&] { return store_->held == 0; };
+  Consume();
+  EXPECT_THAT(store_->releases, ElementsAre(500));
 }
 
 TEST_F(DeliveryConsumerTest, ReleasesWhatIsHeldWhenAProbeGetsThrough) {

@@ -202,12 +202,32 @@ TEST_F(DeliveryDispatcherTest, KeepsWhatAReceiptMaySendOnceMore) {
   EXPECT_FALSE(Dispatch(Job())->update.may_resend);
 }
 
-TEST_F(DeliveryDispatcherTest, CallsUndeliveredWhatAProviderHadWhenItsTimeEnds) {
-  JobPtr job = JobAfter({Attempt("first", AttemptOutcome::kAccepted)});
-  job->delivery.item.expire_time = clock_.Now();
-  job = Dispatch(std::move(job));
-  EXPECT_EQ(job->update.state, DeliveryState::kUndelivered);
+TEST_F(DeliveryDispatcherTest, CallsUndeliveredWhatAProviderHadWhateverEndsIt) {
+  JobPtr late = JobAfter({Attempt("first", AttemptOutcome::kAccepted)});
+  late->delivery.item.expire_time = clock_.Now();
+  EXPECT_EQ(Dispatch(std::move(late))->update.state, DeliveryState::kUndelivered);
+  JobPtr unwanted = JobAfter({Attempt("first", AttemptOutcome::kAccepted)});
+  unwanted->claim.suppressed = "opted out";
+  unwanted = Dispatch(std::move(unwanted));
+  EXPECT_EQ(unwanted->update.state, DeliveryState::kUndelivered);
+  EXPECT_THAT(unwanted->update.detail, HasSubstr("opted out"));
   EXPECT_THAT(providers_["first"].sent, IsEmpty());
+  EXPECT_EQ(Dispatch(JobAfter({Attempt("first", AttemptOutcome::kAccepted)}))->update.state, DeliveryState::kSent);
+}
+
+TEST_F(DeliveryDispatcherTest, LooksOnlyAtTheCallsSinceAProviderHadIt) {
+  // Its own acceptance says nothing of others getting through now.
+  Configure({"first"});
+  Slot("first").last_success = clock_.Now() - absl::Seconds(25);
+  providers_["first"].answers = {Answer(AttemptOutcome::kRetryable)};
+  JobPtr job = JobAfter({Attempt("first", AttemptOutcome::kUnconfirmed, absl::Seconds(40)),
+                         Attempt("first", AttemptOutcome::kAccepted, absl::Seconds(30)),
+                         Attempt("first", AttemptOutcome::kRetryable, absl::Seconds(20))});
+  job->retry_count = 3;
+  job = Dispatch(std::move(job));
+  ExpectHeldForProvider(*job);
+  ASSERT_THAT(providers_["first"].sent, SizeIs(1));
+  EXPECT_FALSE(providers_["first"].sent.front().may_have_been_sent);
 }
 
 // --- Room and time.
@@ -226,7 +246,7 @@ TEST_F(DeliveryDispatcherTest, GivesASlowProviderAQuarterOfTheWindowAndLetsOther
   dispatcher_->Begin(Job());
   std::vector<JobPtr> finished = dispatcher_->TakeFinished();
   ASSERT_THAT(finished, SizeIs(1));
-  ExpectHeld(*finished[0], HoldCause::kProvider, absl::Minutes(1), absl::Minutes(2));
+  ExpectHeldForProvider(*finished[0]);
   EXPECT_TRUE(slot.draining) << "it comes as there is room";
   EXPECT_THAT(finished[0]->update.attempts, IsEmpty());
   slot.calls.erase(long_ago);
@@ -242,17 +262,35 @@ TEST_F(DeliveryDispatcherTest, TakesFromWhatIsHeldAsMuchAsAProviderHasRoomFor) {
   const absl::Time now = clock_.Now();
   slot.draining = true;
   EXPECT_EQ(TakeWanted(slot, now), 500) << "it is quick";
+  EXPECT_EQ(TakeWanted(slot, now), 0) << "they are coming";
+  Dispatch(Job());
+  EXPECT_EQ(TakeWanted(slot, now), 1) << "one has come and gone";
+  slot.last_release -= absl::Seconds(3);
   slot.calls.insert(Monotonic() - absl::Seconds(3));
-  EXPECT_EQ(TakeWanted(slot, now), 3) << "of a window of 16 four, and one call is under way";
-  for (int i = 0; i < 5; ++i) slot.calls.insert(Monotonic());
-  EXPECT_EQ(TakeWanted(slot, now), 0);
+  EXPECT_EQ(TakeWanted(slot, now), 3) << "slow: of a window of 16 four, and one call is under way";
   slot.calls.clear();
+  slot.coming = 0;
   slot.draining = false;
   EXPECT_EQ(TakeWanted(slot, now), 0) << "nothing is held";
   Open("first");
   EXPECT_EQ(TakeWanted(slot, now), 0) << "it is out";
   EXPECT_EQ(TakeWanted(slot, now + absl::Minutes(1)), 1) << "a probe";
   EXPECT_EQ(TakeWanted(slot, now + absl::Minutes(1)), 0) << "one at a time";
+}
+
+TEST_F(DeliveryDispatcherTest, TakesFewFromWhatIsHeldForAProviderOfFewCalls) {
+  v1::Provider small = Providers::Named("small");
+  small.set_max_concurrent(2);
+  providers_.Set({small});
+  ProviderSlot& slot = Slot("small");
+  slot.draining = true;
+  EXPECT_EQ(TakeWanted(slot, clock_.Now()), 4) << "two calls, and two that wait";
+  providers_["small"].hangs = true;
+  for (int i = 0; i < 4; ++i) dispatcher_->Begin(Job());
+  EXPECT_EQ(slot.coming, 0u);
+  EXPECT_EQ(TakeWanted(slot, clock_.Now()), 0);
+  EXPECT_THAT(dispatcher_->TakeFinished(), IsEmpty()) << "none has to go back";
+  providers_["small"].EndHanging();
 }
 
 TEST_F(DeliveryDispatcherTest, GivesAProviderNoMoreCallsThanItsSettingsSay) {
@@ -278,7 +316,7 @@ TEST_F(DeliveryDispatcherTest, LeavesHalfOfTheWindowToOthersAndHoldsWhatWaitsWhe
   std::vector<JobPtr> finished;
   while (finished.empty()) finished = dispatcher_->TakeFinished();
   ASSERT_THAT(finished, SizeIs(2));
-  for (const JobPtr& job : finished) ExpectHeld(*job, HoldCause::kProvider, absl::Minutes(1), absl::Minutes(2));
+  for (const JobPtr& job : finished) ExpectHeldForProvider(*job);
   providers_["first"].EndHanging();
 }
 

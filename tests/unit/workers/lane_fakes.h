@@ -232,6 +232,8 @@ class ContactsInMemory final : public DeliveryStore {
   absl::StatusOr<int> ReleaseHeld(AppId, Channel, Lane, int) override { return NotHere(); }
   absl::StatusOr<std::vector<DeliveryRecord>> List(AppId, const NotificationId&) override { return NotHere(); }
   absl::StatusOr<int> RequeueIdle(Lane, Channel, absl::Time, int) override { return NotHere(); }
+  absl::StatusOr<std::vector<AppId>> AppsWithHeld(Channel, Lane) override { return NotHere(); }
+  absl::StatusOr<int> ForgetKept(absl::Time, int) override { return NotHere(); }
 
  private:
   static absl::Status NotHere() { return absl::UnimplementedError("not in these tests"); }
