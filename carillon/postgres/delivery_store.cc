@@ -67,6 +67,8 @@ constexpr char kRecordUpdates[] = R"sql(
                      WHEN new_state = 'sent' AND d.early_receipts ? new_message_id
                        THEN CASE WHEN may_resend AND NOT d.resent AND d.early_receipts -> new_message_id ->> 'resend_us' IS NOT NULL
                                  THEN 'held' ELSE 'undelivered' END
+                     -- Once a provider had it, it can't be as if none ever had.
+                     WHEN d.resent AND new_state IN ('suppressed', 'expired', 'dead') THEN 'undelivered'
                      ELSE new_state END,
         detail = CASE WHEN d.finished_at IS NOT NULL THEN d.detail
                       WHEN new_state = 'sent' AND d.early_receipts ? new_message_id
@@ -76,7 +78,7 @@ constexpr char kRecordUpdates[] = R"sql(
         resent = d.resent OR d.finished_at IS NULL AND new_state = 'sent' AND may_resend
                              AND d.early_receipts -> new_message_id ->> 'resend_us' IS NOT NULL,
         claim = d.claim + 1, claimed_until = NULL, touched_at = clock_timestamp(),
-        provider = CASE WHEN d.finished_at IS NULL OR d.provider_message_id = new_message_id
+        provider = CASE WHEN d.finished_at IS NULL OR coalesce(d.provider_message_id = new_message_id, new_message_id IS NOT NULL)
                           THEN coalesce(new_provider, d.provider)
                         ELSE coalesce(d.provider, new_provider) END,
         provider_message_id = CASE WHEN d.finished_at IS NULL THEN coalesce(new_message_id, d.provider_message_id)
@@ -103,12 +105,17 @@ constexpr char kRecordUpdates[] = R"sql(
               input.cause, input.dead_us, input.suppress_reason, input.address, d.state = 'delivered' AS had_ended,
               d.resent AND NOT (d.state = 'held' AND new_state = 'sent') AS counted,
               CASE WHEN new_state = 'sent' AND d.state IN ('held', 'undelivered')
-                   THEN d.early_receipts -> new_message_id END AS early
+                   THEN d.early_receipts -> new_message_id END AS early,
+              EXISTS (SELECT FROM jsonb_object_keys(d.early_receipts) AS told
+                      WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(d.attempts) AS call
+                                        WHERE call ->> 'message_id' = told)) AS told_of_another
   ), waiting AS (
     INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, recipient_id,
                            exchange, routing_key, type, payload)
-    SELECT app_id, CASE WHEN early IS NULL THEN to_timestamp(hold_us / 1e6::float8)
-                        ELSE now() + (early ->> 'resend_us')::bigint * interval '1 microsecond' END,
+    SELECT app_id, CASE WHEN early IS NOT NULL THEN now() + (early ->> 'resend_us')::bigint * interval '1 microsecond'
+                        -- The receipt that is waited for has come: it did not arrive.
+                        WHEN cause = 'receipt' AND told_of_another THEN now()
+                        ELSE to_timestamp(hold_us / 1e6::float8) END,
            notification_id, delivery_id, retention_days, lane, CASE WHEN early IS NULL THEN cause ELSE 'resend' END, channel,
            recipient_id, 'carillon.delivery', lane || '.' || channel, type, payload
     FROM updated WHERE (hold_us IS NOT NULL OR early IS NOT NULL AND state = 'held') AND NOT had_ended
@@ -130,7 +137,7 @@ constexpr char kRecordUpdates[] = R"sql(
     FROM updated WHERE (state NOT IN ('pending', 'held') OR early IS NOT NULL) AND NOT had_ended
   ), changed AS MATERIALIZED (
     SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, state, provider, provider_message_id, code
-    FROM ended
+    FROM ended WHERE NOT (counted AND state = 'sent')
     UNION ALL
     SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, state, provider, provider_message_id,
            early ->> 'code'

@@ -63,8 +63,12 @@ constexpr char kRecordReceiptsHead[] = R"sql(
     SET state = chosen.told, touched_at = clock_timestamp(), claimed_until = NULL, payload = NULL,
         finished_at = coalesce(d.finished_at, greatest(d.created_at, least(to_timestamp(chosen.time_us / 1e6::float8),
                                                                            clock_timestamp()))),
-        provider = coalesce(d.provider, d.attempts -> -1 ->> 'provider'),
-        provider_message_id = coalesce(d.provider_message_id, chosen.told_id),
+        -- Whose call the receipt is of, where that is recorded.
+        provider = coalesce((SELECT call ->> 'provider' FROM jsonb_array_elements(d.attempts) AS call
+                             WHERE call ->> 'message_id' = chosen.told_id LIMIT 1),
+                            d.provider, d.attempts -> -1 ->> 'provider'),
+        provider_message_id = CASE WHEN chosen.was_open THEN coalesce(chosen.told_id, d.provider_message_id)
+                                   ELSE coalesce(d.provider_message_id, chosen.told_id) END,
         detail = CASE chosen.told WHEN 'undelivered' THEN nullif(concat_ws(': ', chosen.code, chosen.error), '') END
     FROM chosen
     WHERE d.notification_id = chosen.notification_id AND d.delivery_id = chosen.delivery_id

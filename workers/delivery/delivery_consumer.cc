@@ -27,6 +27,7 @@ constexpr absl::Duration kProbeWait = absl::Milliseconds(100);
 constexpr absl::Duration kMaxHold = absl::Minutes(10);
 constexpr absl::Duration kServiceInterval = absl::Seconds(1);
 constexpr absl::Duration kAttendInterval = absl::Milliseconds(250);
+constexpr absl::Duration kAttendTime = absl::Milliseconds(50);
 constexpr absl::Duration kLookForHeldInterval = absl::Minutes(1);
 constexpr absl::Duration kCarefulTime = absl::Seconds(5);
 
@@ -296,25 +297,27 @@ void DeliveryConsumer::Attend() {
   const absl::Time now = deps_.clock.Now();
   slots_.Refresh(now);
   LookForHeld(now);
-  for (const auto& slot : slots_.All()) {
-    const int wanted = TakeWanted(*slot, now);
+  // Of many apps some have their turn the next time: calls are waiting to be settled.
+  const std::vector<std::shared_ptr<ProviderSlot>> slots = slots_.All();
+  const absl::Duration began = Monotonic();
+  for (size_t i = 0; i < slots.size() && Monotonic() - began < kAttendTime; ++i) {
+    next_slot_ = (next_slot_ + 1) % slots.size();
+    ProviderSlot& slot = *slots[next_slot_];
+    const int wanted = TakeWanted(slot, now);
     if (wanted == 0) continue;
     const absl::StatusOr<int> released =
-        deps_.store->ReleaseHeld(slot->config->app, options_.channel, options_.lane, wanted);
+        deps_.store->ReleaseHeld(slot.config->app, options_.channel, options_.lane, wanted);
     // It is away: the heartbeats can't wait for every slot's time-out.
     if (!released.ok()) return;
-    NoteReleased(*slot, *released, wanted);
+    NoteReleased(slot, *released, now);
+    if (*released < wanted) EndDrain(slot);
   }
 }
 
-void DeliveryConsumer::NoteReleased(ProviderSlot& slot, int released, int wanted) {
-  slot.released += released;
-  // Fewer than it wanted: none is left.
-  if (released == wanted || slot.released == 0) {
-    slot.draining = slot.draining && released > 0;
-    return;
-  }
+// None is left.
+void DeliveryConsumer::EndDrain(ProviderSlot& slot) {
   slot.draining = false;
+  if (slot.released == 0) return;
   log::Info(
       "deliveries.released",
       {{"queue", options_.queue}, {"app", slot.config->app.value()}, {"deliveries", std::exchange(slot.released, 0)}});
@@ -324,9 +327,10 @@ void DeliveryConsumer::NoteReleased(ProviderSlot& slot, int released, int wanted
 // its app.
 void DeliveryConsumer::LookForHeld(absl::Time now) {
   if (Monotonic() < next_look_for_held_) return;
-  next_look_for_held_ = Monotonic() + kLookForHeldInterval;
+  next_look_for_held_ = Monotonic() + kProbeWait;
   const absl::StatusOr<std::vector<AppId>> apps = deps_.store->AppsWithHeld(options_.channel, options_.lane);
   if (!apps.ok()) return;
+  next_look_for_held_ = Monotonic() + kLookForHeldInterval;
   for (const AppId app : *apps) {
     for (const auto& slot : slots_.Of(app, now)) slot->draining = true;
   }

@@ -89,7 +89,7 @@ class DeliveryConsumer {
 
   // Breakers: tells the store, asks for probes, lets go what was held.
   void Attend();
-  void NoteReleased(ProviderSlot& slot, int released, int wanted);
+  void EndDrain(ProviderSlot& slot);
   void LookForHeld(absl::Time now);
   void RestoreHealth();
   void WriteHealth();
@@ -106,6 +106,7 @@ class DeliveryConsumer {
   bool restored_ = false;
   absl::Duration next_attendance_;
   absl::Duration next_look_for_held_;
+  size_t next_slot_ = 0;
   std::map<std::pair<AppId, std::string>, ProviderHealth> unwritten_;
   Backoff backoff_;
   prometheus::Counter& consumed_;

@@ -86,9 +86,8 @@ void DeliveryDispatcher::Begin(std::unique_ptr<DeliveryJob> job) {
   job->update.claim = job->claim.claim;
   job->update.address = job->claim.address;
   ForgetEarlierLife(*job);
-  for (const auto& slot : deps_.slots.Of(job->delivery.item.app, deps_.clock.Now())) {
-    if (slot->coming > 0) --slot->coming;
-  }
+  const auto slots = deps_.slots.Of(job->delivery.item.app, deps_.clock.Now());
+  if (!slots.empty()) NoteArrival(*slots.front(), job->delivery.item.create_time);
   if (Prepare(job)) Continue(std::move(job));
 }
 
@@ -134,6 +133,10 @@ bool DeliveryDispatcher::Prepare(JobPtr& job) {
 bool DeliveryDispatcher::ExpireIfDue(JobPtr& job, absl::Time now) {
   const Notification& item = job->delivery.item;
   if (EndOf(item) > now) return false;
+  if (job->was_accepted) {
+    Finish(std::move(job), DeliveryState::kUndelivered, "a receipt said so, and its time ended before another try");
+    return true;
+  }
   const bool by_ttl = item.expire_time.has_value() && *item.expire_time <= now;
   Finish(std::move(job), DeliveryState::kExpired,
          by_ttl ? "its ttl ended before a provider had it"
@@ -378,9 +381,12 @@ void DeliveryDispatcher::Resolve(JobPtr job, bool all_out) {
   if (refused && asked_all) return Route(std::move(job), job->permanent);
   const bool used_up = job->retry_count >= static_cast<int>(std::size(kRetrySeconds));
   if (all_out || refused || (used_up && job->provider_failed && !job->others_get_through)) {
-    TripTried(*job);
+    // One that refuses a recipient is well.
+    if (!refused) TripTried(*job);
+    const absl::Status& words = refused ? job->permanent : job->last_failure;
     const std::string why =
-        absl::StrCat("every provider is out", job->last_failure.ok() ? "" : ": ", job->last_failure.message());
+        absl::StrCat(refused ? "refused by one provider, and the others are out" : "every provider is out",
+                     words.ok() ? "" : ": ", words.message());
     return Hold(std::move(job), HoldCause::kProvider, ProviderHoldTime(), why);
   }
   if (!job->provider_failed) {

@@ -61,6 +61,9 @@ void ProviderSlots::Replace(std::shared_ptr<ProviderSlot>& slot,
   const bool had_trouble = slot != nullptr && slot->breaker.state() != BreakerState::kClosed;
   slot = std::make_shared<ProviderSlot>();
   slot->config = config;
+  std::shared_ptr<Coming>& coming = coming_[config->app];
+  if (coming == nullptr) coming = std::make_shared<Coming>();
+  slot->coming = coming;
   // What was held because of the settings before, or because there were none.
   slot->draining = true;
   const int concurrent = config->settings.max_concurrent();
@@ -130,13 +133,24 @@ int TakeWanted(ProviderSlot& slot, absl::Time now) {
   }
   if (!slot.draining) return 0;
   const absl::Duration monotonic = Monotonic();
-  if (monotonic - slot.last_release > kLongestWay) slot.coming = 0;
+  // Another worker has those that did not come.
+  if (monotonic - slot.coming->since > kLongestWay) slot.coming->count = 0;
   const size_t most = IsSlow(slot, monotonic) ? slot.max_slow_calls : slot.max_released;
-  const size_t here = slot.calls.size() + slot.waiting + slot.coming;
-  if (here >= most) return 0;
-  slot.last_release = monotonic;
-  slot.coming += most - here;
-  return static_cast<int>(most - here);
+  const size_t here = slot.calls.size() + slot.waiting + slot.coming->count;
+  return static_cast<int>(most - std::min(most, here));
+}
+
+void NoteReleased(ProviderSlot& slot, int released, absl::Time now) {
+  slot.released += released;
+  if (released == 0) return;
+  slot.coming->count += released;
+  slot.coming->since = Monotonic();
+  slot.coming->release_time = now;
+}
+
+void NoteArrival(ProviderSlot& slot, absl::Time accepted) {
+  Coming& coming = *slot.coming;
+  if (coming.count > 0 && accepted < coming.release_time) --coming.count;
 }
 
 }  // namespace carillon

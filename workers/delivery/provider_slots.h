@@ -21,6 +21,14 @@
 
 namespace carillon {
 
+// Deliveries of an app that were released and have not come yet.
+struct Coming {
+  size_t count = 0;
+  // When the last were released: on the monotonic clock, and as deliveries know it.
+  absl::Duration since;
+  absl::Time release_time = absl::InfinitePast();
+};
+
 // One provider of one app, as one lane's worker sees it.
 struct ProviderSlot {
   std::shared_ptr<const ConfiguredProvider> config;
@@ -40,10 +48,8 @@ struct ProviderSlot {
   size_t waiting = 0;  // Deliveries that wait for one of its calls to end.
   // At a time of those held: on their way, under way and waiting.
   size_t max_released = 1;
-  // Released and not come yet; forgotten after a while, for another worker may have them.
-  size_t coming = 0;
-  absl::Duration last_release;  // On the monotonic clock.
-  int64_t released = 0;         // Not logged yet.
+  std::shared_ptr<Coming> coming = std::make_shared<Coming>();  // Shared by an app's slots.
+  int64_t released = 0;                                         // Not logged yet.
   prometheus::Gauge* breaker_gauge = nullptr;
 };
 
@@ -92,6 +98,7 @@ class ProviderSlots {
   Metrics& metrics_;
   std::set<AppId> apps_;
   std::map<Key, std::shared_ptr<ProviderSlot>> slots_;
+  std::map<AppId, std::shared_ptr<Coming>> coming_;
   std::vector<ProviderHealth> changes_;
 };
 
@@ -104,7 +111,13 @@ bool IsSlow(const ProviderSlot& slot, absl::Duration now);
 bool HasRoom(const ProviderSlot& slot, absl::Duration now);
 
 // How many of those that are held for its channel are to come now: what it has room for
-// beside those that are coming; one, as a probe, while it is out. They are then coming.
+// beside those that are coming; one, as a probe, while it is out.
 int TakeWanted(ProviderSlot& slot, absl::Time now);
+
+// So many were released for it.
+void NoteReleased(ProviderSlot& slot, int released, absl::Time now);
+
+// One of its app's has come, that was accepted at this time.
+void NoteArrival(ProviderSlot& slot, absl::Time accepted);
 
 }  // namespace carillon

@@ -92,6 +92,24 @@ TEST_F(RecordsAndReceipts, SendOnceMoreWhatAReceiptSaidTooEarly) {
   EXPECT_EQ(Stats(), "sms sent 1");
 }
 
+TEST_F(RecordsAndReceipts, WaitForNoReceiptThatHasCome) {
+  for (const std::string told : {"", "SM-1"}) {
+    const Begun begun = Begin({Channel::kSms});
+    const Delivery& delivery = begun.deliveries[0];
+    DeliveryUpdate waits = UpdateOf(delivery, Claim(delivery).claim, DeliveryState::kHeld);
+    waits.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kUnconfirmed)};
+    waits.hold_until = absl::Now() + absl::Minutes(1);
+    waits.cause = HoldCause::kReceipt;
+    if (!told.empty()) {
+      ASSERT_OK(receipts_.RecordReceipts({ReceiptOf(begun, DeliveryState::kUndelivered, told)}));
+    }
+    Record(waits);
+    EXPECT_EQ(
+        Query(absl::StrCat("SELECT due_at <= now() FROM schedules WHERE message_id = '", delivery.id.ToString(), "'")),
+        told.empty() ? "f" : "t");
+  }
+}
+
 TEST_F(RecordsAndReceipts, CountASecondTryNotAgain) {
   const auto resend = [&](const Begun& begun) {
     DeliveryUpdate sent = UpdateOf(begun.deliveries[0], Claim(begun.deliveries[0]).claim, DeliveryState::kSent);
@@ -129,6 +147,7 @@ TEST_F(RecordsAndReceipts, CountASecondTryNotAgain) {
     End(begun.deliveries[1], DeliveryState::kSuppressed);
     EXPECT_EQ(StateOf(begun.id), "delivered 0 delivered - ended") << how;
   }
+  EXPECT_EQ(Stats(), "email suppressed 3, sms delivered 1, sms sent 3, sms undelivered 1") << "each is sent once";
 }
 
 TEST_F(RecordsAndReceipts, KnowWhoDeliveredIt) {
