@@ -31,8 +31,7 @@ constexpr char kEndDead[] = R"sql(
     UPDATE deliveries d
     -- What is sent a second time a provider had once.
     SET state = CASE WHEN d.resent THEN 'undelivered' ELSE 'dead' END, finished_at = clock_timestamp(), claimed_until = NULL,
-        payload = NULL,
-        detail = coalesce(input.error, input.reason)
+        payload = NULL, detail = coalesce(input.error, input.reason)
     FROM input
     WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
       AND d.retention_days = input.retention_days AND d.finished_at IS NULL

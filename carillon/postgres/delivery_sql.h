@@ -7,7 +7,8 @@ namespace carillon {
 // Goes on after a CTE `ended` of deliveries that the statement has just ended, with
 // columns (notification_id, retention_days, state, detail, counted). Moves their
 // notifications, unless they have counted this delivery before: one whose last
-// delivery this was ends with the best of its channels. Notifications are locked in the order of their ids.
+// delivery this was ends with the best of its channels. Notifications are locked in
+// the order of their ids.
 inline constexpr char kCloseNotifications[] = R"sql(
   , closing AS MATERIALIZED (
     SELECT notification_id, retention_days, count(*) AS ends,

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
@@ -53,7 +54,8 @@ constexpr PgStatement kClaim = {"claim_deliveries", R"sql(
 
 // The claim moves on, so that a repeat of this, or somebody who lost it, changes nothing.
 // A receipt may have been quicker. One that it arrived has ended it: only the calls are
-// added. One that this very call failed is applied.
+// added. One that this very call failed is applied: {early} is what it said, {failed}
+// that there is one, {comes_back} that the handset is to be tried once more.
 constexpr char kRecordUpdates[] = R"sql(
   WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[],
@@ -64,19 +66,15 @@ constexpr char kRecordUpdates[] = R"sql(
   ), updated AS MATERIALIZED (
     UPDATE deliveries d
     SET state = CASE WHEN d.finished_at IS NOT NULL THEN d.state
-                     WHEN new_state = 'sent' AND d.early_receipts ? new_message_id
-                       THEN CASE WHEN may_resend AND NOT d.resent AND d.early_receipts -> new_message_id ->> 'resend_us' IS NOT NULL
-                                 THEN 'held' ELSE 'undelivered' END
+                     WHEN {comes_back} THEN 'held'
+                     WHEN {failed} THEN 'undelivered'
                      -- Once a provider had it, it can't be as if none ever had.
                      WHEN d.resent AND new_state IN ('suppressed', 'expired', 'dead') THEN 'undelivered'
                      ELSE new_state END,
         detail = CASE WHEN d.finished_at IS NOT NULL THEN d.detail
-                      WHEN new_state = 'sent' AND d.early_receipts ? new_message_id
-                        THEN nullif(concat_ws(': ', d.early_receipts -> new_message_id ->> 'code',
-                                              d.early_receipts -> new_message_id ->> 'error'), '')
+                      WHEN {failed} THEN nullif(concat_ws(': ', {early} ->> 'code', {early} ->> 'error'), '')
                       ELSE new_detail END,
-        resent = d.resent OR d.finished_at IS NULL AND new_state = 'sent' AND may_resend
-                             AND d.early_receipts -> new_message_id ->> 'resend_us' IS NOT NULL,
+        resent = d.resent OR d.finished_at IS NULL AND {comes_back},
         claim = d.claim + 1, claimed_until = NULL, touched_at = clock_timestamp(),
         provider = CASE WHEN d.finished_at IS NULL OR coalesce(d.provider_message_id = new_message_id, new_message_id IS NOT NULL)
                           THEN coalesce(new_provider, d.provider)
@@ -86,16 +84,10 @@ constexpr char kRecordUpdates[] = R"sql(
         attempts = newest_attempts(d.attempts, new_attempts),
         -- Until a call has said what became of it.
         interrupted = d.interrupted AND new_attempts IS NULL,
-        finished_at = coalesce(d.finished_at,
-                               CASE WHEN new_state NOT IN ('pending', 'held')
-                                         AND NOT (new_state = 'sent' AND may_resend AND NOT d.resent
-                                                  AND d.early_receipts -> new_message_id ->> 'resend_us' IS NOT NULL)
-                                    THEN clock_timestamp() END),
-        payload = CASE WHEN new_state IN ('pending', 'held')
-                            OR may_resend AND NOT d.resent
-                               AND (NOT coalesce(d.early_receipts ? new_message_id, false)
-                                    OR d.early_receipts -> new_message_id ->> 'resend_us' IS NOT NULL)
-                       THEN d.payload END
+        finished_at = coalesce(d.finished_at, CASE WHEN new_state NOT IN ('pending', 'held') AND NOT {comes_back}
+                                                   THEN clock_timestamp() END),
+        payload = CASE WHEN new_state IN ('pending', 'held') OR {comes_back}
+                            OR may_resend AND NOT d.resent AND NOT {failed} THEN d.payload END
     FROM input
     WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
       AND d.retention_days = input.retention_days AND d.claim = input.claim
@@ -105,7 +97,7 @@ constexpr char kRecordUpdates[] = R"sql(
               input.cause, input.dead_us, input.suppress_reason, input.address, d.state = 'delivered' AS had_ended,
               d.resent AND NOT (d.state = 'held' AND new_state = 'sent') AS counted,
               CASE WHEN new_state = 'sent' AND d.state IN ('held', 'undelivered')
-                   THEN d.early_receipts -> new_message_id END AS early,
+                   THEN {early} END AS early,
               EXISTS (SELECT FROM jsonb_object_keys(d.early_receipts) AS told
                       WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(d.attempts) AS call
                                         WHERE call ->> 'message_id' = told)) AS told_of_another
@@ -262,8 +254,13 @@ class UpdateColumns {
   }
 
   pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
-    static const std::string sql =
-        absl::StrCat(kRecordUpdates, kCloseNotifications, kCountAndTell, " SELECT count(*) FROM updated");
+    static const std::string sql = absl::StrReplaceAll(
+        absl::StrCat(kRecordUpdates, kCloseNotifications, kCountAndTell, " SELECT count(*) FROM updated"),
+        {{"{early}", "(d.early_receipts -> new_message_id)"},
+         {"{failed}", "(new_state = 'sent' AND coalesce(d.early_receipts ? new_message_id, false))"},
+         {"{comes_back}",
+          "(new_state = 'sent' AND may_resend AND NOT d.resent"
+          " AND d.early_receipts -> new_message_id ->> 'resend_us' IS NOT NULL)"}});
     static const PgStatement kRecord = {"record_deliveries", sql.c_str()};
     return session.Execute(transaction, kRecord, notifications_.str(), ids_.str(), retentions_.str(), claims_.str(),
                            states_.str(), details_.str(), providers_.str(), message_ids_.str(), codes_.str(),

@@ -7,7 +7,6 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
 #include "carillon/ports/interaction_store.h"
 #include "carillon/runtime/metrics.h"
 #include "server/ingest/group_queue.h"

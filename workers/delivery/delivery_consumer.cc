@@ -29,6 +29,7 @@ constexpr absl::Duration kServiceInterval = absl::Seconds(1);
 constexpr absl::Duration kAttendInterval = absl::Milliseconds(250);
 constexpr absl::Duration kAttendTime = absl::Milliseconds(50);
 constexpr absl::Duration kLookForHeldInterval = absl::Minutes(1);
+constexpr absl::Duration kLookAgainInterval = absl::Seconds(5);  // The store was away.
 constexpr absl::Duration kCarefulTime = absl::Seconds(5);
 
 }  // namespace
@@ -327,7 +328,7 @@ void DeliveryConsumer::EndDrain(ProviderSlot& slot) {
 // its app.
 void DeliveryConsumer::LookForHeld(absl::Time now) {
   if (Monotonic() < next_look_for_held_) return;
-  next_look_for_held_ = Monotonic() + kProbeWait;
+  next_look_for_held_ = Monotonic() + kLookAgainInterval;
   const absl::StatusOr<std::vector<AppId>> apps = deps_.store->AppsWithHeld(options_.channel, options_.lane);
   if (!apps.ok()) return;
   next_look_for_held_ = Monotonic() + kLookForHeldInterval;

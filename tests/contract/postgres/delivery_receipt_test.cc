@@ -28,6 +28,13 @@ class RecordsAndReceipts : public DeliveryTest {
             .time = absl::Now()};
   }
 
+  // That it is claimed, and a provider takes it under this id.
+  DeliveryUpdate AcceptedAs(const Delivery& delivery, const std::string& message_id) {
+    DeliveryUpdate update = UpdateOf(delivery, Claim(delivery).claim, DeliveryState::kSent);
+    update.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kAccepted, message_id)};
+    return update;
+  }
+
   PostgresInteractionStore receipts_{MakePool(4)};
 };
 
@@ -55,8 +62,7 @@ TEST_F(RecordsAndReceipts, BelieveAReceiptThatCameBeforeThem) {
   for (const char* told : {"SM-1", "SM-of-another-call"}) {
     const Begun begun = Begin({Channel::kSms});
     const Delivery& delivery = begun.deliveries[0];
-    DeliveryUpdate sent = UpdateOf(delivery, Claim(delivery).claim, DeliveryState::kSent);
-    sent.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kAccepted, "SM-1")};
+    DeliveryUpdate sent = AcceptedAs(delivery, "SM-1");
     sent.may_resend = true;
     DeliveryReceipt failed = ReceiptOf(begun, DeliveryState::kUndelivered, told);
     failed.code = "30005";
@@ -77,8 +83,7 @@ TEST_F(RecordsAndReceipts, BelieveAReceiptThatCameBeforeThem) {
 TEST_F(RecordsAndReceipts, SendOnceMoreWhatAReceiptSaidTooEarly) {
   const Begun begun = Begin({Channel::kSms});
   const Delivery& delivery = begun.deliveries[0];
-  DeliveryUpdate sent = UpdateOf(delivery, Claim(delivery).claim, DeliveryState::kSent);
-  sent.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kAccepted, "SM-1")};
+  DeliveryUpdate sent = AcceptedAs(delivery, "SM-1");
   sent.may_resend = true;
   DeliveryReceipt off = ReceiptOf(begun, DeliveryState::kUndelivered, "SM-1");
   off.code = "30003";
@@ -112,8 +117,7 @@ TEST_F(RecordsAndReceipts, WaitForNoReceiptThatHasCome) {
 
 TEST_F(RecordsAndReceipts, CountASecondTryNotAgain) {
   const auto resend = [&](const Begun& begun) {
-    DeliveryUpdate sent = UpdateOf(begun.deliveries[0], Claim(begun.deliveries[0]).claim, DeliveryState::kSent);
-    sent.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kAccepted, "SM-1")};
+    DeliveryUpdate sent = AcceptedAs(begun.deliveries[0], "SM-1");
     sent.may_resend = true;
     Record(sent);
     DeliveryReceipt off = ReceiptOf(begun, DeliveryState::kUndelivered, "SM-1");
@@ -158,8 +162,7 @@ TEST_F(RecordsAndReceipts, KnowWhoDeliveredIt) {
     DeliveryUpdate waits = UpdateOf(delivery, Claim(delivery).claim, DeliveryState::kPending);
     waits.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kUnconfirmed)};
     Record(waits);
-    DeliveryUpdate late = UpdateOf(delivery, Claim(delivery).claim, DeliveryState::kSent);
-    late.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kAccepted, "V-1")};
+    DeliveryUpdate late = AcceptedAs(delivery, "V-1");
     late.attempts[0].provider = "vonage-1";
     ASSERT_OK(receipts_.RecordReceipts({ReceiptOf(begun, DeliveryState::kDelivered, id)}));
     Record(late);
@@ -187,8 +190,7 @@ TEST_F(RecordsAndReceipts, ForgetWhatNoReceiptBringsBackAnyMore) {
 TEST_F(RecordsAndReceipts, KeepAMessageThatAReceiptMayBringBackOnce) {
   const Begun begun = Begin({Channel::kSms});
   const Delivery& delivery = begun.deliveries[0];
-  DeliveryUpdate sent = UpdateOf(delivery, Claim(delivery).claim, DeliveryState::kSent);
-  sent.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kAccepted, "SM-1")};
+  DeliveryUpdate sent = AcceptedAs(delivery, "SM-1");
   sent.may_resend = true;
   Record(sent);
   EXPECT_EQ(InDeliveries("payload IS NOT NULL", delivery), "t");
@@ -218,8 +220,7 @@ TEST_F(RecordsAndReceipts, AgreeWhicheverIsQuicker) {
     const bool arrived = round % 2 == 0;
     const Begun begun = Begin({Channel::kSms});
     const Delivery& delivery = begun.deliveries[0];
-    DeliveryUpdate sent = UpdateOf(delivery, Claim(delivery).claim, DeliveryState::kSent);
-    sent.attempts = {AttemptAt(absl::Now(), AttemptOutcome::kAccepted, "SM-1")};
+    DeliveryUpdate sent = AcceptedAs(delivery, "SM-1");
     RunThreads(2, [&](int i) {
       if (i == 0) return Record(sent);
       ASSERT_OK(receipts_.RecordReceipts(
