@@ -36,9 +36,10 @@ def running_pid(layout, process, pid_file=None):
         pid = int(path.read_text())
     except (FileNotFoundError, ValueError):
         return None
-    # While a program is replaced by exec, its environment is empty for a moment.
-    wait_until(lambda: not is_alive(pid) or _environment(pid), 2)
-    return pid if is_alive(pid) and _marked(pid, layout, process) else None
+    # While a program is replaced by exec, its environment is empty for a moment, and a
+    # part may start as a chain of scripts: only what stays unmarked is a stranger.
+    settled = wait_until(lambda: not is_alive(pid) or _marked(pid, layout, process), 2)
+    return pid if settled and is_alive(pid) else None
 
 
 def is_alive(pid):

@@ -42,7 +42,7 @@ def works(port):
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT_SECONDS) as page:
             return b"\ncarillon_ready 1" in page.read()
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
 
 
