@@ -86,8 +86,7 @@ void DeliveryDispatcher::Begin(std::unique_ptr<DeliveryJob> job) {
   job->update.claim = job->claim.claim;
   job->update.address = job->claim.address;
   ForgetEarlierLife(*job);
-  const auto slots = deps_.slots.Of(job->delivery.item.app, deps_.clock.Now());
-  if (!slots.empty()) NoteArrival(*slots.front(), job->delivery.item.create_time);
+  deps_.slots.NoteArrival(job->delivery.item.app, job->delivery.item.create_time);
   if (Prepare(job)) Continue(std::move(job));
 }
 

@@ -94,6 +94,13 @@ void ProviderSlots::Replace(std::shared_ptr<ProviderSlot>& slot,
   NoteChange(*slot);
 }
 
+void ProviderSlots::NoteArrival(AppId app, absl::Time accepted) {
+  const auto found = coming_.find(app);
+  if (found == coming_.end()) return;
+  Coming& coming = *found->second;
+  if (coming.count > 0 && accepted < coming.release_time) --coming.count;
+}
+
 void ProviderSlots::NoteChange(const ProviderSlot& slot) {
   const auto current = slots_.find(Key(slot.config->app, slot.config->name));
   if (current == slots_.end() || current->second.get() != &slot) return;
@@ -146,11 +153,6 @@ void NoteReleased(ProviderSlot& slot, int released, absl::Time now) {
   slot.coming->count += released;
   slot.coming->since = Monotonic();
   slot.coming->release_time = now;
-}
-
-void NoteArrival(ProviderSlot& slot, absl::Time accepted) {
-  Coming& coming = *slot.coming;
-  if (coming.count > 0 && accepted < coming.release_time) --coming.count;
 }
 
 }  // namespace carillon

@@ -78,6 +78,9 @@ class ProviderSlots {
   // Breakers as they were before this process began.
   void Restore(const std::vector<ProviderHealth>& health, absl::Time now);
 
+  // One of the app's has come, that was accepted at this time.
+  void NoteArrival(AppId app, absl::Time accepted);
+
   // Says what is thought of a provider now; kept until TakeChanges. Nothing if its
   // settings are not those of now any more.
   void NoteChange(const ProviderSlot& slot);
@@ -116,8 +119,5 @@ int TakeWanted(ProviderSlot& slot, absl::Time now);
 
 // So many were released for it.
 void NoteReleased(ProviderSlot& slot, int released, absl::Time now);
-
-// One of its app's has come, that was accepted at this time.
-void NoteArrival(ProviderSlot& slot, absl::Time accepted);
 
 }  // namespace carillon

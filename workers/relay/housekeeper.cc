@@ -162,7 +162,12 @@ absl::Status Housekeeper::RequeueIdleDeliveries() {
 // Providers try for some hours, Vonage for up to three days unless told otherwise: no
 // receipt comes after that.
 absl::Status Housekeeper::ForgetKeptMessages() {
-  return deps_.deliveries->ForgetKept(deps_.clock.Now() - kKeepForReceipt, kForgetRows).status();
+  for (int step = 0; step < kMaxExpireStepsPerRun; ++step) {
+    const absl::Time sent_before = deps_.clock.Now() - kKeepForReceipt;
+    ASSIGN_OR_RETURN(const int forgotten, deps_.deliveries->ForgetKept(sent_before, kForgetRows));
+    if (forgotten < kForgetRows) break;
+  }
+  return absl::OkStatus();
 }
 
 // The store leaves alone what is in the outbox. Where rows wait there for long, what
