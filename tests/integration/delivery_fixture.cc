@@ -22,7 +22,8 @@ int NextNumber() {
 
 v1::SendNotificationRequest MakeRequest(const std::string& type, const Person& person,
                                         const std::vector<v1::Channel>& channels) {
-  v1::SendNotificationRequest request = Request(type, person.user);
+  // The key lets the client repeat what may not have arrived.
+  v1::SendNotificationRequest request = Request(type, person.user, absl::StrCat("request-", NextNumber()));
   for (const v1::Channel channel : channels) request.add_channels(channel);
   auto& fields = *request.mutable_data()->mutable_fields();
   fields["title"].set_string_value("News");

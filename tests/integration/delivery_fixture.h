@@ -51,7 +51,7 @@ class DeliveryApp {
   v1::Delivery Delivery(const std::string& id, v1::Channel channel);
   // True once the only delivery of the channel is in this state.
   bool WaitFor(const std::string& id, v1::Channel channel, v1::DeliveryState state,
-               absl::Duration limit = absl::Seconds(10));
+               absl::Duration limit = absl::Seconds(60));
   // A receipt may be known before the call that it is of.
   bool WaitForOutcomes(const std::string& id, v1::Channel channel, const std::string& outcomes);
   // How many of its deliveries fulfil a condition in SQL.

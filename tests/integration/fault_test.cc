@@ -1,5 +1,6 @@
 // What must survive: kills, losses, outages, and a message that kills its worker.
 #include <atomic>
+#include <csignal>
 #include <optional>
 #include <thread>
 
@@ -33,7 +34,7 @@ void SendBatch(Client& client, const std::string& type, const std::string& user,
 constexpr const char* kHangOnPoison = R"sql(
   CREATE FUNCTION hang_on_poison() RETURNS trigger LANGUAGE plpgsql AS $$
   BEGIN
-    IF NEW.recipient_id = 'poison' THEN PERFORM pg_sleep(4); END IF;
+    IF NEW.recipient_id = 'poison' THEN PERFORM pg_sleep(60); END IF;
     RETURN NEW;
   END $$;
   CREATE TRIGGER hang_on_poison BEFORE INSERT ON feed_items FOR EACH ROW EXECUTE FUNCTION hang_on_poison())sql";
@@ -44,6 +45,13 @@ bool SomeoneHangs(const RunningStack& stack) {
              " AND datname = current_database()") != "0";
 }
 
+// A session does not see that its client is gone while it hangs.
+void EndWhoHangs(RunningStack& stack) {
+  stack.database().Query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+      " AND datname = current_database()");
+}
+
 // Kills the worker each time that it hangs, until something is dead. Returns how often.
 int KillUntilSomethingIsDead(RunningStack& stack, const std::string& worker) {
   int kills = 0;
@@ -52,9 +60,7 @@ int KillUntilSomethingIsDead(RunningStack& stack, const std::string& worker) {
         if (CountDeadLetters(stack) > 0) return true;
         if (SomeoneHangs(stack)) {
           stack.KillProcess(worker);
-          stack.database().Query(
-              "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-              " AND datname = current_database()");
+          EndWhoHangs(stack);
           ++kills;
           stack.StartProcess(worker);
         }
@@ -99,7 +105,7 @@ TEST(Faults, AMessageThatKillsItsWorkerDiesAloneAndItsNeighboursAreDelivered) {
   stack.StartProcess("worker-marketing");
 
   EXPECT_GE(KillUntilSomethingIsDead(stack, "worker-marketing"), 2);
-  EXPECT_TRUE(WaitFor([&] { return WholeFeed(client, "neighbour").size() == 49; }, absl::Seconds(30)));
+  EXPECT_TRUE(WaitFor([&] { return WholeFeed(client, "neighbour").size() == 49; }));
   EXPECT_EQ(CountDeadLetters(stack), 1);
   EXPECT_EQ(StateOf(client, poison.notification().notification_id()), v1::STATE_DEAD);
   EXPECT_EQ(stack.database().Query("SELECT reason FROM dead_letters"), "delivery_limit");
@@ -115,14 +121,14 @@ TEST(Faults, AnItemThatKillsItsWorkerLeavesItsPackAndDiesAlone) {
     *batch.add_requests() = Request("marketing.discount", i == 25 ? "poison" : absl::StrCat("neighbour-", i % 7));
   }
   ASSERT_OK_AND_ASSIGN(const auto sent, client.BatchSendNotifications(batch));
-  ASSERT_TRUE(WaitFor([&] { return MessagesIn(client, "marketing") == 1; }, absl::Seconds(20)));
+  ASSERT_TRUE(WaitFor([&] { return MessagesIn(client, "marketing") == 1; }));
   stack.StartProcess("worker-marketing");
 
   EXPECT_GE(KillUntilSomethingIsDead(stack, "worker-marketing"), 2);
   const auto in_state = [&](const char* state) {
     return stack.database().Query(absl::StrCat("SELECT count(*) FROM notifications WHERE state = '", state, "'"));
   };
-  EXPECT_TRUE(WaitFor([&] { return in_state("delivered") == "49"; }, absl::Seconds(30))) << in_state("delivered");
+  EXPECT_TRUE(WaitFor([&] { return in_state("delivered") == "49"; })) << in_state("delivered");
   EXPECT_EQ(CountDeadLetters(stack), 1);
   EXPECT_EQ(StateOf(client, sent.responses(25).notification().notification_id()), v1::STATE_DEAD);
   EXPECT_EQ(stack.database().Query("SELECT reason FROM dead_letters"), "delivery_limit");
@@ -135,7 +141,7 @@ TEST(Faults, WhatADeadWorkerHeldIsDeliveredByItsNeighboursAndNothingDies) {
   options.flags["worker-payment"] = flags;
   RunningStack stack(options);
   Client client = ClientOf(stack);
-  SlowDownFeeds(stack, absl::Seconds(1));
+  SlowDownFeeds(stack, absl::Seconds(60));
   const auto start_second_worker = [&] {
     auto started =
         Process::Start({.command = {BinaryDirectory() + "/carillon-worker", "--lane=payment", flags[0], flags[1]},
@@ -144,28 +150,29 @@ TEST(Faults, WhatADeadWorkerHeldIsDeliveredByItsNeighboursAndNothingDies) {
     EXPECT_OK(started);
     return *std::move(started);
   };
-  std::vector<std::string> ids;
+  const auto consumers = [&] { return ConsumersOf(client, "payment"); };
   for (int round = 0; round < 3; ++round) {
     // First those of the one that was killed are gone, then both have some.
-    const auto consumers = [&] { return ConsumersOf(client, "payment"); };
-    ASSERT_TRUE(WaitFor([&] { return consumers() >= 0 && consumers() <= 4; }, absl::Seconds(30))) << consumers();
+    ASSERT_TRUE(WaitFor([&] { return consumers() == 4; }, absl::Seconds(30))) << consumers();
     const std::unique_ptr<Process> second = start_second_worker();
-    ASSERT_TRUE(WaitFor([&] { return consumers() > 4; }, absl::Seconds(30))) << consumers();
+    ASSERT_TRUE(WaitFor([&] { return consumers() == 8; }, absl::Seconds(30))) << consumers();
+    // While the first stands still, whoever writes is the second.
+    stack.process("worker-payment").Signal(SIGSTOP);
+    stack.database().Query("ALTER TABLE feed_items ENABLE TRIGGER take_a_while");
+    std::vector<std::string> ids;
     for (int i = 0; i < 12; ++i) {
       ASSERT_OK_AND_ASSIGN(const auto sent,
                            client.SendNotification(Request("payment.receipt", absl::StrCat("slow-", round, "-", i))));
       ids.push_back(sent.notification().notification_id());
     }
-    // More at once than the first worker has threads: the second holds some.
-    ASSERT_TRUE(WaitFor([&] {
-      return stack.database().Query(
-                 "SELECT count(*) > 2 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-                 " AND datname = current_database()") == "t";
-    }));
+    ASSERT_TRUE(WaitFor([&] { return SomeoneHangs(stack); }, absl::Seconds(30)));
     second->Kill();
-  }
-  for (const std::string& id : ids) {
-    EXPECT_TRUE(WaitFor([&] { return StateOf(client, id) == v1::STATE_DELIVERED; }, absl::Seconds(60))) << id;
+    EndWhoHangs(stack);
+    stack.database().Query("ALTER TABLE feed_items DISABLE TRIGGER take_a_while");
+    stack.process("worker-payment").Signal(SIGCONT);
+    for (const std::string& id : ids) {
+      EXPECT_TRUE(WaitFor([&] { return StateOf(client, id) == v1::STATE_DELIVERED; }, absl::Seconds(60))) << id;
+    }
   }
   EXPECT_EQ(CountDeadLetters(stack), 0);
 }
@@ -181,7 +188,7 @@ TEST(Faults, AFailureOfItsOwnIsRetriedThreeTimesAndThenRecordedAsDead) {
   const std::string id = sent.notification().notification_id();
   SendBatch(client, "payment.receipt", "fine", 20);
   EXPECT_TRUE(WaitFor([&] { return WholeFeed(client, "fine").size() == 20; }));
-  ASSERT_TRUE(WaitFor([&] { return StateOf(client, id) == v1::STATE_DEAD; }, absl::Seconds(60)));
+  ASSERT_TRUE(WaitFor([&] { return StateOf(client, id) == v1::STATE_DEAD; }, absl::Seconds(120)));
 
   v1::GetNotificationRequest get;
   get.set_notification_id(id);
@@ -213,8 +220,8 @@ TEST(Faults, WhatAPurgedQueueHeldArrivesAllTheSame) {
   Client client = ClientOf(stack);
   ASSERT_EQ(stack.StopProcess("worker-social"), 0);
   SendBatch(client, "like", "purged", 1000);
-  ASSERT_TRUE(WaitFor([&] { return stack.database().Query("SELECT count(*) FROM outbox") == "0"; }, absl::Seconds(20)));
-  ASSERT_TRUE(WaitFor([&] { return MessagesIn(client, "social.like") > 0; }, absl::Seconds(20)));
+  ASSERT_TRUE(WaitFor([&] { return stack.database().Query("SELECT count(*) FROM outbox") == "0"; }));
+  ASSERT_TRUE(WaitFor([&] { return MessagesIn(client, "social.like") > 0; }));
   Rabbitmqctl({"purge_queue", "-p", stack.vhost().name(), "social.like"});
   stack.StartProcess("worker-social");
   EXPECT_TRUE(WaitFor([&] { return WholeFeed(client, "purged").size() == 1000; }, absl::Seconds(60)));
@@ -231,7 +238,7 @@ TEST(Faults, ItemsArriveWithoutRedis) {
   Client client = ClientOf(stack);
   RecordedStream stream(client, "lonely");
   SendBatch(client, "like", "lonely", 50);
-  ASSERT_TRUE(stream.WaitForEvents(50, absl::Seconds(10)));
+  ASSERT_TRUE(stream.WaitForEvents(50));
   EXPECT_THAT(stream.seqs(), ElementsAreArray(CountUpTo(50)));
 }
 
@@ -244,13 +251,13 @@ TEST(Faults, ATerminatedWorkerGivesNothingBack) {
     done = true;
   });
   int stops = 0;
-  while (!done) {
+  do {
     for (const char* worker : {"worker-social", "worker-marketing"}) {
       EXPECT_EQ(stack.StopProcess(worker), 0);
       stack.StartProcess(worker);
       ++stops;
     }
-  }
+  } while (!done);
   sender.join();
   EXPECT_GT(stops, 1);
   ASSERT_TRUE(WaitFor([&] { return WholeFeed(client, "steady").size() == 3000; }, absl::Seconds(60)));
@@ -269,7 +276,8 @@ TEST(Faults, AStreamFollowsItsFeedThroughKillsOfEveryProcess) {
   for (int i = 0; i < kRounds; ++i) {
     v1::BatchSendNotificationsRequest batch;
     for (int k = 0; k < 100; ++k) *batch.add_requests() = Request("like", "patient", absl::StrCat(i, "/", k));
-    ASSERT_OK(client.BatchSendNotifications(batch));
+    // A server that was killed may be away for longer than a client tries by itself.
+    ASSERT_TRUE(WaitFor([&] { return client.BatchSendNotifications(batch).ok(); }));
     const std::string victim = std::vector<std::string>{"server", "relay", "worker-social"}[i % 3];
     stack.KillProcess(victim);
     stack.StartProcess(victim);
@@ -360,15 +368,15 @@ class ImpatientEventFaults : public EventFaults {
 };
 
 TEST_F(EventFaults, KillsOfTheFanoutWorkerLeaveNobodyOutAndTellNobodyTwice) {
-  // So that no kill comes after the end.
-  SlowDownFeeds(stack_, absl::Milliseconds(10));
+  // No kill comes after the end.
+  StandStillAt(stack_, "star", 11'000);
   Publish();
   for (int kill = 1; kill <= 5; ++kill) {
     ASSERT_TRUE(WaitUntilExpanded(kill * 2000));
     stack_.KillProcess("worker-fanout");
-    EXPECT_LT(Get().expanded(), kFollowers);
     stack_.StartProcess("worker-fanout");
   }
+  StandStillAt(stack_, "star", kFollowers);
   ExpectEverybodyToldOnce();
 }
 
@@ -388,15 +396,17 @@ TEST_F(EventFaults, KillsOfTheRelayAndLostConnectionsLeaveNobodyOutAndTellNobody
 }
 
 TEST_F(ImpatientEventFaults, APagesMessageThatIsLostIsSentAgain) {
+  StandStillAt(stack_, "star", 2000);
   Publish();
   for (int round = 1; round <= 2; ++round) {
     ASSERT_TRUE(WaitUntilExpanded(round * 2000));
     stack_.KillProcess("worker-fanout");
     LoseQueuedPages();
-    const int64_t stood = Get().expanded();
+    StandStillAt(stack_, "star", (round + 1) * 2000);
     stack_.StartProcess("worker-fanout");
-    ASSERT_TRUE(WaitUntilExpanded(stood + 1)) << Where();
+    ASSERT_TRUE(WaitUntilExpanded(round * 2000 + 1)) << Where();
   }
+  StandStillAt(stack_, "star", kFollowers);
   ExpectEverybodyToldOnce();
 }
 
@@ -405,15 +415,16 @@ TEST_F(ImpatientEventFaults, APagesMessageThatIsLostIsSentAgain) {
 TEST_F(ImpatientEventFaults, AnEventOfWhichAllIsToldEndsWithoutAMessage) {
   stack_.database().Query(
       "CREATE FUNCTION hang_at_the_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-      " IF NEW.state = 'done' THEN PERFORM pg_sleep(4); END IF; RETURN NEW; END $$;"
+      " IF NEW.state = 'done' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$;"
       "CREATE TRIGGER hang_at_the_end BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION hang_at_the_end()");
   Publish();
   ASSERT_TRUE(WaitFor([&] { return SomeoneHangs(stack_); }, absl::Seconds(60)));
   stack_.KillProcess("worker-fanout");
+  // The relay, too, may hang in it: nobody does so again.
   stack_.database().Query(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-      " AND datname = current_database()");
-  stack_.database().Query("DROP TRIGGER hang_at_the_end ON events");
+      "CREATE OR REPLACE FUNCTION hang_at_the_end() RETURNS trigger LANGUAGE plpgsql AS $$"
+      " BEGIN RETURN NEW; END $$");
+  EndWhoHangs(stack_);
   LoseQueuedPages();
   ExpectEverybodyToldOnce();
 }

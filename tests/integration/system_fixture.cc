@@ -82,7 +82,7 @@ std::vector<v1::FeedItem> WholeFeed(Client& client, const std::string& user) {
 
 double MetricSum(const RunningStack& stack, const std::string& process, const std::string& name) {
   const auto page = RunCommand(
-      {"curl", "-fsS", "--max-time", "5", absl::StrCat("http://", stack.metrics_address(process), "/metrics")});
+      {"curl", "-fsS", "--max-time", "20", absl::StrCat("http://", stack.metrics_address(process), "/metrics")});
   if (!page.ok() || page->exit_status != 0) {
     ADD_FAILURE() << "no metrics of " << process;
     return 0;
@@ -104,6 +104,16 @@ void SlowDownFeeds(RunningStack& stack, absl::Duration time) {
                    "); RETURN NULL; END $$;"
                    "CREATE TRIGGER take_a_while BEFORE INSERT ON feed_items"
                    " FOR EACH STATEMENT EXECUTE FUNCTION take_a_while()"));
+}
+
+// A lock that can't be had is a reason to try again.
+void StandStillAt(RunningStack& stack, const std::string& audience, int64_t count) {
+  stack.database().Query(absl::StrCat(
+      "CREATE OR REPLACE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.expanded > ", count,
+      " AND (SELECT audience_id FROM events WHERE event_id = NEW.event_id) = '", audience,
+      "' THEN RAISE EXCEPTION 'stands still' USING ERRCODE = 'lock_not_available'; END IF; RETURN NEW; END $$;"
+      "CREATE OR REPLACE TRIGGER stand_still BEFORE UPDATE ON event_shards"
+      " FOR EACH ROW EXECUTE FUNCTION stand_still()"));
 }
 
 }  // namespace carillon::testing

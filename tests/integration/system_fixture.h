@@ -26,7 +26,7 @@ class RecordedStream {
   std::vector<v1::SubscribeResponse> events() const;
   // The seqs of all items and read markers, in the order in which they came.
   std::vector<int64_t> seqs() const;
-  bool WaitForEvents(size_t count, absl::Duration limit = absl::Seconds(15)) const;
+  bool WaitForEvents(size_t count, absl::Duration limit = absl::Seconds(60)) const;
 
  private:
   mutable absl::Mutex mutex_;
@@ -47,5 +47,8 @@ double MetricSum(const RunningStack& stack, const std::string& process, const st
 // From now on every statement that adds items to feeds takes so much longer. Once for a
 // system.
 void SlowDownFeeds(RunningStack& stack, absl::Duration time);
+// From now on nothing is told of events to this audience past `count` recipients: their
+// pages are tried again and again. Another call moves the mark; a large one lifts it.
+void StandStillAt(RunningStack& stack, const std::string& audience, int64_t count);
 
 }  // namespace carillon::testing

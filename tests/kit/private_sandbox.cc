@@ -81,7 +81,7 @@ Json PrivateSandbox::Provider(const std::string& kind) const {
     settings = {{"url", absl::StrCat(Url("http"), "/webhook/test")},
                 {"secrets", {"whsec_dGhlIHNlY3JldCBvZiBhIHRlc3QgYXBw"}}};
   }
-  Json provider = {{"name", kind}, {"timeout", "2s"}, {kind, settings}};
+  Json provider = {{"name", kind}, {"timeout", "20s"}, {kind, settings}};
   if (kind == "apns") provider["ca_pem"] = ReadFile("ca.pem");
   return provider;
 }

@@ -91,7 +91,12 @@ void RunningStack::KillProcess(const std::string& name) {
 }
 
 nlohmann::json RunningStack::CreateApp(const std::string& name, const std::string& scopes) {
-  const auto result = Carillonctl({"app", "create", name, "--direct", "--scopes", scopes, "--json"});
+  absl::StatusOr<CommandResult> result;
+  // Where it could not connect nothing was made.
+  WaitFor([&] {
+    result = Carillonctl({"app", "create", name, "--direct", "--scopes", scopes, "--json"});
+    return !result.ok() || result->exit_status == 0 || !absl::StrContains(result->errors, "UNAVAILABLE");
+  });
   if (!result.ok()) Die(result.status().ToString());
   if (result->exit_status != 0) Die(result->errors);
   return nlohmann::json::parse(result->output);

@@ -11,7 +11,7 @@ namespace carillon::testing {
 // True as soon as the condition holds; false if it does not within the limit.
 // Looks every 10 ms, and once more at the end: on a busy machine the last look may
 // have been long ago. For EXPECT_TRUE(WaitFor([&] { ... })).
-inline bool WaitFor(absl::FunctionRef<bool()> condition, absl::Duration limit = absl::Seconds(10)) {
+inline bool WaitFor(absl::FunctionRef<bool()> condition, absl::Duration limit = absl::Seconds(60)) {
   const absl::Time deadline = absl::Now() + limit;
   while (absl::Now() < deadline) {
     if (condition()) return true;
