@@ -25,7 +25,6 @@ constexpr const char* kSettings[] = {
     "enable_mergejoin=off",
     "enable_seqscan=off",
     "enable_bitmapscan=off",
-    "lock_timeout=2s",
     "plan_cache_mode=force_generic_plan",
     "client_min_messages=warning",
     "idle_in_transaction_session_timeout=30s",
@@ -34,8 +33,8 @@ constexpr const char* kSettings[] = {
 // The settings ride in the connection string, so that libpqxx's own reconnection
 // could not lose them.
 std::string ConnectionString(const PgOptions& options) {
-  std::string settings =
-      absl::StrCat("-c%20statement_timeout%3D", absl::ToInt64Milliseconds(options.statement_timeout));
+  std::string settings = absl::StrCat("-c%20statement_timeout%3D", absl::ToInt64Milliseconds(options.statement_timeout),
+                                      "%20-c%20lock_timeout%3D", absl::ToInt64Milliseconds(options.lock_timeout));
   for (const char* setting : kSettings) {
     absl::StrAppend(&settings, "%20-c%20", absl::StrReplaceAll(setting, {{"=", "%3D"}}));
   }

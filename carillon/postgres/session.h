@@ -26,6 +26,7 @@ struct PgOptions {
   absl::Duration connect_timeout = absl::Seconds(3);
   absl::Duration statement_timeout = absl::Seconds(5);
   absl::Duration lend_timeout = absl::Seconds(5);  // How long a pool waits for a free session.
+  absl::Duration lock_timeout = absl::Seconds(2);  // How long a statement waits for a lock.
 };
 
 // A statement with a name: prepared on a connection when it is first used there.

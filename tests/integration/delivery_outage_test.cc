@@ -251,8 +251,7 @@ TEST_F(Deliveries, AnAppsHangingProviderDelaysNobodyElsesMessages) {
   for (int i = 0; i < 20; ++i) {
     const Person person = app_.AddPerson();
     const std::string id = app_.Send("otp.login", person, {kSms});
-    ASSERT_TRUE(WaitFor([&] { return !Sms(sandbox(), "vonage", person).empty(); }))
-        << app_.Story(id);
+    ASSERT_TRUE(WaitFor([&] { return !Sms(sandbox(), "vonage", person).empty(); })) << app_.Story(id);
     longest = std::max(longest, ArrivalTime(Sms(sandbox(), "vonage", person)[0]) - ToTime(app_.Get(id).create_time()));
   }
   // Much less than any of those calls takes.

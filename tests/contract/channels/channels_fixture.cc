@@ -40,8 +40,9 @@ std::unique_ptr<TokenStore> ChannelsTest::MakeTokenStore() {
   PostgresTokenStore::Sealer sealer = {
       .seal = [key](absl::string_view plain, absl::string_view context) { return key.Seal(plain, context); },
       .open = [key](absl::string_view sealed, absl::string_view context) { return key.Open(sealed, context); }};
-  return std::make_unique<PostgresTokenStore>(std::make_shared<PgPool>(PgOptions{.url = database().url()}, 2),
-                                              std::move(sealer));
+  return std::make_unique<PostgresTokenStore>(
+      std::make_shared<PgPool>(PgOptions{.url = database().url(), .connect_timeout = absl::Seconds(30)}, 2),
+      std::move(sealer));
 }
 
 ChannelsTest::ChannelsTest() : app_(++last_app), tokens_(MakeTokenStore()) { Sandbox::Reset(); }

@@ -50,10 +50,11 @@ class ChannelsTest : public ::testing::Test {
   static ProviderMessage PushTo(int device);
   static ProviderMessage FcmTo(const std::string& token);
 
-  static SendResult Send(Provider& provider, const ProviderMessage& message, absl::Duration timeout = absl::Seconds(5));
+  static SendResult Send(Provider& provider, const ProviderMessage& message,
+                         absl::Duration timeout = absl::Seconds(30));
   // All at once; results in order.
   static std::vector<SendResult> SendAll(Provider& provider, const std::vector<ProviderMessage>& messages,
-                                         absl::Duration timeout = absl::Seconds(10));
+                                         absl::Duration timeout = absl::Seconds(30));
   // So many different messages.
   static std::vector<ProviderMessage> Many(int count, absl::FunctionRef<ProviderMessage(int)> make);
 

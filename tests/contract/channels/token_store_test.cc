@@ -30,7 +30,9 @@ PostgresTokenStore::Sealer SealedBy(char key) {
 class PostgresTokenStoreTest : public ::testing::Test {
  protected:
   PostgresTokenStore MakeStore(char key = 'k') {
-    return PostgresTokenStore(std::make_shared<PgPool>(PgOptions{.url = database_.url()}, 1), SealedBy(key));
+    return PostgresTokenStore(
+        std::make_shared<PgPool>(PgOptions{.url = database_.url(), .connect_timeout = absl::Seconds(30)}, 1),
+        SealedBy(key));
   }
   static SharedToken Token(const std::string& text, absl::Time minted) {
     return {.token = text, .mint_time = minted, .expire_time = minted + absl::Minutes(50)};

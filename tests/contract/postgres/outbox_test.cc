@@ -157,10 +157,10 @@ TEST_F(OutboxTest, ReleasesTheLongestDueFirstAndNoMoreThanAsked) {
   AcceptMany(4);
   ASSERT_OK_AND_ASSIGN(const Rows rows, reader_.Take(4));
   ASSERT_THAT(rows, SizeIs(4));
-  ASSERT_OK(reader_.Settle({PutOff(rows[0], "", -absl::Seconds(1)), PutOff(rows[1], "", -absl::Seconds(3)),
-                            PutOff(rows[2], "", -absl::Seconds(2)), PutOff(rows[3], "", absl::Hours(1))}));
+  ASSERT_OK(reader_.Settle({PutOff(rows[0], "", -absl::Minutes(1)), PutOff(rows[1], "", -absl::Minutes(3)),
+                            PutOff(rows[2], "", -absl::Minutes(2)), PutOff(rows[3], "", absl::Hours(1))}));
   EXPECT_THAT(reader_.ReleaseDue(2), IsOkAndHolds(2));
-  EXPECT_EQ(Query("SELECT count(*) FROM outbox WHERE deferred AND available_at <= now() - interval '2 seconds'"), "0");
+  EXPECT_EQ(Query("SELECT count(*) FROM outbox WHERE deferred AND available_at <= now() - interval '2 minutes'"), "0");
   EXPECT_THAT(reader_.ReleaseDue(2), IsOkAndHolds(1));
 }
 

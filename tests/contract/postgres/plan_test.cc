@@ -457,7 +457,7 @@ TEST_F(BacklogTest, ALongOneCostsTakeAndSettleNoMoreThanTheirRows) {
 TEST_F(BacklogTest, WhatWaitsCostsAReleaseNoMoreThanWhatIsDue) {
   Query(absl::StrCat(
       "INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, "
-      "recipient_id, exchange, routing_key, type, payload) SELECT 1, now() + i * interval '1 second', new_uuid7(), "
+      "recipient_id, exchange, routing_key, type, payload) SELECT 1, now() + i * interval '1 hour', new_uuid7(), "
       "new_uuid7(), 7, CASE WHEN i % 2 = 0 THEN 'social' ELSE 'marketing' END, 'provider', 'email', 'ann', "
       "'carillon.delivery', 'social.email', 'like', 'x' FROM generate_series(-19, ",
       kRows / 4, ") AS i"));

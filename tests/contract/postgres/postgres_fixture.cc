@@ -28,7 +28,15 @@ void PostgresTest::SetUpTestSuite() {
 void PostgresTest::TearDownTestSuite() { SharedDatabase().reset(); }
 
 TestDatabase& PostgresTest::database() { return *SharedDatabase(); }
-PgOptions PostgresTest::Options() { return {.url = database().url(), .application_name = "contract_test"}; }
+// Patient: what a test waits for on purpose must not end because the machine is busy.
+PgOptions PostgresTest::Options() {
+  return {.url = database().url(),
+          .application_name = "contract_test",
+          .connect_timeout = absl::Seconds(30),
+          .statement_timeout = absl::Seconds(60),
+          .lend_timeout = absl::Seconds(60),
+          .lock_timeout = absl::Seconds(60)};
+}
 std::shared_ptr<PgPool> PostgresTest::MakePool(int size) { return std::make_shared<PgPool>(Options(), size); }
 
 void PostgresTest::AcceptAll(absl::Span<const NewNotification> items) {

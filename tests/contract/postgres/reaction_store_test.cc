@@ -651,10 +651,12 @@ class ReactionModelTest : public ReactionStoreTest {
   int Below(int bound) { return static_cast<int>(random_() % static_cast<unsigned>(bound)); }
 
   const std::vector<std::string> recipients_ = {"ann", "ann", "ben", ""};
-  std::mt19937 random_{std::random_device{}()};
+  const unsigned seed_ = std::random_device{}();
+  std::mt19937 random_{seed_};
 };
 
 TEST_F(ReactionModelTest, AgreesWithWhatWasSentWhateverHappensOnTheWay) {
+  SCOPED_TRACE(seed_);
   const std::vector<Reaction> reactions = RandomReactions();
   ReactionModel model;
   for (const Reaction& reaction : reactions) model.Add(reaction);

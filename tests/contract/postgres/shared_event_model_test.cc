@@ -11,6 +11,7 @@
 #include <set>
 #include <thread>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "carillon/postgres/feed_touch.h"
@@ -379,16 +380,16 @@ TEST_F(SharedEventModelTest, EveryStreamSeesEachNumberOnceWhileOthersWrite) {
     }
   };
   RunThreads(7, [&](int thread) {
+    if (thread > 3) return read(static_cast<unsigned>(thread));
+    // Readers wait for it, even after a failure.
+    const absl::Cleanup ended = [&] { --writers; };
     if (thread < 2) {
       for (int i = 0; i < kShared; ++i) StoreShared(shared[kShared * thread + i], absl::StrCat("shared ", thread, i));
     } else if (thread == 2) {
       for (const Event& event : paged) EXPECT_THAT(TellPage(event, {}, 100), SizeIs(12));
-    } else if (thread == 3) {
-      for (int i = 0; i < 240; i += 8) ASSERT_OK(feeds_.Deliver(DeliveriesOf(absl::MakeSpan(sends).subspan(i, 8))));
     } else {
-      return read(static_cast<unsigned>(thread));
+      for (int i = 0; i < 240; i += 8) ASSERT_OK(feeds_.Deliver(DeliveriesOf(absl::MakeSpan(sends).subspan(i, 8))));
     }
-    --writers;
   });
   EXPECT_EQ(Query(absl::StrCat(
                 "SELECT count(*) || ' ' || count(DISTINCT (recipient_id, seq)) FROM feed_items WHERE app_id = ",

@@ -227,8 +227,11 @@ TEST_F(Retirement, TakesUpADetachThatWasInterrupted) {
   pqxx::work reading(reader);
   reading.exec("SELECT count(*) FROM feed_items_7");
   const absl::Time later = now + absl::Hours(24 * 7);
+  PgOptions impatient = Options();
+  impatient.lock_timeout = absl::Seconds(1);
+  PostgresUpkeepStore held_up(std::make_shared<PgPool>(impatient, 1));
   absl::StatusOr<bool> more = true;
-  while (more.ok() && *more) more = store_.RetireStep(later, 100);
+  while (more.ok() && *more) more = held_up.RetireStep(later, 100);
   EXPECT_THAT(more, StatusIs(absl::StatusCode::kUnavailable));
   reading.commit();
   Retire(later);

@@ -15,11 +15,14 @@
 namespace carillon::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::Field;
+using ::testing::Ge;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Le;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
@@ -91,8 +94,14 @@ TEST_F(RabbitConsumerTest, GivesAtMostTheNumberThatWasAskedForAndKeepsTheRest) {
   PublishAll(Messages(queue, 3));
   ASSERT_OK(consumer_.Open({queue}, {.prefetch = 10}));
   ASSERT_TRUE(WaitFor([&] { return consumer_.Service().ok() && Stats(queue).messages == 0; }));
-  EXPECT_THAT(consumer_.Receive(2, absl::Seconds(10)), IsOkAndHolds(ElementsAre(HasId("0"), HasId("1"))));
-  EXPECT_THAT(consumer_.Receive(2, absl::Seconds(10)), IsOkAndHolds(ElementsAre(HasId("2"))));
+  std::vector<InboundMessage> all;
+  // What the broker has handed out may still be on the way.
+  while (all.size() < 3) {
+    ASSERT_OK_AND_ASSIGN(const std::vector<InboundMessage> some, consumer_.Receive(2, absl::Seconds(60)));
+    ASSERT_THAT(some, SizeIs(AllOf(Ge(1u), Le(2u))));
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  EXPECT_THAT(all, ElementsAre(HasId("0"), HasId("1"), HasId("2")));
 }
 
 TEST_F(RabbitConsumerTest, SettlesTheMessagesItIsGivenAndNoOthers) {
@@ -240,13 +249,13 @@ TEST_F(RabbitConsumerTest, StaysConnectedWhileItsOwnerWorks) {
   DeclareWorkQueue(queue);
   PublishAll(Messages(queue, 2));
   RabbitOptions options = Options();
-  options.heartbeat = absl::Seconds(3);
+  options.heartbeat = absl::Seconds(5);
   RabbitConsumer consumer(options);
   ASSERT_OK(consumer.Open({queue}, {.prefetch = 1}));
   const std::vector<InboundMessage> first = ReceiveCount(consumer, 1);
   ASSERT_THAT(first, SizeIs(1));
   // Longer than the silence that the broker or the consumer would accept.
-  EXPECT_FALSE(WaitFor([&] { return !consumer.Service().ok(); }, absl::Seconds(7)));
+  EXPECT_FALSE(WaitFor([&] { return !consumer.Service().ok(); }, absl::Seconds(12)));
   ASSERT_OK(consumer.Ack(first));
   EXPECT_THAT(ReceiveCount(consumer, 1), ElementsAre(HasId("1")));
 }
@@ -256,7 +265,7 @@ TEST_F(RabbitConsumerTest, NoticesADeadLinkWithinTwoHeartbeats) {
   DeclareWorkQueue(queue);
   TcpProxy proxy(BrokerAddress());
   RabbitOptions options = OptionsThrough(proxy.address());
-  options.heartbeat = absl::Seconds(1);
+  options.heartbeat = absl::Seconds(2);
   RabbitConsumer consumer(options);
   ASSERT_OK(consumer.Open({queue}, {.prefetch = 1}));
   proxy.Freeze();

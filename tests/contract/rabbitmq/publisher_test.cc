@@ -251,11 +251,11 @@ TEST_F(RabbitPublisherTest, NoticesADeadLinkWithinTwoHeartbeats) {
   DeclareWorkQueue(queue);
   TcpProxy proxy(BrokerAddress());
   RabbitOptions options = OptionsThrough(proxy.address());
-  options.heartbeat = absl::Seconds(3);
+  options.heartbeat = absl::Seconds(5);
   RabbitPublisher publisher(options);
   ASSERT_OK(publisher.Publish({MessageTo(queue, "a")}, kTimeout));
   // Heartbeats keep it alive for longer than two of them.
-  EXPECT_FALSE(WaitFor([&] { return !publisher.Service().ok(); }, absl::Seconds(7)));
+  EXPECT_FALSE(WaitFor([&] { return !publisher.Service().ok(); }, absl::Seconds(12)));
 
   proxy.Freeze();
   const absl::Time idle = absl::Now();

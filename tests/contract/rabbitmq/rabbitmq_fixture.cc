@@ -47,7 +47,10 @@ amqp_table_entry_t NumberArgument(const char* key, int value) {
 
 TestVhost& RabbitMqTest::vhost() { return *SharedVhost(); }
 
-RabbitOptions RabbitMqTest::Options() { return {.url = vhost().url(), .client_name = "contract-test"}; }
+// Patient: a login takes as long as a busy machine makes it.
+RabbitOptions RabbitMqTest::Options() {
+  return {.url = vhost().url(), .client_name = "contract-test", .connect_timeout = absl::Seconds(30)};
+}
 
 RabbitOptions RabbitMqTest::OptionsThrough(const std::string& address) {
   RabbitOptions options = Options();

@@ -267,7 +267,7 @@ TEST_F(Presences, AreAnnouncedSoonWhileRedisHangs) {
   for (int i = 0; i < 5; ++i) {
     const absl::Time start = absl::Now();
     one.Connect(Key(absl::StrCat("user ", i)));
-    EXPECT_LT(absl::Now() - start, absl::Seconds(4));
+    EXPECT_LT(absl::Now() - start, absl::Seconds(10));
   }
   redis_.Thaw();
 }

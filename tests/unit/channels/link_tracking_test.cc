@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -117,9 +119,9 @@ TEST(TrackLinks, TakesTimeLinearInTheText) {
        {"<a href='", "<a ", "<!-", "<!--", "<script>", "</", "<a href=\"&", "&", "<a b=\"c"}) {
     std::string html;
     while (html.size() < limits::kMaxHtmlBytes) html += piece;
-    const absl::Time start = absl::Now();
+    const std::clock_t start = std::clock();
     Tracked(html);
-    EXPECT_LT(absl::Now() - start, absl::Seconds(1)) << piece;
+    EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC) << piece;
   }
 }
 

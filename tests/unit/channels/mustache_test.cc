@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -112,10 +113,10 @@ TEST(Mustache, BoundsTheWorkOfListsInLists) {
   const std::string text = "{{#l}}{{#l}}{{#l}}{{#l}}{{#l}}{{^l}}x{{/l}}{{/l}}{{/l}}{{/l}}{{/l}}{{/l}}";
   ASSERT_OK_AND_ASSIGN(const Mustache parsed, Mustache::Parse(text));
   const Json names = {{"l", std::vector<int>(8000, 1)}};
-  const absl::Time start = absl::Now();
+  const std::clock_t start = std::clock();
   const Mustache::Rendered rendered = parsed.Render(names, Mustache::Escape::kNone, 1000);
   EXPECT_FALSE(rendered.complete);
-  EXPECT_LT(absl::Now() - start, absl::Seconds(2));
+  EXPECT_LT(std::clock() - start, 2 * CLOCKS_PER_SEC);
 }
 
 TEST(Mustache, CutsBetweenCharactersAndSaysSo) {

@@ -39,12 +39,15 @@ TEST(Timer, NeverRunsATaskEarly) {
 
 TEST(Timer, NeverRunsWhatWasCancelled) {
   bool ran = false;
-  absl::Notification done;
+  absl::Notification go, done;
   Timer timer;
+  // Nothing else runs before it was cancelled.
+  timer.Schedule(absl::ZeroDuration(), [&] { go.WaitForNotification(); });
   const Timer::Id cancelled = timer.Schedule(absl::Milliseconds(300), [&] { ran = true; });
   timer.Schedule(absl::Milliseconds(400), [&] { done.Notify(); });
   EXPECT_TRUE(timer.Cancel(cancelled));
   EXPECT_FALSE(timer.Cancel(cancelled));
+  go.Notify();
   ASSERT_TRUE(done.WaitForNotificationWithTimeout(kLimit));
   EXPECT_FALSE(ran);
 }

@@ -31,6 +31,7 @@ LiveHub::Options Quiet() {
   LiveHub::Options options;
   options.sweep_interval = absl::Hours(1);
   options.timing.heartbeat_interval = absl::Hours(1);
+  options.timing.slow_client_grace = absl::Hours(1);
   return options;
 }
 
@@ -744,6 +745,7 @@ TEST_P(LiveHubPropertyTest, EveryStreamSeesEachChangeOnceInOrderWithNothingMissi
   LiveHub::Options options;
   options.sweep_interval = absl::Milliseconds(20);
   options.timing.heartbeat_interval = absl::Milliseconds(10);
+  options.timing.slow_client_grace = absl::Hours(1);
   LiveHub hub(store, metrics, options);
   hub.Start();
   // One thread a recipient: it writes, and is the recipient's clients.
