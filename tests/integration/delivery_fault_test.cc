@@ -167,6 +167,10 @@ TEST_F(DeliveryFaults, AWorkerThatIsToldToStopSendsNothingTwice) {
     stack().StartProcess(kWorker);
   }
   ExpectAllSent(kMany, /*most_repeats=*/0);
+  // No stop ran into its bound, and left calls that had not ended.
+  const auto found = RunCommand({"grep", "deliveries.left", stack().log_file(kWorker)});
+  ASSERT_OK(found);
+  EXPECT_EQ(found->exit_status, 1) << found->output;
 }
 
 TEST_F(DeliveryFaults, ARestartOfPostgresDuringCallsSendsNothingTwice) {
