@@ -14,6 +14,7 @@ inline constexpr size_t kMaxIdBytes = 255;        // user_id, actor_id, object_i
 inline constexpr size_t kMaxTypeNameBytes = 100;  // Also routing keys; AMQP allows 255.
 inline constexpr size_t kMaxAppNameBytes = 100;
 inline constexpr size_t kMaxLocaleBytes = 35;       // What BCP 47 tells to expect.
+inline constexpr size_t kMaxCronBytes = 100;        // Longer ones list what ranges and steps say.
 inline constexpr size_t kMaxDataBytes = 16 * 1024;  // data as JSON: feeds and envelopes stay small.
 inline constexpr int kMaxDataDepth = 16;            // Recursion in every reader of data.
 inline constexpr size_t kMaxTemplateFieldBytes = 500;
@@ -79,6 +80,7 @@ inline constexpr size_t kMaxPushLinkBytes = 1000;  // Half a link is none: refus
 // --- People.
 inline constexpr size_t kMaxDeviceTokenBytes = 4096;  // FCM names no bound; theirs have some 200.
 inline constexpr size_t kMaxReasonBytes = 255;        // Why an address is suppressed.
+inline constexpr size_t kMaxQuietSpans = 28;          // Four a day.
 // Of a call that erases or exports: it walks through what no index leads to.
 inline constexpr absl::Duration kPersonDeadline = absl::Seconds(60);
 
