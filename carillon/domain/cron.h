@@ -44,9 +44,9 @@ class CronExpression {
   // what is allowed.
   static absl::StatusOr<CronExpression> Parse(absl::string_view text);
 
-  // The first time after `after`. Nothing if there is none within 10 years (February 30,
-  // and 29 if it must be a Sunday), or if `after` is beyond what a Timestamp holds: the
-  // years 1 to 9999.
+  // The first time after `after`. Nothing if there is none within 10 years (February 30
+  // never comes, a February 29 that is a Sunday every 28), or if `after` is not in the
+  // years 1 to 9999, which a Timestamp holds.
   std::optional<absl::Time> Next(absl::Time after, absl::TimeZone zone) const;
 
   const std::string& text() const { return text_; }  // As given.

@@ -195,6 +195,15 @@ std::vector<ChannelDecision> Decide(const DecisionInput& input) {
   return decisions;
 }
 
+const CapUse& Tightest(absl::Span<const CapUse> uses) {
+  const auto leaves_less = [](const CapUse& a, const CapUse& b) {
+    if (a.has_room != b.has_room) return b.has_room;
+    if (!a.has_room) return a.next_room > b.next_room;
+    return a.cap.limit - a.count < b.cap.limit - b.count;
+  };
+  return *std::min_element(uses.begin(), uses.end(), leaves_less);
+}
+
 void ApplyCap(const DecisionInput& input, const CapUse& use, ChannelDecision& decision) {
   Rule rule{.gate = Gate::kCap, .count = use.count, .limit = use.cap.limit, .window = use.cap.window};
   if (!use.has_room) rule.until = use.next_room;

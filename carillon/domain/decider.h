@@ -86,6 +86,8 @@ struct CapUse {
   bool has_room = true;
   absl::Time next_room;  // When there is again, if not.
 };
+// The one that stops longest, or leaves the least room. Of at least one.
+const CapUse& Tightest(absl::Span<const CapUse> uses);
 // What a cap makes of a decision to send.
 void ApplyCap(const DecisionInput& input, const CapUse& use, ChannelDecision& decision);
 

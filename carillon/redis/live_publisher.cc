@@ -1,8 +1,8 @@
 #include "carillon/redis/live_publisher.h"
 
 #include <map>
+#include <optional>
 
-#include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/internal/v1/envelope.pb.h"
 #include "carillon/redis/channels.h"
@@ -11,7 +11,6 @@
 namespace carillon {
 namespace {
 
-constexpr absl::Duration kPauseAfterFailure = absl::Seconds(1);
 // Of the updates in one message: what many need is not held up by its size.
 constexpr size_t kMaxBatchBytes = 256 * 1024;
 
@@ -99,7 +98,7 @@ absl::Status RemoveRemains(absl::Span<const LiveRoute> remains, absl::Span<const
 
 absl::Status RedisLivePublisher::Publish(absl::Span<const FeedKey> keys, PayloadOf payload_of) {
   if (keys.empty()) return absl::OkStatus();
-  return WithConnection([&](RedisConnection& connection, RedisDeadline deadline) -> absl::Status {
+  return redis_.With([&](RedisConnection& connection, RedisDeadline deadline) -> absl::Status {
     LiveRoutes found;
     if (options_.routing == LiveRouting::kDirected) {
       ASSIGN_OR_RETURN(found, FindRoutes(keys, clock_.Now(), deadline, connection));
@@ -118,49 +117,11 @@ absl::Status RedisLivePublisher::Publish(absl::Span<const FeedKey> keys, Payload
 }
 
 absl::Status RedisLivePublisher::PublishSharedEvent(AppId app) {
-  return WithConnection([&](RedisConnection& connection, RedisDeadline deadline) {
+  return redis_.With([&](RedisConnection& connection, RedisDeadline deadline) {
     Commands commands(connection);
     RETURN_IF_ERROR(commands.Add({"PUBLISH", kSharedEventChannel, absl::StrCat(app.value())}));
     return commands.Send(deadline);
   });
-}
-
-absl::Status RedisLivePublisher::WithConnection(Use use) {
-  const RedisDeadline deadline = RedisDeadline::After(redis_.command_timeout);
-  RETURN_IF_ERROR(Acquire(deadline));
-  const bool reused = connection_.has_value();
-  absl::Status status = Attempt(use, deadline);
-  // A connection that was idle may have died unnoticed: one more, fresh attempt.
-  if (reused && absl::IsUnavailable(status) && !deadline.passed()) status = Attempt(use, deadline);
-  Release(/*failed=*/!status.ok());
-  return status;
-}
-
-absl::Status RedisLivePublisher::Attempt(Use use, RedisDeadline deadline) {
-  if (!connection_.has_value()) {
-    ASSIGN_OR_RETURN(connection_, RedisConnection::Open(redis_, deadline));
-  }
-  const absl::Status status = use(*connection_, deadline);
-  if (!status.ok()) connection_.reset();
-  return status;
-}
-
-absl::Status RedisLivePublisher::Acquire(RedisDeadline deadline) {
-  absl::MutexLock lock(&mutex_);
-  const auto free_or_suspect = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !in_use_ || suspect_; };
-  if (!mutex_.AwaitWithTimeout(absl::Condition(&free_or_suspect), deadline.remaining())) {
-    return error::BackendUnavailable("redis", "the connection is busy");
-  }
-  if (suspect_ && (in_use_ || !next_attempt_.passed())) return error::BackendUnavailable("redis", "not connected");
-  in_use_ = true;
-  return absl::OkStatus();
-}
-
-void RedisLivePublisher::Release(bool failed) {
-  absl::MutexLock lock(&mutex_);
-  in_use_ = false;
-  suspect_ = failed;
-  if (failed) next_attempt_ = RedisDeadline::After(kPauseAfterFailure);
 }
 
 void RedisLivePublisher::Count(LiveRouting routing, size_t updates) const {

@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kZones[] = {"UTC",          "Europe/Berlin",     "Australia/Lord_Howe", "Asia/Kathmandu",
                                   "Pacific/Apia", "Africa/Casablanca", "America/Havana",      "Pacific/Kwajalein"};
-// Years 1 to 2400: absl foresees changes of clocks for 400 years.
+// Years 1 to 2400: absl foresees changes of clocks for some 400 years.
 constexpr int64_t kFirstSecond = -62135596800;
 constexpr int64_t kLastSecond = 13569465600;
 
@@ -33,14 +33,18 @@ absl::TimeZone AnyZone(FuzzedDataProvider& data) {
   return zone;
 }
 
-absl::Time AnyTime(FuzzedDataProvider& data, absl::Time least, absl::Time most) {
-  return absl::FromUnixSeconds(
-      data.ConsumeIntegralInRange<int64_t>(absl::ToUnixSeconds(least), absl::ToUnixSeconds(most)));
+// Half of them within two days of a change of clocks, where few would be by chance.
+absl::Time AnyTime(FuzzedDataProvider& data, absl::TimeZone zone) {
+  const absl::Time time = absl::FromUnixSeconds(data.ConsumeIntegralInRange<int64_t>(kFirstSecond, kLastSecond));
+  const absl::Duration distance = absl::Seconds(data.ConsumeIntegralInRange<int>(-172800, 172800));
+  absl::TimeZone::CivilTransition change;
+  if (data.ConsumeBool() || !zone.NextTransition(time, &change)) return time;
+  return zone.At(change.to).trans + distance;
 }
 
 void Check(FuzzedDataProvider& data) {
   const absl::TimeZone zone = AnyZone(data);
-  absl::Time after = AnyTime(data, absl::FromUnixSeconds(kFirstSecond), absl::FromUnixSeconds(kLastSecond));
+  absl::Time after = AnyTime(data, zone);
   const int fraction = data.ConsumeIntegralInRange<int>(0, 100);
   const std::string text = data.ConsumeRemainingBytesAsString();
   const absl::StatusOr<CronExpression> expression = CronExpression::Parse(text);
