@@ -62,7 +62,7 @@ class CronExpression {
     uint32_t days = 0;
     uint16_t months = 0;
     uint8_t weekdays = 0;     // From Sunday.
-    bool either_day = false;  // days or weekdays, not both.
+    bool either_day = false;  // One of days and weekdays is enough.
     bool every_so_often = false;
 
     friend bool operator==(const Fields&, const Fields&) = default;
