@@ -65,6 +65,8 @@ struct Delivery {
   Channel channel = Channel::kEmail;
   std::string device_id;  // Of push channels.
   Notification item;
+  // It was held until then, by the app's clock: a lane's worker decides on it again.
+  std::optional<absl::Time> decide_time;
 };
 
 // A delivery as it is kept.

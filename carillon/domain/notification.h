@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "carillon/domain/ids.h"
 #include "carillon/domain/lane.h"
+#include "carillon/domain/settings.h"
 
 namespace carillon {
 
@@ -44,6 +45,7 @@ struct NotificationType {
   bool track_interactions = false;
   bool unsubscribable = false;
   bool at_most_once = false;
+  DeliveryPolicy policy;
 
   friend bool operator==(const NotificationType&, const NotificationType&) = default;
 };
@@ -63,6 +65,8 @@ struct Notification {
   absl::Time create_time;
   std::optional<absl::Time> expire_time;
   std::string traceparent;  // The caller's W3C trace context; empty: none.
+  // Of types that aggregate: its place among the reactions of its actor; 0: none.
+  int64_t version = 0;
 };
 
 // A step between acceptance and the end.
@@ -171,6 +175,9 @@ struct App {
   absl::Time create_time;
   int64_t shared_audience_threshold = 0;
   std::string default_locale = "en";
+  SendLimits limits;
+  bool sandbox = false;
+  absl::Duration clock_offset;  // How far a sandbox's clock is ahead.
 };
 
 }  // namespace carillon

@@ -2,11 +2,13 @@
 // validated where it enters (server/api).
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "carillon/domain/ids.h"
 #include "carillon/domain/lane.h"
 #include "carillon/domain/quiet_hours.h"
 
@@ -73,6 +75,28 @@ struct DigestTime {
   absl::Weekday day = absl::Weekday::monday;  // For kWeek.
 
   friend bool operator==(const DigestTime&, const DigestTime&) = default;
+};
+
+// What an app, and each sender of it, may send; 0: no limit.
+struct SendLimits {
+  int64_t app_rate = 0;  // Per second.
+  int64_t app_burst = 0;
+  int64_t sender_rate = 0;  // Per second.
+  int64_t sender_burst = 0;
+  int64_t runaway_per_minute = 0;
+
+  friend bool operator==(const SendLimits&, const SendLimits&) = default;
+};
+
+// What an app has said about all its messages.
+struct AppPolicy {
+  AppId app;
+  std::vector<Preference> preferences;
+  SendLimits limits;
+  bool sandbox = false;
+  absl::Duration clock_offset;  // How far its clock is ahead of ours.
+
+  friend bool operator==(const AppPolicy&, const AppPolicy&) = default;
 };
 
 // What a recipient has said. Without any, everything is on.

@@ -15,10 +15,12 @@ namespace carillon {
 class CatalogStore {
  public:
   virtual ~CatalogStore() = default;
-  // Moves on with every change of any type.
+  // Moves on with every change of any type or policy.
   virtual absl::StatusOr<int64_t> Version() = 0;
   // All types of all apps, by app and name.
   virtual absl::StatusOr<std::vector<NotificationType>> LoadTypes() = 0;
+  // What the apps have said, by app: of those that have said anything.
+  virtual absl::StatusOr<std::vector<AppPolicy>> LoadAppPolicies() { return std::vector<AppPolicy>(); }
   // Adds or replaces, all or none.
   virtual absl::Status Apply(absl::Span<const NotificationType> types) = 0;
 };
@@ -34,6 +36,8 @@ struct AppCredentials {
 struct AppChanges {
   std::optional<int64_t> shared_audience_threshold;
   std::string default_locale;  // Empty: as it is.
+  std::optional<SendLimits> limits;
+  bool make_sandbox = false;
 };
 
 class AppStore {

@@ -8,6 +8,7 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/settings_json.h"
 
 namespace carillon {
 namespace {
@@ -45,24 +46,45 @@ constexpr PgStatement kVersion = {"catalogue_version", "SELECT version FROM cata
 constexpr PgStatement kLoadTypes = {"load_types", R"sql(
   SELECT app_id, name, lane, exchange, routing_key, channels, retention_days, critical, in_app,
          (extract(epoch FROM ttl) * 1e6)::bigint AS ttl_us, dedupe_key,
-         (extract(epoch FROM dedupe_window) * 1e6)::bigint AS dedupe_us, track_interactions, unsubscribable, at_most_once
+         (extract(epoch FROM dedupe_window) * 1e6)::bigint AS dedupe_us, track_interactions, unsubscribable, at_most_once,
+         category, required, policy
   FROM types ORDER BY app_id, name
 )sql"};
 
 constexpr PgStatement kApplyType = {"apply_type", R"sql(
   INSERT INTO types (app_id, name, lane, exchange, routing_key, channels, retention_days, critical, ttl, in_app, dedupe_key, dedupe_window,
-                     track_interactions, unsubscribable, at_most_once)
+                     track_interactions, unsubscribable, at_most_once, category, required, policy)
   VALUES ($1, $2, $3, $4, $5, $6::text[], $7, $8, $9::bigint * interval '1 microsecond', $10::jsonb, $11,
-          $12::bigint * interval '1 microsecond', $13, $14, $15)
+          $12::bigint * interval '1 microsecond', $13, $14, $15, $16, $17, $18::jsonb)
   ON CONFLICT (app_id, name) DO UPDATE SET
     lane = EXCLUDED.lane, exchange = EXCLUDED.exchange, routing_key = EXCLUDED.routing_key, channels = EXCLUDED.channels,
     retention_days = EXCLUDED.retention_days, critical = EXCLUDED.critical, ttl = EXCLUDED.ttl, in_app = EXCLUDED.in_app,
     dedupe_key = EXCLUDED.dedupe_key, dedupe_window = EXCLUDED.dedupe_window,
     track_interactions = EXCLUDED.track_interactions, unsubscribable = EXCLUDED.unsubscribable,
-    at_most_once = EXCLUDED.at_most_once, updated_at = now()
+    at_most_once = EXCLUDED.at_most_once, category = EXCLUDED.category, required = EXCLUDED.required,
+    policy = EXCLUDED.policy, updated_at = now()
 )sql"};
 
-NotificationType ToType(const pqxx::row& row) {
+constexpr PgStatement kLoadAppPolicies = {"load_app_policies", R"sql(
+  SELECT a.app_id, a.app_rate, a.app_burst, a.sender_rate, a.sender_burst, a.runaway_per_minute, a.sandbox, a.clock_offset,
+         (SELECT coalesce(json_agg(json_build_object('scope', scope, 'name', name, 'channel', channel, 'choice', choice)
+                                   ORDER BY scope, name, channel), '[]')
+          FROM app_preferences p WHERE p.app_id = a.app_id) AS preferences
+  FROM apps a
+  WHERE a.app_rate > 0 OR a.sender_rate > 0 OR a.runaway_per_minute > 0 OR a.sandbox
+    OR EXISTS (SELECT FROM app_preferences p WHERE p.app_id = a.app_id)
+  ORDER BY a.app_id
+)sql"};
+
+SendLimits ToLimits(const pqxx::row& row) {
+  return {.app_rate = row["app_rate"].as<int64_t>(),
+          .app_burst = row["app_burst"].as<int64_t>(),
+          .sender_rate = row["sender_rate"].as<int64_t>(),
+          .sender_burst = row["sender_burst"].as<int64_t>(),
+          .runaway_per_minute = row["runaway_per_minute"].as<int64_t>()};
+}
+
+absl::StatusOr<NotificationType> ToType(const pqxx::row& row) {
   NotificationType type;
   type.app = AppId(row["app_id"].as<int64_t>());
   type.name = OwnedText(row["name"]);
@@ -79,12 +101,16 @@ NotificationType ToType(const pqxx::row& row) {
   type.track_interactions = row["track_interactions"].as<bool>();
   type.unsubscribable = row["unsubscribable"].as<bool>();
   type.at_most_once = row["at_most_once"].as<bool>();
+  ASSIGN_OR_RETURN(type.policy, DecodePolicy(Text(row["policy"])));
+  type.policy.category = OwnedText(row["category"]);
+  type.policy.required = row["required"].as<bool>();
   return type;
 }
 
 constexpr PgStatement kFindApp = {"find_app", R"sql(
   SELECT a.app_id, a.name, a.app_key, a.scopes, (extract(epoch FROM a.created_at) * 1e6)::bigint AS created_us,
-         a.shared_audience_threshold, a.default_locale, s.secret_hash
+         a.shared_audience_threshold, a.default_locale, a.app_rate, a.app_burst, a.sender_rate, a.sender_burst,
+         a.runaway_per_minute, a.sandbox, a.clock_offset, s.secret_hash
   FROM apps a
   LEFT JOIN LATERAL (SELECT secret_hash FROM app_secrets s WHERE s.app_id = a.app_id ORDER BY secret_id DESC LIMIT 2) AS s ON true
   WHERE a.app_key = $1
@@ -93,10 +119,13 @@ constexpr PgStatement kFindApp = {"find_app", R"sql(
 // What is NULL stays as it is.
 constexpr PgStatement kUpdateApp = {"update_app", R"sql(
   UPDATE apps SET shared_audience_threshold = coalesce($2::bigint, shared_audience_threshold),
-                  default_locale = coalesce($3, default_locale)
+                  default_locale = coalesce($3, default_locale), app_rate = coalesce($4::bigint, app_rate),
+                  app_burst = coalesce($5::bigint, app_burst), sender_rate = coalesce($6::bigint, sender_rate),
+                  sender_burst = coalesce($7::bigint, sender_burst),
+                  runaway_per_minute = coalesce($8::bigint, runaway_per_minute), sandbox = sandbox OR $9
   WHERE app_key = $1
   RETURNING app_id, name, app_key, scopes, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us, shared_audience_threshold,
-            default_locale
+            default_locale, app_rate, app_burst, sender_rate, sender_burst, runaway_per_minute, sandbox, clock_offset
 )sql"};
 
 std::vector<std::string> ParseScopes(const pqxx::field& field) {
@@ -113,7 +142,10 @@ App ToApp(const pqxx::row& row) {
           .scopes = ParseScopes(row["scopes"]),
           .create_time = TimeOf(row["created_us"]),
           .shared_audience_threshold = row["shared_audience_threshold"].as<int64_t>(),
-          .default_locale = OwnedText(row["default_locale"])};
+          .default_locale = OwnedText(row["default_locale"]),
+          .limits = ToLimits(row),
+          .sandbox = row["sandbox"].as<bool>(),
+          .clock_offset = absl::Microseconds(row["clock_offset"].as<int64_t>())};
 }
 
 }  // namespace
@@ -127,12 +159,33 @@ absl::StatusOr<int64_t> PostgresCatalogStore::Version() {
 }
 
 absl::StatusOr<std::vector<NotificationType>> PostgresCatalogStore::LoadTypes() {
-  std::vector<NotificationType> types;
+  pqxx::result rows;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    types.clear();
-    for (const auto& row : session.Execute(transaction, kLoadTypes)) types.push_back(ToType(row));
+    rows = session.Execute(transaction, kLoadTypes);
   }));
+  std::vector<NotificationType> types;
+  for (const auto& row : rows) {
+    ASSIGN_OR_RETURN(NotificationType type, ToType(row));
+    types.push_back(std::move(type));
+  }
   return types;
+}
+
+absl::StatusOr<std::vector<AppPolicy>> PostgresCatalogStore::LoadAppPolicies() {
+  pqxx::result rows;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    rows = session.Execute(transaction, kLoadAppPolicies);
+  }));
+  std::vector<AppPolicy> policies;
+  for (const auto& row : rows) {
+    ASSIGN_OR_RETURN(std::vector<Preference> preferences, DecodePreferences(Text(row["preferences"])));
+    policies.push_back({.app = AppId(row["app_id"].as<int64_t>()),
+                        .preferences = std::move(preferences),
+                        .limits = ToLimits(row),
+                        .sandbox = row["sandbox"].as<bool>(),
+                        .clock_offset = absl::Microseconds(row["clock_offset"].as<int64_t>())});
+  }
+  return policies;
 }
 
 absl::Status PostgresCatalogStore::Apply(absl::Span<const NotificationType> types) {
@@ -145,7 +198,8 @@ absl::Status PostgresCatalogStore::Apply(absl::Span<const NotificationType> type
       session.Execute(transaction, kApplyType, type.app.value(), type.name, std::string(ToString(type.lane)),
                       type.exchange, type.routing_key, ChannelsLiteral(type.channels), type.retention_days,
                       type.critical, OrNull(ttl), TemplateToJson(type.in_app), OrNull(type.dedupe_key), OrNull(window),
-                      type.track_interactions, type.unsubscribable, type.at_most_once);
+                      type.track_interactions, type.unsubscribable, type.at_most_once, type.policy.category,
+                      type.policy.required, EncodePolicy(type.policy));
     }
     return absl::OkStatus();
   });
@@ -173,7 +227,8 @@ absl::StatusOr<App> PostgresAppStore::Create(const App& app, const std::string& 
     const pqxx::result rows = transaction.exec_params(
         "INSERT INTO apps (name, app_key, scopes) VALUES ($1, $2, $3::text[]) "
         "RETURNING app_id, name, app_key, scopes, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us, "
-        "shared_audience_threshold, default_locale",
+        "shared_audience_threshold, default_locale, app_rate, app_burst, sender_rate, sender_burst, runaway_per_minute, "
+        "sandbox, clock_offset",
         app.name, app.key, scopes.str());
     created = ToApp(rows[0]);
     transaction.exec_params("INSERT INTO app_secrets (app_id, secret_hash) VALUES ($1, ($2::bytea[])[1])",
@@ -186,14 +241,20 @@ absl::StatusOr<App> PostgresAppStore::Create(const App& app, const std::string& 
 }
 
 absl::StatusOr<App> PostgresAppStore::Update(const std::string& app_key, const AppChanges& changes) {
-  const std::string threshold =
-      changes.shared_audience_threshold.has_value() ? absl::StrCat(*changes.shared_audience_threshold) : "";
+  const auto limit = [&](int64_t SendLimits::*field) {
+    return changes.limits.has_value() ? std::optional<int64_t>((*changes.limits).*field) : std::nullopt;
+  };
   absl::StatusOr<App> updated = error::NotFound("app", app_key);
-  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    for (const auto& row :
-         session.Execute(transaction, kUpdateApp, app_key, OrNull(threshold), OrNull(changes.default_locale))) {
+  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
+    // First, as every change that processes follow.
+    transaction.exec("UPDATE catalogue_version SET version = version + 1");
+    for (const auto& row : session.Execute(
+             transaction, kUpdateApp, app_key, changes.shared_audience_threshold, OrNull(changes.default_locale),
+             limit(&SendLimits::app_rate), limit(&SendLimits::app_burst), limit(&SendLimits::sender_rate),
+             limit(&SendLimits::sender_burst), limit(&SendLimits::runaway_per_minute), changes.make_sandbox)) {
       updated = ToApp(row);
     }
+    return absl::OkStatus();
   }));
   return updated;
 }

@@ -13,6 +13,7 @@ class PostgresCatalogStore final : public CatalogStore {
   explicit PostgresCatalogStore(std::shared_ptr<PgPool> pool) : pool_(std::move(pool)) {}
   absl::StatusOr<int64_t> Version() override;
   absl::StatusOr<std::vector<NotificationType>> LoadTypes() override;
+  absl::StatusOr<std::vector<AppPolicy>> LoadAppPolicies() override;
   absl::Status Apply(absl::Span<const NotificationType> types) override;
 
  private:

@@ -42,6 +42,16 @@ std::optional<Preference> PreferenceOf(const Json& json) {
   return preference;
 }
 
+constexpr const char* kOverflows[] = {"drop", "hold", "digest", "in_app_only"};  // In the order of Overflow.
+
+Overflow OverflowOf(const Json& json, const char* name, Overflow otherwise) {
+  const std::string word = json.value(name, "");
+  for (size_t i = 0; i < std::size(kOverflows); ++i) {
+    if (word == kOverflows[i]) return static_cast<Overflow>(i);
+  }
+  return otherwise;
+}
+
 constexpr const char* kEvery[] = {"hour", "day", "week"};
 
 }  // namespace
@@ -68,6 +78,43 @@ absl::string_view ToString(Preference::Scope scope) {
       return "type";
   }
   return "";
+}
+
+std::string EncodePolicy(const DeliveryPolicy& policy) {
+  Json json = {{"cap_overflow", kOverflows[static_cast<int>(policy.cap_overflow)]},
+               {"quiet_overflow", kOverflows[static_cast<int>(policy.quiet_overflow)]}};
+  for (const Cap& cap : policy.caps) {
+    json["caps"].push_back({{"channel", std::string(ToString(cap.channel))},
+                            {"limit", cap.limit},
+                            {"window_seconds", absl::ToInt64Seconds(cap.window)}});
+  }
+  if (policy.aggregation.has_value()) {
+    json["aggregation"] = {{"window_seconds", absl::ToInt64Seconds(policy.aggregation->window)},
+                           {"sliding", policy.aggregation->sliding},
+                           {"max_window_seconds", absl::ToInt64Seconds(policy.aggregation->max_window)}};
+  }
+  return json.dump();
+}
+
+absl::StatusOr<DeliveryPolicy> DecodePolicy(absl::string_view text) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return Unknown("policies of a type", text);
+  DeliveryPolicy policy;
+  policy.cap_overflow = OverflowOf(json, "cap_overflow", policy.cap_overflow);
+  policy.quiet_overflow = OverflowOf(json, "quiet_overflow", policy.quiet_overflow);
+  for (const Json& one : json.value("caps", Json::array())) {
+    const std::optional<Channel> channel = ParseChannel(one.value("channel", ""));
+    if (!channel.has_value()) return Unknown("policies of a type", text);
+    policy.caps.push_back({.channel = *channel,
+                           .limit = one.value("limit", 1),
+                           .window = absl::Seconds(one.value("window_seconds", int64_t{1}))});
+  }
+  if (const auto found = json.find("aggregation"); found != json.end()) {
+    policy.aggregation = Aggregation{.window = absl::Seconds(found->value("window_seconds", int64_t{1})),
+                                     .sliding = found->value("sliding", false),
+                                     .max_window = absl::Seconds(found->value("max_window_seconds", int64_t{0}))};
+  }
+  return policy;
 }
 
 std::string EncodePreferences(absl::Span<const Preference> preferences) {

@@ -23,4 +23,8 @@ absl::StatusOr<DigestTime> DecodeDigestTime(absl::string_view json);
 absl::string_view ToString(Choice choice);
 absl::string_view ToString(Preference::Scope scope);
 
+// Of a type's policy what has a column of its own, category and required, is left out.
+std::string EncodePolicy(const DeliveryPolicy& policy);
+absl::StatusOr<DeliveryPolicy> DecodePolicy(absl::string_view json);
+
 }  // namespace carillon

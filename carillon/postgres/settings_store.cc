@@ -187,9 +187,10 @@ absl::StatusOr<std::vector<Preference>> PostgresSettingsStore::ReadAppPreference
 
 absl::Status PostgresSettingsStore::SetAppPreferences(AppId app, absl::Span<const Preference> preferences) {
   return pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
+    // First, as every change that processes follow.
+    transaction.exec("UPDATE catalogue_version SET version = version + 1");
     session.Execute(transaction, kForgetApp, app.value());
     session.Execute(transaction, kWriteApp, app.value(), EncodePreferences(preferences));
-    session.Execute(transaction, kTell, absl::StrCat(app.value()));
     return absl::OkStatus();
   });
 }

@@ -39,6 +39,18 @@ std::shared_ptr<const NotificationType> Catalogue::Find(AppId app, absl::string_
   return nullptr;
 }
 
+std::shared_ptr<const AppPolicy> Catalogue::PolicyOf(AppId app) const {
+  static const auto* const none = new std::shared_ptr<const AppPolicy>(std::make_shared<AppPolicy>());
+  std::shared_ptr<const Policies> policies;
+  {
+    absl::MutexLock lock(&mutex_);
+    policies = policies_;
+  }
+  if (policies == nullptr || policies->empty()) return *none;
+  const auto found = policies->find(app);
+  return found == policies->end() ? *none : found->second;
+}
+
 absl::Status Catalogue::Refresh() {
   ASSIGN_OR_RETURN(const int64_t version, store_->Version());
   {
@@ -46,15 +58,22 @@ absl::Status Catalogue::Refresh() {
     if (version == version_) return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(std::vector<NotificationType> rows, store_->LoadTypes());
+  ASSIGN_OR_RETURN(std::vector<AppPolicy> said, store_->LoadAppPolicies());
   auto types = std::make_shared<Types>();
   for (NotificationType& row : rows) {
     const Key key(row.app, row.name);
     types->emplace(key, std::make_shared<const NotificationType>(std::move(row)));
   }
+  auto policies = std::make_shared<Policies>();
+  for (AppPolicy& one : said) {
+    const AppId app = one.app;
+    policies->emplace(app, std::make_shared<const AppPolicy>(std::move(one)));
+  }
   log::Info("catalogue.loaded", {{"version", version}, {"types", types->size()}});
   absl::MutexLock lock(&mutex_);
   // The version was read first: rows may be newer than it, never older.
   types_ = std::move(types);
+  policies_ = std::move(policies);
   version_ = version;
   return absl::OkStatus();
 }

@@ -1,5 +1,5 @@
-// The catalogue of types, kept in memory and followed as it changes: a new type
-// is known within about a second, without a restart.
+// The catalogue of types and the policies of apps, kept in memory and followed as they
+// change: a new type is known within about a second, without a restart.
 #pragma once
 
 #include <map>
@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "carillon/domain/notification.h"
 #include "carillon/ports/catalog_store.h"
+#include "carillon/ports/clock.h"
 #include "carillon/ports/stop_signal.h"
 
 namespace carillon {
@@ -34,6 +35,11 @@ class Catalogue {
   // What is returned stays valid and never changes.
   std::shared_ptr<const NotificationType> Find(AppId app, absl::string_view name) const;
 
+  // What the app has said about all its messages; never null.
+  std::shared_ptr<const AppPolicy> PolicyOf(AppId app) const;
+  // What time it is for the app.
+  absl::Time NowOf(AppId app, const Clock& clock) const { return clock.Now() + PolicyOf(app)->clock_offset; }
+
   // Reads it now if it has changed. Blocks for one or two round trips.
   absl::Status Refresh();
 
@@ -43,10 +49,12 @@ class Catalogue {
  private:
   using Key = std::pair<AppId, std::string>;
   using Types = std::map<Key, std::shared_ptr<const NotificationType>>;
+  using Policies = std::map<AppId, std::shared_ptr<const AppPolicy>>;
 
   const std::shared_ptr<CatalogStore> store_;
   mutable absl::Mutex mutex_;
   std::shared_ptr<const Types> types_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const Policies> policies_ ABSL_GUARDED_BY(mutex_);
   int64_t version_ ABSL_GUARDED_BY(mutex_) = 0;
   StopSignal stop_;
   std::thread thread_;

@@ -26,6 +26,7 @@ absl::StatusOr<Notification> ToNotification(const internal::v1::Envelope& envelo
   n.create_time = absl::FromUnixMicros(item.accept_time_us());
   if (item.expire_time_us() != 0) n.expire_time = absl::FromUnixMicros(item.expire_time_us());
   n.traceparent = item.traceparent();
+  n.version = item.version();
   for (const int channel : item.channels()) n.channels.push_back(static_cast<Channel>(channel));
   return n;
 }
@@ -46,7 +47,9 @@ absl::Status AddDeliveries(const internal::v1::Envelope& envelope, std::vector<D
       return absl::InvalidArgumentError("a delivery lacks its id or its channel");
     }
     ASSIGN_OR_RETURN(Notification item, ToNotification(envelope, in.item()));
-    deliveries.push_back({*id, channel, in.device_id(), std::move(item)});
+    Delivery& delivery = deliveries.emplace_back(
+        Delivery{.id = *id, .channel = channel, .device_id = in.device_id(), .item = std::move(item), .decide_time = {}});
+    if (in.decide_time_us() != 0) delivery.decide_time = absl::FromUnixMicros(in.decide_time_us());
   }
   return absl::OkStatus();
 }
@@ -96,6 +99,7 @@ void FillItem(const Notification& notification, internal::v1::Item& item) {
   item.set_retention_days(notification.retention_days);
   for (const Channel channel : notification.channels) item.add_channels(static_cast<int>(channel));
   item.set_traceparent(notification.traceparent);
+  item.set_version(notification.version);
 }
 
 }  // namespace
@@ -117,6 +121,7 @@ std::string EncodeEnvelope(const Delivery& delivery) {
   out.set_delivery_id(id.data(), id.size());
   out.set_channel(static_cast<int>(delivery.channel));
   out.set_device_id(delivery.device_id);
+  if (delivery.decide_time.has_value()) out.set_decide_time_us(absl::ToUnixMicros(*delivery.decide_time));
   FillItem(delivery.item, *out.mutable_item());
   return envelope.SerializeAsString();
 }
