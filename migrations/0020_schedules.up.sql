@@ -13,6 +13,27 @@ ALTER TABLE schedules ADD CONSTRAINT schedules_cause_check
 ALTER TABLE notifications ADD COLUMN trail jsonb;
 ALTER TABLE deliveries ADD COLUMN trail jsonb;
 
+-- Recipients that rules kept an event away from, by the reason in words; NULL: none.
+ALTER TABLE events ADD COLUMN suppressed jsonb;
+
+-- Counts by name, added up.
+CREATE FUNCTION add_counts(a jsonb, b jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT jsonb_object_agg(name, count)
+  FROM (SELECT name, sum(count::bigint) AS count
+        FROM (SELECT * FROM jsonb_each_text(coalesce(a, '{}')) UNION ALL SELECT * FROM jsonb_each_text(b)) AS e (name, count)
+        GROUP BY name) AS total
+$$;
+
+-- A trail with one more entry, the newest 10.
+CREATE FUNCTION newest_trail(before jsonb, further jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT CASE WHEN further IS NULL THEN before
+              WHEN before IS NULL THEN further
+              WHEN jsonb_array_length(before) < 10 THEN before || further
+              ELSE (before - 0) || further END
+$$;
+
 -- What is gathered for a recipient on a channel, until it is sent as one notification.
 CREATE TABLE digests (
   digest_id       uuid PRIMARY KEY,

@@ -121,7 +121,7 @@ bool IsNotWanted(const DecisionInput& input, ChannelDecision& decision) {
   if (!rule.has_value()) return false;
   const Choice choice = rule->choice;
   decision.rules.push_back(*std::move(rule));
-  if (choice == Choice::kOn) return false;
+  if (choice == Choice::kOn || (choice == Choice::kDigest && input.is_digest)) return false;
   if (choice == Choice::kOff) {
     if (PassesAsRequired(input, decision)) return false;
     decision.outcome = Outcome::kSuppress;
@@ -139,6 +139,7 @@ absl::Time WhileItLives(const DecisionInput& input, absl::Time until) {
 }
 
 void Stop(const DecisionInput& input, Overflow overflow, absl::Time until, ChannelDecision& decision) {
+  if (input.is_digest && overflow == Overflow::kDigest) overflow = Overflow::kHold;
   decision.rules.back().level = std::string(ToWord(overflow));
   switch (overflow) {
     case Overflow::kDrop:

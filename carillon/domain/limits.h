@@ -53,6 +53,10 @@ inline constexpr int kBacklogPage = 500;               // Items in one backlog r
 inline constexpr size_t kMaxStreams = 50'000;          // Per server.
 inline constexpr size_t kMaxStreamsPerRecipient = 20;  // A client in a reconnect loop.
 
+// --- Decisions. What a worker keeps, some 200 bytes each.
+inline constexpr size_t kSettingsCacheEntries = 100'000;
+inline constexpr size_t kLocalCapWindows = 100'000;
+
 // --- Fan-out.
 inline constexpr int kFanoutPage = 500;  // Recipients told in one transaction.
 inline constexpr int kMaxShards = 8;     // Ranges of one audience side by side: events take turns.

@@ -71,7 +71,7 @@ struct DeliveryPolicy {
 struct DigestTime {
   enum class Every { kHour, kDay, kWeek };
   Every every = Every::kDay;
-  int minute = 9 * 60;                         // Of the day; no matter for kHour.
+  int minute = 9 * 60;                        // Of the day; no matter for kHour.
   absl::Weekday day = absl::Weekday::monday;  // For kWeek.
 
   friend bool operator==(const DigestTime&, const DigestTime&) = default;

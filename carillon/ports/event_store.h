@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -106,15 +107,23 @@ class EventStore {
 
   // Writes the page's items and counters, moves the shard's cursor from
   // page.cursor to new_cursor, and writes the outbox row of the next page (is_last:
-  // the shard is done instead), all in one transaction. Empty also if the cursor
+  // the shard is done instead), all in one transaction. Returns the items. Empty also if the cursor
   // was elsewhere or the event is not expanding: nothing was done.
   struct PageWrite {
     FanoutPage page;
     std::string new_cursor;
     int64_t read = 0;  // Members handled, told or not.
     bool is_last = false;
-    // Called, if there is one, with what was written, before the commit, maybe more
-    // than once: the deliveries that it returns, a list per item, are written too.
+    // Recipients whose feed does not show it, with ids, and that may have deliveries.
+    std::vector<WrittenItem> unshown;
+    // Recipients that rules keep it away from, by the reason in words.
+    std::map<std::string, int64_t> suppressed;
+    // Of the type: where what is held is decided on again.
+    std::string exchange;
+    std::string routing_key;
+    // Called, if there is one, with what was written and then with what is unshown,
+    // before the commit, maybe more than once: the deliveries that it returns, a list
+    // per item, are written too.
     std::function<std::vector<std::vector<NewDelivery>>(absl::Span<const WrittenItem>)> begin_deliveries;
   };
   virtual absl::StatusOr<std::vector<WrittenItem>> WritePage(const Event& event, const PageWrite& write,

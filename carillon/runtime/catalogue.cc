@@ -1,5 +1,6 @@
 #include "carillon/runtime/catalogue.h"
 
+#include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 
@@ -37,6 +38,15 @@ std::shared_ptr<const NotificationType> Catalogue::Find(AppId app, absl::string_
     if (found != types->end()) return found->second;
   }
   return nullptr;
+}
+
+absl::StatusOr<std::shared_ptr<const NotificationType>> Catalogue::Get(AppId app, absl::string_view name) {
+  std::shared_ptr<const NotificationType> type = Find(app, name);
+  if (type != nullptr) return type;
+  RETURN_IF_ERROR(Refresh());
+  type = Find(app, name);
+  if (type == nullptr) return absl::NotFoundError(absl::StrCat("type ", name, " is not in the catalogue"));
+  return type;
 }
 
 std::shared_ptr<const AppPolicy> Catalogue::PolicyOf(AppId app) const {

@@ -11,6 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
@@ -34,6 +35,9 @@ class Catalogue {
   // The app's own row of that name, else the shipped one; null if there is none.
   // What is returned stays valid and never changes.
   std::shared_ptr<const NotificationType> Find(AppId app, absl::string_view name) const;
+
+  // As Find, but looks anew for what it does not know. NOT_FOUND, or as Refresh.
+  absl::StatusOr<std::shared_ptr<const NotificationType>> Get(AppId app, absl::string_view name);
 
   // What the app has said about all its messages; never null.
   std::shared_ptr<const AppPolicy> PolicyOf(AppId app) const;

@@ -1,36 +1,99 @@
 #include "workers/handlers/delivery_plan.h"
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "carillon/domain/rule_text.h"
 #include "carillon/wire/envelope.h"
 
 namespace carillon {
 namespace {
 
-NewDelivery Pending(const Notification& item, Channel channel, const std::string& device_id, absl::Time now) {
-  const Uuid id = NewUuid7(now);
-  return {.id = id,
-          .channel = channel,
-          .device_id = device_id,
-          .detail = {},
-          .envelope = EncodeEnvelope(Delivery{.id = id, .channel = channel, .device_id = device_id, .item = item})};
-}
+constexpr absl::string_view kExpiredDetail = "its ttl ended before it was delivered";
 
-NewDelivery Suppressed(Channel channel, const char* why, absl::Time now) {
-  return {.id = NewUuid7(now),
-          .channel = channel,
-          .device_id = {},
-          .state = DeliveryState::kSuppressed,
-          .detail = why,
-          .envelope = {}};
-}
+// Adds deliveries of one notification.
+class Planner {
+ public:
+  Planner(const Notification& item, const Contacts& contacts, const Decision& decision, absl::Time now)
+      : item_(item), contacts_(contacts), decision_(decision), now_(now) {}
 
-void AddDevices(const Notification& item, const Contacts& contacts, Channel channel, absl::Time now,
-                std::vector<NewDelivery>& deliveries) {
-  const size_t before = deliveries.size();
-  for (const Device& device : contacts.devices) {
-    if (device.channel == channel) deliveries.push_back(Pending(item, channel, device.id, now));
+  void Add(const ChannelDecision& channel) {
+    switch (channel.channel) {
+      case Channel::kInApp:
+        return;
+      case Channel::kEmail:
+        return contacts_.has_email ? AddOne(channel, "")
+                                   : AddUnreachable(channel, "the recipient has no e-mail address");
+      case Channel::kSms:
+        return contacts_.has_phone ? AddOne(channel, "") : AddUnreachable(channel, "the recipient has no phone number");
+      case Channel::kApns:
+      case Channel::kFcm:
+        return AddDevices(channel);
+      case Channel::kWebhook:
+        return AddOne(channel, "");
+    }
   }
-  if (deliveries.size() == before) deliveries.push_back(Suppressed(channel, "the recipient has no such device", now));
+
+  std::vector<NewDelivery> Take() { return std::move(deliveries_); }
+
+ private:
+  void AddOne(const ChannelDecision& channel, const std::string& device_id) {
+    const Delivery delivery{
+        .id = NewUuid7(now_), .channel = channel.channel, .device_id = device_id, .item = item_, .decide_time = {}};
+    NewDelivery& added = deliveries_.emplace_back();
+    added.id = delivery.id;
+    added.channel = delivery.channel;
+    added.device_id = delivery.device_id;
+    added.fate = FateOf(delivery, decision_, channel, now_);
+    if (!IsTerminal(added.fate.state)) added.envelope = EncodeEnvelope(delivery);
+  }
+
+  void AddUnreachable(const ChannelDecision& channel, const char* why) {
+    NewDelivery& added = deliveries_.emplace_back();
+    added.id = NewUuid7(now_);
+    added.channel = channel.channel;
+    added.fate = {.state = DeliveryState::kSuppressed, .detail = why};
+    added.fate.trail = TrailOf(decision_, channel);
+  }
+
+  // A digest is one, whatever devices there are when it is sent.
+  void AddDevices(const ChannelDecision& channel) {
+    const auto of_channel = [&](const Device& device) { return device.channel == channel.channel; };
+    if (!absl::c_any_of(contacts_.devices, of_channel)) {
+      return AddUnreachable(channel, "the recipient has no such device");
+    }
+    if (channel.outcome == Outcome::kDigest) return AddOne(channel, "");
+    for (const Device& device : contacts_.devices) {
+      if (of_channel(device)) AddOne(channel, device.id);
+    }
+  }
+
+  const Notification& item_;
+  const Contacts& contacts_;
+  const Decision& decision_;
+  const absl::Time now_;
+  std::vector<NewDelivery> deliveries_;
+};
+
+DeliveryFate HoldUntil(const Delivery& delivery, const Decision& decision, const ChannelDecision& channel) {
+  Delivery again = delivery;
+  again.decide_time = channel.until;
+  return {.state = DeliveryState::kHeld,
+          .detail = ReasonOf(decision, channel),
+          .hold_until = decision.ToOurClock(channel.until),
+          .again = EncodeEnvelope(again)};
+}
+
+DeliveryFate PutIntoDigest(const Delivery& delivery, const Decision& decision, const ChannelDecision& channel,
+                           absl::Time now) {
+  const DueDigest digest{.app = delivery.item.app,
+                         .id = NewUuid7(now),
+                         .recipient = delivery.item.recipient,
+                         .channel = delivery.channel,
+                         .due_time = decision.next_digest};
+  DeliveryFate fate{.state = DeliveryState::kHeld, .detail = ReasonOf(decision, channel)};
+  fate.digest =
+      NewDigest{.id = digest.id, .due_time = decision.ToOurClock(digest.due_time), .envelope = EncodeEnvelope(digest)};
+  return fate;
 }
 
 }  // namespace
@@ -39,30 +102,53 @@ bool GoesOutside(absl::Span<const Channel> channels) {
   return absl::c_any_of(channels, [](Channel channel) { return channel != Channel::kInApp; });
 }
 
-std::vector<NewDelivery> PlanDeliveries(const Notification& item, const Contacts& contacts, absl::Time now) {
-  std::vector<NewDelivery> deliveries;
-  for (const Channel channel : item.channels) {
-    switch (channel) {
-      case Channel::kInApp:
-        break;
-      case Channel::kEmail:
-        deliveries.push_back(contacts.has_email ? Pending(item, channel, "", now)
-                                                : Suppressed(channel, "the recipient has no e-mail address", now));
-        break;
-      case Channel::kSms:
-        deliveries.push_back(contacts.has_phone ? Pending(item, channel, "", now)
-                                                : Suppressed(channel, "the recipient has no phone number", now));
-        break;
-      case Channel::kApns:
-      case Channel::kFcm:
-        AddDevices(item, contacts, channel, now, deliveries);
-        break;
-      case Channel::kWebhook:
-        deliveries.push_back(Pending(item, channel, "", now));
-        break;
-    }
+std::vector<NewDelivery> PlanDeliveries(const Notification& item, const Contacts& contacts, const Decision& decision,
+                                        absl::Time now) {
+  Planner planner(item, contacts, decision, now);
+  for (const ChannelDecision& channel : decision.channels) planner.Add(channel);
+  return planner.Take();
+}
+
+DeliveryFate FateOf(const Delivery& delivery, const Decision& decision, const ChannelDecision& channel,
+                    absl::Time now) {
+  DeliveryFate fate;
+  switch (channel.outcome) {
+    case Outcome::kSend:
+      break;
+    case Outcome::kHold:
+      fate = HoldUntil(delivery, decision, channel);
+      break;
+    case Outcome::kDigest:
+      fate = PutIntoDigest(delivery, decision, channel, now);
+      break;
+    case Outcome::kInAppOnly:
+    case Outcome::kSuppress:
+      fate = {.state = DeliveryState::kSuppressed, .detail = ReasonOf(decision, channel)};
+      break;
+    case Outcome::kExpire:
+      fate = {.state = DeliveryState::kExpired, .detail = std::string(kExpiredDetail)};
+      break;
   }
-  return deliveries;
+  fate.trail = TrailOf(decision, channel);
+  return fate;
+}
+
+std::optional<TrailEntry> TrailOf(const Decision& decision, const ChannelDecision& channel) {
+  const bool only_critical = channel.rules.size() == 1 && channel.rules.front().gate == Rule::Gate::kCritical;
+  if (channel.rules.empty() || only_critical) return std::nullopt;
+  return TrailEntry{.time = decision.time, .decision = channel};
+}
+
+std::string ReasonOf(const Decision& decision, const ChannelDecision& channel) {
+  if (channel.outcome == Outcome::kExpire) return std::string(kExpiredDetail);
+  return channel.rules.empty() ? std::string() : Describe(channel.rules.back(), decision.zone);
+}
+
+bool IsShown(const Decision& decision) {
+  return absl::c_any_of(decision.channels, [](const ChannelDecision& channel) {
+    return channel.outcome == Outcome::kInAppOnly ||
+           (channel.channel == Channel::kInApp && channel.outcome == Outcome::kSend);
+  });
 }
 
 }  // namespace carillon
