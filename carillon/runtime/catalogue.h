@@ -35,6 +35,9 @@ class Catalogue {
   // What is returned stays valid and never changes.
   std::shared_ptr<const NotificationType> Find(AppId app, absl::string_view name) const;
 
+  // All that the app may use, by name: its own rows in the place of shipped ones.
+  std::vector<std::shared_ptr<const NotificationType>> TypesOf(AppId app) const;
+
   // What the app has said about all its messages; never null.
   std::shared_ptr<const AppPolicy> PolicyOf(AppId app) const;
   // What time it is for the app.
