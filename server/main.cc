@@ -24,6 +24,7 @@
 #include "carillon/postgres/provider_store.h"
 #include "carillon/postgres/reaction_store.h"
 #include "carillon/postgres/recipient_store.h"
+#include "carillon/postgres/settings_store.h"
 #include "carillon/postgres/stats_store.h"
 #include "carillon/postgres/suppression_store.h"
 #include "carillon/postgres/template_store.h"
@@ -205,9 +206,12 @@ class Server final : public ManagedProcess {
                              .recipients = std::make_shared<PostgresRecipientStore>(readers_),
                              .suppressions = std::make_shared<PostgresSuppressionStore>(readers_),
                              .persons = std::make_shared<PostgresPersonStore>(PersonPool(config)),
+                             .settings = std::make_shared<PostgresSettingsStore>(readers_),
+                             .catalogue = catalogue_,
                              .slow_calls = person_calls_}),
         catalog_(calls_, std::make_shared<PostgresCatalogStore>(readers_),
-                 std::make_shared<PostgresTemplateStore>(readers_), catalogue_),
+                 std::make_shared<PostgresTemplateStore>(readers_), std::make_shared<PostgresSettingsStore>(readers_),
+                 catalogue_),
         admin_(calls_, {.apps = std::make_shared<PostgresAppStore>(readers_),
                         .dead_letters = std::make_shared<PostgresDeadLetterStore>(readers_),
                         .upkeep = std::make_shared<PostgresUpkeepStore>(readers_),

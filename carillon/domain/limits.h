@@ -22,6 +22,7 @@ inline constexpr size_t kMaxTemplateBodyBytes = 2000;
 inline constexpr size_t kMaxRenderedFieldBytes = 4 * 1024;  // After rendering; longer is cut.
 inline constexpr absl::Duration kMinTtl = absl::Seconds(1);
 inline constexpr absl::Duration kMaxTtl = absl::Hours(24 * 365);
+inline constexpr int64_t kLastTimestampSecond = 253'402'300'799;  // Of a google.protobuf.Timestamp: the year 9999.
 
 // --- Requests.
 inline constexpr int kMaxBatchSize = 1000;  // Requests in a batch; types in one apply.
@@ -85,8 +86,16 @@ inline constexpr size_t kMaxPushLinkBytes = 1000;  // Half a link is none: refus
 inline constexpr size_t kMaxDeviceTokenBytes = 4096;  // FCM names no bound; theirs have some 200.
 inline constexpr size_t kMaxReasonBytes = 255;        // Why an address is suppressed.
 inline constexpr size_t kMaxQuietSpans = 28;          // Four a day.
+inline constexpr int kMaxPreferences = 200;           // Of a recipient or an app: each decision looks through them.
+inline constexpr int kMaxMutesInCall = 100;
 // Of a call that erases or exports: it walks through what no index leads to.
 inline constexpr absl::Duration kPersonDeadline = absl::Seconds(60);
+
+// --- Policies of types.
+inline constexpr int kMaxCaps = 10;                                   // Each is counted before a delivery.
+inline constexpr int kMaxCapLimit = 1000;                             // What is counted is kept, message by message.
+inline constexpr absl::Duration kMinPolicyWindow = absl::Seconds(1);  // Of caps and aggregation.
+inline constexpr absl::Duration kMaxPolicyWindow = absl::Hours(24 * 31);
 
 // --- Providers.
 inline constexpr int kMaxProviders = 10;  // Of an app's channel: each is asked in turn.

@@ -49,6 +49,24 @@ absl::StatusOr<std::shared_ptr<const NotificationType>> Catalogue::Get(AppId app
   return type;
 }
 
+std::vector<std::shared_ptr<const NotificationType>> Catalogue::TypesOf(AppId app) const {
+  std::shared_ptr<const Types> types;
+  {
+    absl::MutexLock lock(&mutex_);
+    types = types_;
+  }
+  if (types == nullptr) return {};
+  std::map<absl::string_view, std::shared_ptr<const NotificationType>> visible;
+  for (const AppId owner : {kShippedApp, app}) {
+    for (auto it = types->lower_bound(Key(owner, "")); it != types->end() && it->first.first == owner; ++it) {
+      visible[it->first.second] = it->second;
+    }
+  }
+  std::vector<std::shared_ptr<const NotificationType>> all;
+  for (auto& [name, type] : visible) all.push_back(std::move(type));
+  return all;
+}
+
 std::shared_ptr<const AppPolicy> Catalogue::PolicyOf(AppId app) const {
   static const auto* const none = new std::shared_ptr<const AppPolicy>(std::make_shared<AppPolicy>());
   std::shared_ptr<const Policies> policies;

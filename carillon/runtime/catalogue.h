@@ -39,6 +39,9 @@ class Catalogue {
   // As Find, but looks anew for what it does not know. NOT_FOUND, or as Refresh.
   absl::StatusOr<std::shared_ptr<const NotificationType>> Get(AppId app, absl::string_view name);
 
+  // All that the app may use, by name: its own rows in the place of shipped ones.
+  std::vector<std::shared_ptr<const NotificationType>> TypesOf(AppId app) const;
+
   // What the app has said about all its messages; never null.
   std::shared_ptr<const AppPolicy> PolicyOf(AppId app) const;
   // What time it is for the app.

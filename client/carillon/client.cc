@@ -208,6 +208,37 @@ absl::StatusOr<v1::EraseRecipientResponse> Client::EraseRecipient(const v1::Eras
   return Call(*core_, stub, &RecipientMethods::EraseRecipient, request, kRepeatable, kPersonDeadline);
 }
 
+absl::StatusOr<v1::UpdateSettingsResponse> Client::UpdateSettings(const v1::UpdateSettingsRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::UpdateSettings, request, kRepeatable);
+}
+
+absl::StatusOr<v1::GetSettingsResponse> Client::GetSettings(const v1::GetSettingsRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::GetSettings, request, kRepeatable);
+}
+
+absl::StatusOr<v1::AddMutesResponse> Client::AddMutes(const v1::AddMutesRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::AddMutes, request, kRepeatable);
+}
+
+absl::StatusOr<v1::RemoveMutesResponse> Client::RemoveMutes(const v1::RemoveMutesRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::RemoveMutes, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ListMutesResponse> Client::ListMutes(const v1::ListMutesRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::ListMutes, request, kRepeatable);
+}
+
+absl::StatusOr<v1::GetPreferenceCentreResponse> Client::GetPreferenceCentre(
+    const v1::GetPreferenceCentreRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::GetPreferenceCentre, request, kRepeatable);
+}
+
 absl::StatusOr<v1::ListSuppressionsResponse> Client::ListSuppressions(const v1::ListSuppressionsRequest& request) {
   RecipientMethods* stub = core_->recipients->async();
   return Call(*core_, stub, &RecipientMethods::ListSuppressions, request, kRepeatable);
@@ -264,6 +295,16 @@ absl::StatusOr<v1::ApplyTypesResponse> Client::ApplyTypes(const v1::ApplyTypesRe
 absl::StatusOr<v1::ListTypesResponse> Client::ListTypes(const v1::ListTypesRequest& request) {
   CatalogMethods* stub = core_->catalog->async();
   return Call(*core_, stub, &CatalogMethods::ListTypes, request, kRepeatable);
+}
+
+absl::StatusOr<v1::SetAppPreferencesResponse> Client::SetAppPreferences(const v1::SetAppPreferencesRequest& request) {
+  CatalogMethods* stub = core_->catalog->async();
+  return Call(*core_, stub, &CatalogMethods::SetAppPreferences, request, kRepeatable);
+}
+
+absl::StatusOr<v1::GetAppPreferencesResponse> Client::GetAppPreferences(const v1::GetAppPreferencesRequest& request) {
+  CatalogMethods* stub = core_->catalog->async();
+  return Call(*core_, stub, &CatalogMethods::GetAppPreferences, request, kRepeatable);
 }
 
 absl::StatusOr<v1::ApplyTemplatesResponse> Client::ApplyTemplates(const v1::ApplyTemplatesRequest& request) {

@@ -11,7 +11,7 @@
 // RESOURCE_EXHAUSTED and a delay to wait, is repeated with exponential backoff
 // and jitter, within a bounded number of attempts and a bounded time, but only
 // where a repeat can't do a thing twice: reads, MarkRead, contacts, devices, erasures,
-// suppressions, follows, subscriptions,
+// settings, mutes, app preferences, suppressions, follows, subscriptions,
 // reactions, templates, receipts, interactions, what steers an event, and sends and events that
 // carry an idempotency_key (a batch: every one of it).
 #pragma once
@@ -83,6 +83,12 @@ class Client {
   absl::StatusOr<v1::ExportRecipientResponse> ExportRecipient(const v1::ExportRecipientRequest& request);
   // May take a minute. DEADLINE_EXCEEDED: not all is erased yet; the next call goes on.
   absl::StatusOr<v1::EraseRecipientResponse> EraseRecipient(const v1::EraseRecipientRequest& request);
+  absl::StatusOr<v1::UpdateSettingsResponse> UpdateSettings(const v1::UpdateSettingsRequest& request);
+  absl::StatusOr<v1::GetSettingsResponse> GetSettings(const v1::GetSettingsRequest& request);
+  absl::StatusOr<v1::AddMutesResponse> AddMutes(const v1::AddMutesRequest& request);
+  absl::StatusOr<v1::RemoveMutesResponse> RemoveMutes(const v1::RemoveMutesRequest& request);
+  absl::StatusOr<v1::ListMutesResponse> ListMutes(const v1::ListMutesRequest& request);
+  absl::StatusOr<v1::GetPreferenceCentreResponse> GetPreferenceCentre(const v1::GetPreferenceCentreRequest& request);
   absl::StatusOr<v1::ListSuppressionsResponse> ListSuppressions(const v1::ListSuppressionsRequest& request);
   absl::StatusOr<v1::AddSuppressionResponse> AddSuppression(const v1::AddSuppressionRequest& request);
   absl::StatusOr<v1::RemoveSuppressionResponse> RemoveSuppression(const v1::RemoveSuppressionRequest& request);
@@ -98,6 +104,8 @@ class Client {
   // --- CatalogService. Scope: catalog.
   absl::StatusOr<v1::ApplyTypesResponse> ApplyTypes(const v1::ApplyTypesRequest& request);
   absl::StatusOr<v1::ListTypesResponse> ListTypes(const v1::ListTypesRequest& request);
+  absl::StatusOr<v1::SetAppPreferencesResponse> SetAppPreferences(const v1::SetAppPreferencesRequest& request);
+  absl::StatusOr<v1::GetAppPreferencesResponse> GetAppPreferences(const v1::GetAppPreferencesRequest& request);
   absl::StatusOr<v1::ApplyTemplatesResponse> ApplyTemplates(const v1::ApplyTemplatesRequest& request);
   absl::StatusOr<v1::ActivateTemplateResponse> ActivateTemplate(const v1::ActivateTemplateRequest& request);
   absl::StatusOr<v1::ListTemplatesResponse> ListTemplates(const v1::ListTemplatesRequest& request);

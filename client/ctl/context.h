@@ -53,6 +53,8 @@ void AddNotificationCommands(CLI::App& app, Context& context);
 void AddFeedCommands(CLI::App& app, Context& context);
 // recipients set, get, export, erase; devices add, remove; suppressions list, add, remove.
 void AddRecipientCommands(CLI::App& app, Context& context);
+// settings get, set, mute, unmute, mutes, centre, app.
+void AddSettingsCommands(CLI::App& app, Context& context);
 // follows add, remove, list, import; topics subscribe, unsubscribe, subscribers, feed, watch.
 void AddAudienceCommands(CLI::App& app, Context& context);
 // event publish, get, watch, pause, resume, cancel; react, counters.

@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   carillon::ctl::AddNotificationCommands(app, context);
   carillon::ctl::AddFeedCommands(app, context);
   carillon::ctl::AddRecipientCommands(app, context);
+  carillon::ctl::AddSettingsCommands(app, context);
   carillon::ctl::AddAudienceCommands(app, context);
   carillon::ctl::AddEventCommands(app, context);
   carillon::ctl::AddCatalogCommands(app, context);
