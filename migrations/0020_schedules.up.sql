@@ -50,7 +50,7 @@ CREATE TABLE digests (
 CREATE UNIQUE INDEX digests_open ON digests (app_id, recipient_id, channel) WHERE closed_at IS NULL;
 CREATE INDEX digests_closed ON digests (closed_at) WHERE closed_at IS NOT NULL;
 
--- Its members: deliveries that are held for it.
+-- Its members: deliveries that are held for it, and leave it as they end.
 CREATE TABLE digest_entries (
   digest_id       uuid NOT NULL REFERENCES digests ON DELETE CASCADE,
   notification_id uuid NOT NULL,
@@ -59,3 +59,5 @@ CREATE TABLE digest_entries (
   PRIMARY KEY (digest_id, delivery_id)
 );
 CREATE INDEX digest_entries_by_delivery ON digest_entries (delivery_id);
+-- To keep the slices in which they are.
+CREATE INDEX digest_entries_by_slice ON digest_entries (retention_days, notification_id);

@@ -14,6 +14,7 @@
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
 #include "carillon/postgres/delivery_store.h"
+#include "carillon/postgres/digest_store.h"
 #include "carillon/postgres/event_store.h"
 #include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/notification_store.h"
@@ -36,6 +37,7 @@
 #include "carillon/runtime/settings_cache.h"
 #include "workers/channels/provider_factory.h"
 #include "workers/delivery/delivery_consumer.h"
+#include "workers/handlers/digest_handler.h"
 #include "workers/handlers/fanout_handler.h"
 #include "workers/handlers/lane_handler.h"
 #include "workers/handlers/notification_handler.h"
@@ -354,7 +356,13 @@ class Worker final : public ManagedProcess {
                       .clock = clock_,
                       .metrics = metrics,
                       .lane = config.lane}),
-        lane_handler_(notifications_, reactions_, redecisions_),
+        digests_({.store = std::make_shared<PostgresDigestStore>(pool_),
+                  .waker = waker_,
+                  .catalogue = catalogue_,
+                  .decisions = decisions_,
+                  .clock = clock_,
+                  .metrics = metrics}),
+        lane_handler_(notifications_, reactions_, redecisions_, digests_),
         fanout_handler_({.events = std::make_shared<PostgresEventStore>(pool_),
                          .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
                          .catalogue = catalogue_,
@@ -438,6 +446,7 @@ class Worker final : public ManagedProcess {
   NotificationHandler notifications_;
   ReactionHandler reactions_;
   RedecisionHandler redecisions_;
+  DigestHandler digests_;
   LaneHandler lane_handler_;
   FanoutHandler fanout_handler_;
   // The one of the lane.

@@ -44,6 +44,8 @@ class UpkeepStore {
   // Deletes up to `limit` idempotency keys past their time, and as many removals
   // that no item's retention reaches. Returns how many in all.
   virtual absl::StatusOr<int> ExpireKeys(absl::Time now, int limit) = 0;
+  // Deletes up to `limit` digests that were closed before this. Returns how many.
+  virtual absl::StatusOr<int> ForgetDigests(absl::Time closed_before, int limit) = 0;
 
   // Reads on, up to `limit` notifications per retention class that were accepted
   // before a moment, and remembers those that have not ended. Returns how many it

@@ -36,6 +36,7 @@ absl::StatusOr<std::vector<FailedItem>> LaneHandler::Handle(const Batch& batch) 
   RETURN_IF_ERROR(HandleNotifications(batch, failures));
   RETURN_IF_ERROR(HandleReactions(batch, failures));
   RETURN_IF_ERROR(HandleAgain(batch, failures));
+  RETURN_IF_ERROR(HandleDigests(batch, failures));
   return failures;
 }
 
@@ -58,6 +59,11 @@ absl::Status LaneHandler::HandleReactions(const Batch& batch, std::vector<Failed
 absl::Status LaneHandler::HandleAgain(const Batch& batch, std::vector<FailedItem>& failures) {
   return HandleByMessage(batch, absl::MakeConstSpan(batch.again), batch.again_sources, failures,
                          [this](absl::Span<const Delivery> held) { return redecisions_.Handle(held); });
+}
+
+absl::Status LaneHandler::HandleDigests(const Batch& batch, std::vector<FailedItem>& failures) {
+  return HandleByMessage(batch, absl::MakeConstSpan(batch.digests), batch.digest_sources, failures,
+                         [this](absl::Span<const DueDigest> due) { return digests_.Handle(due); });
 }
 
 }  // namespace carillon

@@ -1,7 +1,9 @@
 // What the worker of a notification lane does with what it receives:
-// notifications go into feeds, reactions into counters, what was held is decided on again.
+// notifications go into feeds, reactions into counters, what was held is decided on
+// again, what has gathered is sent.
 #pragma once
 
+#include "workers/handlers/digest_handler.h"
 #include "workers/handlers/notification_handler.h"
 #include "workers/handlers/reaction_handler.h"
 #include "workers/handlers/redecision_handler.h"
@@ -13,8 +15,9 @@ namespace carillon {
 class LaneHandler final : public BatchHandler {
  public:
   // All outlive it.
-  LaneHandler(NotificationHandler& notifications, ReactionHandler& reactions, RedecisionHandler& redecisions)
-      : notifications_(notifications), reactions_(reactions), redecisions_(redecisions) {}
+  LaneHandler(NotificationHandler& notifications, ReactionHandler& reactions, RedecisionHandler& redecisions,
+              DigestHandler& digests)
+      : notifications_(notifications), reactions_(reactions), redecisions_(redecisions), digests_(digests) {}
 
   absl::StatusOr<std::vector<FailedItem>> Handle(const Batch& batch) override;
   absl::Status CheckHealth() override { return notifications_.CheckHealth(); }
@@ -23,10 +26,12 @@ class LaneHandler final : public BatchHandler {
   absl::Status HandleNotifications(const Batch& batch, std::vector<FailedItem>& failures);
   absl::Status HandleReactions(const Batch& batch, std::vector<FailedItem>& failures);
   absl::Status HandleAgain(const Batch& batch, std::vector<FailedItem>& failures);
+  absl::Status HandleDigests(const Batch& batch, std::vector<FailedItem>& failures);
 
   NotificationHandler& notifications_;
   ReactionHandler& reactions_;
   RedecisionHandler& redecisions_;
+  DigestHandler& digests_;
 };
 
 }  // namespace carillon

@@ -70,7 +70,13 @@ class LaneConsumerTest : public ::testing::Test {
                                   .clock = clock_,
                                   .metrics = metrics_,
                                   .lane = Lane::kMarketing}};
-  LaneHandler handler_{notifications_, reactions_, redecisions_};
+  DigestHandler digests_{{.store = nullptr,
+                          .waker = waker_,
+                          .catalogue = catalogue_,
+                          .decisions = decisions_.maker,
+                          .clock = clock_,
+                          .metrics = metrics_}};
+  LaneHandler handler_{notifications_, reactions_, redecisions_, digests_};
   FailureRouter failures_{std::move(owned_publisher_), history_, clock_, metrics_};
   std::vector<std::vector<std::string>> acks_;
   std::vector<size_t> services_;

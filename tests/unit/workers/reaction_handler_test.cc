@@ -121,7 +121,13 @@ class ReactionHandlerTest : public ::testing::Test {
                                   .clock = clock_,
                                   .metrics = metrics_,
                                   .lane = Lane::kSocial}};
-  LaneHandler lane_handler_{notifications_, handler_, redecisions_};
+  DigestHandler digests_{{.store = nullptr,
+                          .waker = waker_,
+                          .catalogue = catalogue_,
+                          .decisions = decisions_.maker,
+                          .clock = clock_,
+                          .metrics = metrics_}};
+  LaneHandler lane_handler_{notifications_, handler_, redecisions_, digests_};
 };
 
 TEST_F(ReactionHandlerTest, RendersTheItemOfTheReactionItIsShown) {
