@@ -1,4 +1,5 @@
 -- What waits for a digest, a window or a quiet hour is sent now.
+DROP INDEX dead_letters_by_notification;
 DROP TABLE digest_entries;
 DROP TABLE digests;
 DELETE FROM schedules WHERE cause IN ('digest', 'window');

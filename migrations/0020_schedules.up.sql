@@ -1,5 +1,6 @@
 -- What waits for a time, what was decided about it, and what gathers until then. New
--- tables, and nullable columns without a default: nothing is rewritten.
+-- tables, nullable columns without a default, an index: nothing is rewritten. Locks: SHARE on
+-- dead_letters while the index is built.
 
 -- 'hold', 'digest' and 'window' rows stay, put off, when they are released, until whoever
 -- carries them out deletes them: so nothing of them is lost, or done twice.
@@ -61,3 +62,6 @@ CREATE TABLE digest_entries (
 CREATE INDEX digest_entries_by_delivery ON digest_entries (delivery_id);
 -- To keep the slices in which they are.
 CREATE INDEX digest_entries_by_slice ON digest_entries (retention_days, notification_id);
+
+-- To tell what became of a notification.
+CREATE INDEX dead_letters_by_notification ON dead_letters (notification_id) WHERE notification_id IS NOT NULL;

@@ -15,6 +15,7 @@
 #include "carillon/postgres/catalog_store.h"
 #include "carillon/postgres/delivery_store.h"
 #include "carillon/postgres/event_store.h"
+#include "carillon/postgres/explain_store.h"
 #include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/interaction_store.h"
 #include "carillon/postgres/membership_store.h"
@@ -33,12 +34,15 @@
 #include "carillon/redis/live_listener.h"
 #include "carillon/redis/live_publisher.h"
 #include "carillon/redis/presence.h"
+#include "carillon/redis/redis_caps.h"
 #include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/executor.h"
 #include "carillon/runtime/lifecycle.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/runtime/master_key.h"
 #include "carillon/runtime/metrics.h"
+#include "carillon/runtime/settings_cache.h"
 #include "server/api/admin_service.h"
 #include "server/api/authenticator.h"
 #include "server/api/catalog_service.h"
@@ -186,6 +190,10 @@ class Server final : public ManagedProcess {
                          std::make_shared<PostgresReactionStore>(
                              std::make_shared<PgPool>(Postgres(config, "reactions"), /*size=*/1)),
                          waker_, clock_, metrics),
+        settings_store_(readers_),
+        settings_(settings_store_, limits::kSettingsCacheEntries),
+        caps_(config.redis, clock_, {.max_local_windows = limits::kLocalCapWindows, .on_local = nullptr}),
+        decisions_({.catalogue = catalogue_, .settings = settings_, .caps = caps_, .clock = clock_}),
         notifications_(calls_, {.writers = writers_,
                                 .outbox = outbox_guard_,
                                 .waker = waker_,
@@ -194,7 +202,9 @@ class Server final : public ManagedProcess {
                                 .deliveries = std::make_shared<PostgresDeliveryStore>(readers_),
                                 .events = std::make_shared<PostgresEventStore>(readers_),
                                 .interactions = std::make_shared<PostgresInteractionStore>(readers_),
-                                .catalogue = catalogue_}),
+                                .catalogue = catalogue_,
+                                .explanations = std::make_shared<PostgresExplainStore>(readers_),
+                                .decisions = decisions_}),
         feeds_(calls_,
                {.store = std::make_shared<PostgresFeedStore>(readers_),
                 .reactions = std::make_shared<PostgresReactionStore>(readers_),
@@ -357,6 +367,11 @@ class Server final : public ManagedProcess {
   IngestWriters writers_;
   OutboxGuard outbox_guard_;
   ReactionWriter reaction_writer_;
+  // Of dry runs: nothing is counted or kept.
+  PostgresSettingsStore settings_store_;
+  SettingsCache settings_;
+  RedisCaps caps_;
+  DecisionMaker decisions_;
   NotificationServiceImpl notifications_;
   FeedServiceImpl feeds_;
   RecipientServiceImpl recipients_;

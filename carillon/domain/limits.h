@@ -57,6 +57,8 @@ inline constexpr size_t kMaxStreamsPerRecipient = 20;  // A client in a reconnec
 // --- Decisions. What a worker keeps, some 200 bytes each.
 inline constexpr size_t kSettingsCacheEntries = 100'000;
 inline constexpr size_t kLocalCapWindows = 100'000;
+inline constexpr int64_t kMaxDryRunRecipients = 10'000;  // Of a larger audience: a sample.
+inline constexpr int kMaxDryRuns = 2;                    // Of events, at once on a server.
 
 // --- Fan-out.
 inline constexpr int kFanoutPage = 500;  // Recipients told in one transaction.

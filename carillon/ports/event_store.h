@@ -74,6 +74,14 @@ class EventStore {
   virtual absl::StatusOr<EventRecord> Resume(AppId app, const Uuid& id) = 0;
   virtual absl::StatusOr<EventRecord> Cancel(AppId app, const Uuid& id) = 0;
 
+  // --- Without an event that is stored: what would be.
+  // Whether another event holds the type's dedupe window.
+  virtual absl::StatusOr<bool> IsWindowHeld(const Event& event, const std::string& key) = 0;
+  // Every so manyth member above `after`, at most `limit` of them, in the order of ids. Not
+  // of a list of users.
+  virtual absl::StatusOr<std::vector<std::string>> Sample(const Event& event, const std::string& after, int64_t every,
+                                                          int limit) = 0;
+
   // --- The fan-out.
   // NOT_FOUND if the event is gone.
   virtual absl::StatusOr<OpenPage> Open(const FanoutPage& page) = 0;

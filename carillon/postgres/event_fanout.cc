@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
@@ -28,23 +29,34 @@ constexpr absl::string_view kEveryone =
     " WHERE app_id = $1 AND $2::text IS NOT NULL AND $3::text IS NOT NULL AND recipient_id > $4"
     " AND left(recipient_id, 1) <> E'\\001'";
 
+// Every $5th member above $4, at most $6: from one to the next, by index.
+std::string SampleSql(absl::string_view members) {
+  const std::string next = absl::StrReplaceAll(members, {{"$4", "picked.id"}});
+  constexpr absl::string_view kStep = " ORDER BY 1 LIMIT 1 OFFSET $5::bigint - 1) AS m";
+  return absl::StrCat("WITH RECURSIVE picked (id, count) AS ((SELECT m.id, 1 FROM (", members, kStep,
+                      ") UNION ALL SELECT (SELECT m.id FROM (", next, kStep,
+                      "), count + 1 FROM picked WHERE id IS NOT NULL AND count < $6::int)"
+                      " SELECT id FROM picked WHERE id IS NOT NULL ORDER BY id");
+}
+
 // One statement per kind of audience and use: each has one plan, by index.
 struct AudienceSql {
   AudienceSql(const char* kind, absl::string_view members)
       : names{absl::StrCat("open_members_", kind), absl::StrCat("bounded_members_", kind), absl::StrCat("cut_", kind),
-              absl::StrCat("count_", kind)},
+              absl::StrCat("count_", kind), absl::StrCat("sample_", kind)},
         texts{absl::StrCat(members, " ORDER BY 1 LIMIT $5"),
               absl::StrCat("SELECT id FROM (", members, ") AS m WHERE id <= $6 ORDER BY 1 LIMIT $5"),
               absl::StrCat(members, " ORDER BY 1 OFFSET $5::bigint - 1 LIMIT 1"),
-              absl::StrCat("SELECT count(*) FROM (", members, ") AS m")} {}
+              absl::StrCat("SELECT count(*) FROM (", members, ") AS m"), SampleSql(members)} {}
 
   PgStatement open() const { return {names[0].c_str(), texts[0].c_str()}; }
   PgStatement bounded() const { return {names[1].c_str(), texts[1].c_str()}; }
   PgStatement cut() const { return {names[2].c_str(), texts[2].c_str()}; }
   PgStatement count() const { return {names[3].c_str(), texts[3].c_str()}; }
+  PgStatement sample() const { return {names[4].c_str(), texts[4].c_str()}; }
 
-  const std::string names[4];
-  const std::string texts[4];
+  const std::string names[5];
+  const std::string texts[5];
 };
 
 const AudienceSql& SqlOf(AudienceKind kind) {
@@ -58,6 +70,11 @@ const AudienceSql& SqlOf(AudienceKind kind) {
 std::string AudienceId(const Event& event) {
   return event.audience.kind == AudienceKind::kUsers ? event.id.ToString() : event.audience.id;
 }
+
+constexpr PgStatement kIsWindowHeld = {"is_window_held", R"sql(
+  SELECT FROM dedupe_windows
+  WHERE app_id = $1 AND type = $2 AND window_key = $3 AND expires_at > to_timestamp($4::bigint / 1e6::float8)
+)sql"};
 
 constexpr PgStatement kTakeWindow = {"take_window", R"sql(
   INSERT INTO dedupe_windows AS held (app_id, type, window_key, owner_id, expires_at)
@@ -253,6 +270,32 @@ absl::StatusOr<EventStore::Measure> PostgresEventStore::MeasureAudience(const Ev
     measure.size += session.Execute(transaction, sql.count(), event.app.value(), kind, id, after)[0][0].as<int64_t>();
   }));
   return measure;
+}
+
+absl::StatusOr<bool> PostgresEventStore::IsWindowHeld(const Event& event, const std::string& key) {
+  bool held = false;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    held = !session
+                .Execute(transaction, kIsWindowHeld, event.app.value(), event.type, key,
+                         absl::ToUnixMicros(event.create_time))
+                .empty();
+  }));
+  return held;
+}
+
+absl::StatusOr<std::vector<std::string>> PostgresEventStore::Sample(const Event& event, const std::string& after,
+                                                                    int64_t every, int limit) {
+  const PgStatement sample = SqlOf(event.audience.kind).sample();
+  std::vector<std::string> members;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    members.clear();
+    for (const auto& row :
+         session.Execute(transaction, sample, event.app.value(), std::string(ToString(event.audience.kind)),
+                         AudienceId(event), after, every, limit)) {
+      members.push_back(OwnedText(row[0]));
+    }
+  }));
+  return members;
 }
 
 absl::StatusOr<bool> PostgresEventStore::TakeWindow(const Event& event, const std::string& key, absl::Duration window) {

@@ -29,6 +29,8 @@ constexpr bool kOnce = false;
 
 // What is kept about a person is looked for everywhere: servers take up to a minute.
 constexpr absl::Duration kPersonDeadline = absl::Seconds(60);
+// Servers decide for up to 10 000 recipients.
+constexpr absl::Duration kDryRunDeadline = absl::Seconds(15);
 
 bool IsRepeatable(const v1::SendNotificationRequest& request) { return !request.idempotency_key().empty(); }
 
@@ -106,6 +108,17 @@ absl::StatusOr<v1::GetNotificationResponse> Client::GetNotification(const v1::Ge
 absl::StatusOr<v1::ListNotificationsResponse> Client::ListNotifications(const v1::ListNotificationsRequest& request) {
   NotificationMethods* stub = core_->notifications->async();
   return Call(*core_, stub, &NotificationMethods::ListNotifications, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ExplainNotificationResponse> Client::ExplainNotification(
+    const v1::ExplainNotificationRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::ExplainNotification, request, kRepeatable);
+}
+
+absl::StatusOr<v1::DryRunResponse> Client::DryRun(const v1::DryRunRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::DryRun, request, kRepeatable, kDryRunDeadline);
 }
 
 absl::StatusOr<v1::PublishEventResponse> Client::PublishEvent(const v1::PublishEventRequest& request) {

@@ -57,6 +57,9 @@ class Client {
                                    Callback<v1::BatchSendNotificationsResponse> done);
   absl::StatusOr<v1::GetNotificationResponse> GetNotification(const v1::GetNotificationRequest& request);
   absl::StatusOr<v1::ListNotificationsResponse> ListNotifications(const v1::ListNotificationsRequest& request);
+  absl::StatusOr<v1::ExplainNotificationResponse> ExplainNotification(const v1::ExplainNotificationRequest& request);
+  // Of a large audience it takes seconds.
+  absl::StatusOr<v1::DryRunResponse> DryRun(const v1::DryRunRequest& request);
   absl::StatusOr<v1::PublishEventResponse> PublishEvent(const v1::PublishEventRequest& request);
   absl::StatusOr<v1::GetEventResponse> GetEvent(const v1::GetEventRequest& request);
   absl::StatusOr<v1::PauseEventResponse> PauseEvent(const v1::PauseEventRequest& request);

@@ -49,6 +49,8 @@ CLI::App* AddCommand(CLI::App& parent, Context& context, const std::string& name
 
 // send, get, opened, clicked.
 void AddNotificationCommands(CLI::App& app, Context& context);
+// explain.
+void AddExplainCommands(CLI::App& app, Context& context);
 // feed, watch.
 void AddFeedCommands(CLI::App& app, Context& context);
 // recipients set, get, export, erase; devices add, remove; suppressions list, add, remove.

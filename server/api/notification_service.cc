@@ -184,6 +184,26 @@ absl::Status NotificationServiceImpl::List(AppId app, const v1::ListNotification
   return absl::OkStatus();
 }
 
+grpc::ServerUnaryReactor* NotificationServiceImpl::ExplainNotification(grpc::CallbackServerContext* context,
+                                                                       const v1::ExplainNotificationRequest* request,
+                                                                       v1::ExplainNotificationResponse* response) {
+  return RunUnary(calls_, context, "ExplainNotification", kScope,
+                  [=, this](const Caller& caller) { return explainer_.Explain(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::DryRun(grpc::CallbackServerContext* context,
+                                                          const v1::DryRunRequest* request,
+                                                          v1::DryRunResponse* response) {
+  return RunUnary(calls_, context, "DryRun", kScope, [=, this](const UnaryCall& call, const Caller& caller) {
+    if (!deps_.catalogue.loaded()) return CatalogueNotLoaded();
+    const auto goes_on = [&] {
+      const bool late = call.is_cancelled() || call.deadline() < calls_.clock.Now();
+      return late ? error::DeadlineExceeded() : absl::OkStatus();
+    };
+    return dry_runner_.Run(*request, OriginOf(call, caller.app), goes_on, response);
+  });
+}
+
 grpc::ServerUnaryReactor* NotificationServiceImpl::RecordReactions(grpc::CallbackServerContext* context,
                                                                    const v1::RecordReactionsRequest* request,
                                                                    v1::RecordReactionsResponse*) {

@@ -5,12 +5,16 @@
 
 #include "carillon/ports/delivery_store.h"
 #include "carillon/ports/event_store.h"
+#include "carillon/ports/explain_store.h"
 #include "carillon/ports/interaction_store.h"
 #include "carillon/ports/notification_store.h"
 #include "carillon/ports/outbox_store.h"
 #include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/decision_maker.h"
 #include "carillon/v1/notification_service.grpc.pb.h"
 #include "server/api/arena_allocator.h"
+#include "server/api/dry_run.h"
+#include "server/api/explain.h"
 #include "server/api/unary_call.h"
 #include "server/ingest/ingest_writer.h"
 #include "server/ingest/outbox_guard.h"
@@ -30,9 +34,21 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
     std::shared_ptr<EventStore> events;
     std::shared_ptr<InteractionStore> interactions;
     const Catalogue& catalogue;
+    std::shared_ptr<ExplainStore> explanations;
+    DecisionMaker& decisions;  // For dry runs.
   };
 
-  NotificationServiceImpl(ServerCalls& calls, Deps deps) : calls_(calls), deps_(std::move(deps)) {
+  NotificationServiceImpl(ServerCalls& calls, Deps deps)
+      : calls_(calls),
+        deps_(std::move(deps)),
+        explainer_({.store = deps_.store,
+                    .deliveries = deps_.deliveries,
+                    .facts = deps_.explanations,
+                    .catalogue = deps_.catalogue}),
+        dry_runner_({.catalogue = deps_.catalogue,
+                     .decisions = deps_.decisions,
+                     .events = deps_.events,
+                     .deliveries = deps_.deliveries}) {
     SetMessageAllocatorFor_SendNotification(&send_messages_);
     SetMessageAllocatorFor_BatchSendNotifications(&batch_messages_);
   }
@@ -49,6 +65,12 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
   grpc::ServerUnaryReactor* ListNotifications(grpc::CallbackServerContext* context,
                                               const v1::ListNotificationsRequest* request,
                                               v1::ListNotificationsResponse* response) override;
+
+  grpc::ServerUnaryReactor* ExplainNotification(grpc::CallbackServerContext* context,
+                                                const v1::ExplainNotificationRequest* request,
+                                                v1::ExplainNotificationResponse* response) override;
+  grpc::ServerUnaryReactor* DryRun(grpc::CallbackServerContext* context, const v1::DryRunRequest* request,
+                                   v1::DryRunResponse* response) override;
 
   grpc::ServerUnaryReactor* PublishEvent(grpc::CallbackServerContext* context, const v1::PublishEventRequest* request,
                                          v1::PublishEventResponse* response) override;
@@ -84,6 +106,8 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
   ArenaAllocator<v1::BatchSendNotificationsRequest, v1::BatchSendNotificationsResponse, 64 * 1024> batch_messages_;
   ServerCalls& calls_;
   const Deps deps_;
+  const Explainer explainer_;
+  DryRunner dry_runner_;
 };
 
 }  // namespace carillon

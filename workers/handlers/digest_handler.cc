@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/wire/envelope.h"
-#include "workers/handlers/delivery_plan.h"
+#include "carillon/channels/delivery_plan.h"
 #include "workers/handlers/digest_content.h"
 
 namespace carillon {

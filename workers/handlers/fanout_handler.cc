@@ -4,14 +4,14 @@
 #include <set>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "carillon/channels/delivery_plan.h"
+#include "carillon/channels/event_messages.h"
 #include "carillon/channels/in_app_template.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/feed_event.h"
-#include "workers/handlers/delivery_plan.h"
 
 namespace carillon {
 namespace {
@@ -20,39 +20,11 @@ constexpr std::string FeedItem::*kTexts[] = {
     &FeedItem::title,     &FeedItem::body,        &FeedItem::actor_name, &FeedItem::actor_picture_url,
     &FeedItem::image_url, &FeedItem::action_link, &FeedItem::badge};
 
-Notification AsNotification(const Event& event, const std::string& recipient) {
-  Notification n;
-  n.id = event.id;
-  n.app = event.app;
-  n.type = event.type;
-  n.recipient = RecipientId(recipient);
-  n.actor_id = event.actor_id;
-  n.object_id = event.object_id;
-  n.data_json = event.data_json;
-  n.create_time = event.create_time;
-  return n;
-}
-
-// What one of the audience is sent outside the feed.
-Notification AsDelivered(const Event& event, const NotificationType& type, const WrittenItem& item) {
-  Notification n = AsNotification(event, item.recipient);
-  n.id = item.id;
-  n.channels = type.channels;
-  n.retention_days = event.retention_days;
-  n.traceparent = event.traceparent;
-  if (type.ttl.has_value()) n.expire_time = event.create_time + *type.ttl;
-  return n;
-}
-
 // The rule that keeps it from a feed, in words that are the same for many; empty: it was
 // not meant for feeds.
 std::string KeptFromFeedBy(const Decision& decision) {
-  for (ChannelDecision channel : decision.channels) {
-    if (channel.channel != Channel::kInApp) continue;
-    for (Rule& rule : channel.rules) {
-      if (rule.gate != Rule::Gate::kExpiry) rule.until.reset();
-    }
-    return ReasonOf(decision, channel);
+  for (const ChannelDecision& channel : decision.channels) {
+    if (channel.channel == Channel::kInApp) return SharedReasonOf(decision, channel);
   }
   return "";
 }
@@ -176,15 +148,12 @@ absl::StatusOr<std::optional<EventRange>> FanoutHandler::Plan(const OpenPage& op
 }
 
 absl::StatusOr<bool> FanoutHandler::TakeWindow(const Event& event, const NotificationType& type) {
-  if (type.dedupe_key.empty()) return true;
-  const std::string key = RenderText(type.dedupe_key, AsNotification(event, ""));
+  const std::string key = DedupeKeyOf(event, type);
   if (key.empty()) return true;
   ASSIGN_OR_RETURN(const bool taken, deps_.events->TakeWindow(event, key, type.dedupe_window));
   if (taken) return true;
   suppressed_.Increment();
-  RETURN_IF_ERROR(deps_.events->Suppress(
-      event.id, absl::StrCat("another event of its type with the key \"", key, "\" came less than ",
-                             absl::FormatDuration(type.dedupe_window), " before")));
+  RETURN_IF_ERROR(deps_.events->Suppress(event.id, WithinWindow(key, type)));
   return false;
 }
 

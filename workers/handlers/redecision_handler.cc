@@ -1,10 +1,10 @@
 #include "workers/handlers/redecision_handler.h"
 
 #include "absl/algorithm/container.h"
+#include "carillon/channels/delivery_plan.h"
 #include "carillon/channels/in_app_template.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/wire/feed_event.h"
-#include "workers/handlers/delivery_plan.h"
 
 namespace carillon {
 

@@ -1,4 +1,4 @@
-#include "workers/handlers/delivery_plan.h"
+#include "carillon/channels/delivery_plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

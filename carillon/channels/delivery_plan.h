@@ -2,8 +2,11 @@
 // channels one per device; and what becomes of them by what was decided. Pure.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "carillon/domain/notification.h"
@@ -15,6 +18,10 @@ namespace carillon {
 
 // Whether any of these is an external channel.
 bool GoesOutside(absl::Span<const Channel> channels);
+
+// Whether a channel can reach somebody at all, and why it can't where it can't.
+bool IsReachable(Channel channel, const Contacts& contacts);
+absl::string_view WhyUnreachable(Channel channel);
 
 // With ids of this moment, `now` by our clock. What can't be reached is suppressed, with
 // the reason, whatever was decided.
@@ -30,6 +37,9 @@ std::optional<TrailEntry> TrailOf(const Decision& decision, const ChannelDecisio
 
 // Why it was stopped, in words, with times in the recipient's zone.
 std::string ReasonOf(const Decision& decision, const ChannelDecision& channel);
+
+// The same in words that are the same for many: without times.
+std::string SharedReasonOf(const Decision& decision, ChannelDecision channel);
 
 // Whether the feed gets it: as one of its channels, or instead of one.
 bool IsShown(const Decision& decision);

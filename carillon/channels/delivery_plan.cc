@@ -1,4 +1,4 @@
-#include "workers/handlers/delivery_plan.h"
+#include "carillon/channels/delivery_plan.h"
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
@@ -17,19 +17,13 @@ class Planner {
       : item_(item), contacts_(contacts), decision_(decision), now_(now) {}
 
   void Add(const ChannelDecision& channel) {
-    switch (channel.channel) {
-      case Channel::kInApp:
-        return;
-      case Channel::kEmail:
-        return contacts_.has_email ? AddOne(channel, "")
-                                   : AddUnreachable(channel, "the recipient has no e-mail address");
-      case Channel::kSms:
-        return contacts_.has_phone ? AddOne(channel, "") : AddUnreachable(channel, "the recipient has no phone number");
-      case Channel::kApns:
-      case Channel::kFcm:
-        return AddDevices(channel);
-      case Channel::kWebhook:
-        return AddOne(channel, "");
+    if (channel.channel == Channel::kInApp) return;
+    if (!IsReachable(channel.channel, contacts_)) return AddUnreachable(channel);
+    // A digest is one, whatever devices there are when it is sent.
+    const bool by_device = channel.channel == Channel::kApns || channel.channel == Channel::kFcm;
+    if (!by_device || channel.outcome == Outcome::kDigest) return AddOne(channel, "");
+    for (const Device& device : contacts_.devices) {
+      if (device.channel == channel.channel) AddOne(channel, device.id);
     }
   }
 
@@ -47,24 +41,12 @@ class Planner {
     if (!IsTerminal(added.fate.state)) added.envelope = EncodeEnvelope(delivery);
   }
 
-  void AddUnreachable(const ChannelDecision& channel, const char* why) {
+  void AddUnreachable(const ChannelDecision& channel) {
     NewDelivery& added = deliveries_.emplace_back();
     added.id = NewUuid7(now_);
     added.channel = channel.channel;
-    added.fate = {.state = DeliveryState::kSuppressed, .detail = why};
+    added.fate = {.state = DeliveryState::kSuppressed, .detail = std::string(WhyUnreachable(channel.channel))};
     added.fate.trail = TrailOf(decision_, channel);
-  }
-
-  // A digest is one, whatever devices there are when it is sent.
-  void AddDevices(const ChannelDecision& channel) {
-    const auto of_channel = [&](const Device& device) { return device.channel == channel.channel; };
-    if (!absl::c_any_of(contacts_.devices, of_channel)) {
-      return AddUnreachable(channel, "the recipient has no such device");
-    }
-    if (channel.outcome == Outcome::kDigest) return AddOne(channel, "");
-    for (const Device& device : contacts_.devices) {
-      if (of_channel(device)) AddOne(channel, device.id);
-    }
   }
 
   const Notification& item_;
@@ -100,6 +82,33 @@ DeliveryFate PutIntoDigest(const Delivery& delivery, const Decision& decision, c
 
 bool GoesOutside(absl::Span<const Channel> channels) {
   return absl::c_any_of(channels, [](Channel channel) { return channel != Channel::kInApp; });
+}
+
+bool IsReachable(Channel channel, const Contacts& contacts) {
+  switch (channel) {
+    case Channel::kEmail:
+      return contacts.has_email;
+    case Channel::kSms:
+      return contacts.has_phone;
+    case Channel::kApns:
+    case Channel::kFcm:
+      return absl::c_any_of(contacts.devices, [&](const Device& device) { return device.channel == channel; });
+    case Channel::kInApp:
+    case Channel::kWebhook:
+      return true;
+  }
+  return true;
+}
+
+absl::string_view WhyUnreachable(Channel channel) {
+  switch (channel) {
+    case Channel::kEmail:
+      return "the recipient has no e-mail address";
+    case Channel::kSms:
+      return "the recipient has no phone number";
+    default:
+      return "the recipient has no such device";
+  }
 }
 
 std::vector<NewDelivery> PlanDeliveries(const Notification& item, const Contacts& contacts, const Decision& decision,
@@ -142,6 +151,13 @@ std::optional<TrailEntry> TrailOf(const Decision& decision, const ChannelDecisio
 std::string ReasonOf(const Decision& decision, const ChannelDecision& channel) {
   if (channel.outcome == Outcome::kExpire) return std::string(kExpiredDetail);
   return channel.rules.empty() ? std::string() : Describe(channel.rules.back(), decision.zone);
+}
+
+std::string SharedReasonOf(const Decision& decision, ChannelDecision channel) {
+  for (Rule& rule : channel.rules) {
+    if (rule.gate != Rule::Gate::kExpiry) rule.until.reset();
+  }
+  return ReasonOf(decision, channel);
 }
 
 bool IsShown(const Decision& decision) {
