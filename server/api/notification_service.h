@@ -12,6 +12,7 @@
 #include "carillon/v1/notification_service.grpc.pb.h"
 #include "server/api/arena_allocator.h"
 #include "server/api/unary_call.h"
+#include "server/ingest/door_limits.h"
 #include "server/ingest/ingest_writer.h"
 #include "server/ingest/outbox_guard.h"
 #include "server/ingest/reaction_writer.h"
@@ -30,6 +31,7 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
     std::shared_ptr<EventStore> events;
     std::shared_ptr<InteractionStore> interactions;
     const Catalogue& catalogue;
+    DoorLimits& limits;
   };
 
   NotificationServiceImpl(ServerCalls& calls, Deps deps) : calls_(calls), deps_(std::move(deps)) {
@@ -75,6 +77,8 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
             v1::SendNotificationResponse* response);
   void SendBatch(const CallPtr& call, AppId app, const v1::BatchSendNotificationsRequest* request,
                  v1::BatchSendNotificationsResponse* response);
+  // Hands it to the writer, once the limits have let it in.
+  void Submit(const CallPtr& call, AppId app, Lane lane, IngestRequest ingest);
   void Record(const CallPtr& call, AppId app, const v1::RecordReactionsRequest& request);
   absl::Status Publish(const UnaryCall& call, AppId app, const v1::PublishEventRequest& request,
                        v1::PublishEventResponse* response);
