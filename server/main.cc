@@ -29,12 +29,14 @@
 #include "carillon/postgres/stats_store.h"
 #include "carillon/postgres/suppression_store.h"
 #include "carillon/postgres/template_store.h"
+#include "carillon/postgres/trip_store.h"
 #include "carillon/postgres/upkeep_store.h"
 #include "carillon/rabbitmq/topology_admin.h"
 #include "carillon/redis/live_listener.h"
 #include "carillon/redis/live_publisher.h"
 #include "carillon/redis/presence.h"
 #include "carillon/redis/redis_caps.h"
+#include "carillon/redis/redis_rates.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/executor.h"
@@ -54,6 +56,7 @@
 #include "server/feed/live_hub.h"
 #include "server/http/http_server.h"
 #include "server/http/router.h"
+#include "server/ingest/door_limits.h"
 #include "server/ingest/ingest_writer.h"
 #include "server/ingest/outbox_guard.h"
 #include "server/ingest/reaction_writer.h"
@@ -83,6 +86,8 @@ namespace {
 
 constexpr absl::Duration kDrainTime = absl::Seconds(10);
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
+// What the door waits for Redis before the limits of this process stand in.
+constexpr absl::Duration kRatesTimeout = absl::Milliseconds(50);
 constexpr int kControlThreads = 2;
 // And connections, for what comes back over HTTP: a wave of opened mails takes nothing from reads.
 constexpr int kCallbackThreads = 2;
@@ -140,6 +145,11 @@ PgOptions Postgres(const Config& config, absl::string_view part) {
   return {.url = config.database_url, .application_name = absl::StrCat("carillon-server-", part)};
 }
 
+RedisOptions RatesRedis(RedisOptions redis) {
+  redis.connect_timeout = redis.command_timeout = kRatesTimeout;
+  return redis;
+}
+
 std::shared_ptr<PgPool> PersonPool(const Config& config) {
   PgOptions options = Postgres(config, "persons");
   options.statement_timeout = kPersonStatementTimeout;
@@ -185,6 +195,13 @@ class Server final : public ManagedProcess {
                                       .on_received = CountByRouting(metrics, "carillon_live_messages_received_total",
                                                                     "Live updates that came over Redis.")}),
         hub_(stream_store_, metrics, {.presence = &presence_}),
+        rates_(RatesRedis(config.redis)),
+        door_limits_({}, {.shared = rates_,
+                          .trips = std::make_shared<PostgresTripStore>(control_),
+                          .catalogue = catalogue_,
+                          .executor = control_executor_,
+                          .clock = clock_,
+                          .metrics = metrics}),
         outbox_guard_(config.outbox_bound, std::make_shared<PostgresUpkeepStore>(control_), writers_),
         reaction_writer_(limits::kWriterQueueItems,
                          std::make_shared<PostgresReactionStore>(
@@ -204,7 +221,8 @@ class Server final : public ManagedProcess {
                                 .interactions = std::make_shared<PostgresInteractionStore>(readers_),
                                 .catalogue = catalogue_,
                                 .explanations = std::make_shared<PostgresExplainStore>(readers_),
-                                .decisions = decisions_}),
+                                .decisions = decisions_,
+                                .limits = door_limits_}),
         feeds_(calls_,
                {.store = std::make_shared<PostgresFeedStore>(readers_),
                 .reactions = std::make_shared<PostgresReactionStore>(readers_),
@@ -230,7 +248,10 @@ class Server final : public ManagedProcess {
                             ProviderRequests::Deps{.store = std::make_shared<PostgresProviderStore>(readers_),
                                                    .deliveries = std::make_shared<PostgresDeliveryStore>(readers_),
                                                    .key = config.master_key}),
-                        .stats = std::make_shared<PostgresStatsStore>(readers_)}),
+                        .stats = std::make_shared<PostgresStatsStore>(readers_),
+                        .trips = std::make_shared<PostgresTripStore>(readers_),
+                        .catalogue = catalogue_,
+                        .waker = waker_}),
         callbacks_(std::make_shared<PgPool>(Postgres(config, "callbacks"), kCallbackThreads)),
         callback_authenticator_(std::make_shared<PostgresAppStore>(callbacks_), callback_executor_, clock_),
         interactions_(std::make_shared<PostgresInteractionStore>(callbacks_)),
@@ -282,6 +303,7 @@ class Server final : public ManagedProcess {
     grpc_->GetHealthCheckService()->Shutdown();
     live_listener_.Stop();
     hub_.Stop();
+    door_limits_.Stop();
     for (auto& [lane, writer] : writers_) writer->Stop();
     reaction_writer_.Stop();
     grpc_->Shutdown(absl::ToChronoTime(clock_.Now() + kDrainTime));
@@ -337,6 +359,7 @@ class Server final : public ManagedProcess {
       if (answers != serving) log::Warn("health.changed", {{"serving", answers}});
       serving = answers;
       grpc_->GetHealthCheckService()->SetServingStatus(serving);
+      door_limits_.Attend();
     } while (!stop_.WaitFor(kHealthInterval));
   }
 
@@ -365,6 +388,8 @@ class Server final : public ManagedProcess {
   RedisLiveListener live_listener_;
   LiveHub hub_;
   IngestWriters writers_;
+  RedisRates rates_;
+  DoorLimits door_limits_;
   OutboxGuard outbox_guard_;
   ReactionWriter reaction_writer_;
   // Of dry runs: nothing is counted or kept.

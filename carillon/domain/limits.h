@@ -47,6 +47,17 @@ inline constexpr size_t kWriterQueueItems = 16 * 1024;  // Notifications that wa
 inline constexpr size_t kWriterBatchItems = 256;        // Per transaction; a larger batch request goes alone.
 inline constexpr size_t kExecutorQueue = 4096;          // Reads that wait for a thread.
 inline constexpr size_t kCredentialCacheEntries = 10'000;
+inline constexpr int64_t kMaxSendRate = 1'000'000;  // Per second. More is no limit.
+// A burst is at most what the rate allows in this time: so long the shared state is kept.
+inline constexpr int64_t kMaxBurstSeconds = 24 * 60 * 60;
+inline constexpr int64_t kMaxRunawayPerMinute = 1'000'000'000;
+inline constexpr size_t kLimiterQueueItems = 16 * 1024;  // Notifications that wait to be let in.
+inline constexpr size_t kLimiterBatchItems = 256;        // Let in by one round trip to Redis: some milliseconds of it.
+inline constexpr size_t kLocalRateKeys = 100'000;        // Apps and senders whose rates a process remembers.
+inline constexpr int kMaxTrippedSenders = 1000;          // Of an app; the one tripped longest ago is let in again.
+inline constexpr absl::Duration kMinClockStep = absl::Seconds(1);
+inline constexpr absl::Duration kMaxClockStep = absl::Hours(24 * 366);
+inline constexpr absl::Duration kMaxClockOffset = absl::Hours(24 * 366 * 100);  // Of a sandbox, in all.
 
 // --- Streams.
 inline constexpr size_t kStreamBufferEvents = 1000;    // Per stream; more: resume_required.

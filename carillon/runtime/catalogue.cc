@@ -1,5 +1,7 @@
 #include "carillon/runtime/catalogue.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
@@ -77,6 +79,19 @@ std::shared_ptr<const AppPolicy> Catalogue::PolicyOf(AppId app) const {
   if (policies == nullptr || policies->empty()) return *none;
   const auto found = policies->find(app);
   return found == policies->end() ? *none : found->second;
+}
+
+absl::Time Catalogue::NowOf(const Notification& item, std::optional<absl::Time> held_until, const Clock& clock) const {
+  const absl::Time begin = std::max(item.create_time, held_until.value_or(absl::InfinitePast()));
+  return std::max(NowOf(item.app, clock), begin);
+}
+
+size_t Catalogue::CountTrippedSenders() const {
+  absl::MutexLock lock(&mutex_);
+  size_t count = 0;
+  if (policies_ == nullptr) return count;
+  for (const auto& [app, policy] : *policies_) count += policy->tripped.size();
+  return count;
 }
 
 absl::Status Catalogue::Refresh() {

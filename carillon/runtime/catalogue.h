@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -46,6 +47,13 @@ class Catalogue {
   std::shared_ptr<const AppPolicy> PolicyOf(AppId app) const;
   // What time it is for the app.
   absl::Time NowOf(AppId app, const Clock& clock) const { return clock.Now() + PolicyOf(app)->clock_offset; }
+  // The same for work on an item that may have been held until a time: never before it
+  // was accepted, nor before it was to go on. A sandbox's time may have been moved a
+  // moment ago, and is not known here yet.
+  absl::Time NowOf(const Notification& item, std::optional<absl::Time> held_until, const Clock& clock) const;
+
+  // Senders of all apps that are shut out.
+  size_t CountTrippedSenders() const;
 
   // Reads it now if it has changed. Blocks for one or two round trips.
   absl::Status Refresh();

@@ -355,6 +355,22 @@ absl::StatusOr<v1::UpdateAppResponse> Client::UpdateApp(const v1::UpdateAppReque
   return Call(*core_, stub, &AdminMethods::UpdateApp, request, kRepeatable);
 }
 
+absl::StatusOr<v1::ListTrippedSendersResponse> Client::ListTrippedSenders(
+    const v1::ListTrippedSendersRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::ListTrippedSenders, request, kRepeatable);
+}
+
+absl::StatusOr<v1::LiftTrippedSenderResponse> Client::LiftTrippedSender(const v1::LiftTrippedSenderRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::LiftTrippedSender, request, kRepeatable);
+}
+
+absl::StatusOr<v1::AdvanceClockResponse> Client::AdvanceClock(const v1::AdvanceClockRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::AdvanceClock, request, kOnce);
+}
+
 absl::StatusOr<v1::ListQueuesResponse> Client::ListQueues(const v1::ListQueuesRequest& request) {
   AdminMethods* stub = core_->admin->async();
   return Call(*core_, stub, &AdminMethods::ListQueues, request, kRepeatable);

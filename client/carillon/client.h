@@ -118,6 +118,10 @@ class Client {
   absl::StatusOr<v1::CreateAppResponse> CreateApp(const v1::CreateAppRequest& request);
   absl::StatusOr<v1::RotateAppSecretResponse> RotateAppSecret(const v1::RotateAppSecretRequest& request);
   absl::StatusOr<v1::UpdateAppResponse> UpdateApp(const v1::UpdateAppRequest& request);
+  absl::StatusOr<v1::ListTrippedSendersResponse> ListTrippedSenders(const v1::ListTrippedSendersRequest& request);
+  absl::StatusOr<v1::LiftTrippedSenderResponse> LiftTrippedSender(const v1::LiftTrippedSenderRequest& request);
+  // Never repeated: each call moves it.
+  absl::StatusOr<v1::AdvanceClockResponse> AdvanceClock(const v1::AdvanceClockRequest& request);
   absl::StatusOr<v1::ListQueuesResponse> ListQueues(const v1::ListQueuesRequest& request);
   absl::StatusOr<v1::ListDeadLettersResponse> ListDeadLetters(const v1::ListDeadLettersRequest& request);
   absl::StatusOr<v1::SetProvidersResponse> SetProviders(const v1::SetProvidersRequest& request);

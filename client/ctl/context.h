@@ -67,6 +67,8 @@ void AddCatalogCommands(CLI::App& app, Context& context);
 void AddTemplateCommands(CLI::App& app, Context& context);
 // migrate, app create, app set, app rotate, queues, dlq list.
 void AddAdminCommands(CLI::App& app, Context& context);
+// app limits, sandbox, advance, tripped, lift.
+void AddLimitCommands(CLI::App& apps, Context& context);
 // providers apply, providers list; stats.
 void AddProviderCommands(CLI::App& app, Context& context);
 

@@ -98,7 +98,7 @@ NewEvent PrepareEvent(const v1::PublishEventRequest& request, const SendOrigin& 
   event.data_json = CheckData(request.data(), violations);
   if (type == nullptr || !violations.empty()) return prepared;
 
-  event.id = NewUuid7(origin.time);
+  event.id = NewUuid7(origin.time - origin.clock_offset);
   event.app = origin.app;
   event.lane = type->lane;
   event.type = type->name;

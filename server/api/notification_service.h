@@ -16,6 +16,7 @@
 #include "server/api/dry_run.h"
 #include "server/api/explain.h"
 #include "server/api/unary_call.h"
+#include "server/ingest/door_limits.h"
 #include "server/ingest/ingest_writer.h"
 #include "server/ingest/outbox_guard.h"
 #include "server/ingest/reaction_writer.h"
@@ -36,6 +37,7 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
     const Catalogue& catalogue;
     std::shared_ptr<ExplainStore> explanations;
     DecisionMaker& decisions;  // For dry runs.
+    DoorLimits& limits;
   };
 
   NotificationServiceImpl(ServerCalls& calls, Deps deps)
@@ -97,6 +99,8 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
             v1::SendNotificationResponse* response);
   void SendBatch(const CallPtr& call, AppId app, const v1::BatchSendNotificationsRequest* request,
                  v1::BatchSendNotificationsResponse* response);
+  // Hands it to the writer, once the limits have let it in.
+  void Submit(const CallPtr& call, AppId app, Lane lane, IngestRequest ingest);
   void Record(const CallPtr& call, AppId app, const v1::RecordReactionsRequest& request);
   absl::Status Publish(const UnaryCall& call, AppId app, const v1::PublishEventRequest& request,
                        v1::PublishEventResponse* response);

@@ -73,7 +73,7 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, const Se
   const std::optional<absl::Duration> ttl = CheckTtl(request, type.get(), violations);
   if (type == nullptr || !violations.empty()) return prepared;
 
-  n.id = NewUuid7(origin.time);
+  n.id = NewUuid7(origin.time - origin.clock_offset);
   n.app = origin.app;
   n.lane = type->lane;
   n.type = type->name;
