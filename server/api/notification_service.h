@@ -11,6 +11,7 @@
 #include "carillon/runtime/catalogue.h"
 #include "carillon/v1/notification_service.grpc.pb.h"
 #include "server/api/arena_allocator.h"
+#include "server/api/recurrence_requests.h"
 #include "server/api/unary_call.h"
 #include "server/ingest/ingest_writer.h"
 #include "server/ingest/outbox_guard.h"
@@ -29,6 +30,7 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
     std::shared_ptr<DeliveryStore> deliveries;
     std::shared_ptr<EventStore> events;
     std::shared_ptr<InteractionStore> interactions;
+    std::shared_ptr<RecurrenceRequests> recurrences;
     const Catalogue& catalogue;
   };
 
@@ -67,6 +69,16 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
   grpc::ServerUnaryReactor* RecordReceipts(grpc::CallbackServerContext* context,
                                            const v1::RecordReceiptsRequest* request,
                                            v1::RecordReceiptsResponse* response) override;
+
+  grpc::ServerUnaryReactor* CreateRecurrence(grpc::CallbackServerContext* context,
+                                             const v1::CreateRecurrenceRequest* request,
+                                             v1::CreateRecurrenceResponse* response) override;
+  grpc::ServerUnaryReactor* ListRecurrences(grpc::CallbackServerContext* context,
+                                            const v1::ListRecurrencesRequest* request,
+                                            v1::ListRecurrencesResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteRecurrence(grpc::CallbackServerContext* context,
+                                             const v1::DeleteRecurrenceRequest* request,
+                                             v1::DeleteRecurrenceResponse* response) override;
 
  private:
   using CallPtr = std::shared_ptr<UnaryCall>;
