@@ -25,6 +25,7 @@
 #include "carillon/postgres/provider_store.h"
 #include "carillon/postgres/reaction_store.h"
 #include "carillon/postgres/recipient_store.h"
+#include "carillon/postgres/recurrence_store.h"
 #include "carillon/postgres/settings_store.h"
 #include "carillon/postgres/stats_store.h"
 #include "carillon/postgres/suppression_store.h"
@@ -51,6 +52,7 @@
 #include "server/api/feed_service.h"
 #include "server/api/notification_service.h"
 #include "server/api/recipient_service.h"
+#include "server/api/recurrence_requests.h"
 #include "server/callbacks/link_routes.h"
 #include "server/callbacks/receipt_routes.h"
 #include "server/feed/live_hub.h"
@@ -60,6 +62,7 @@
 #include "server/ingest/ingest_writer.h"
 #include "server/ingest/outbox_guard.h"
 #include "server/ingest/reaction_writer.h"
+#include "server/ingest/recurrence_ticker.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:50051", "host:port of the gRPC API; put TLS in front of it");
 ABSL_FLAG(
@@ -219,10 +222,13 @@ class Server final : public ManagedProcess {
                                 .deliveries = std::make_shared<PostgresDeliveryStore>(readers_),
                                 .events = std::make_shared<PostgresEventStore>(readers_),
                                 .interactions = std::make_shared<PostgresInteractionStore>(readers_),
+                                .recurrences = std::make_shared<RecurrenceRequests>(
+                                    std::make_shared<PostgresRecurrenceStore>(readers_), catalogue_),
                                 .catalogue = catalogue_,
                                 .explanations = std::make_shared<PostgresExplainStore>(readers_),
                                 .decisions = decisions_,
                                 .limits = door_limits_}),
+        ticker_(TickerDeps(config, metrics)),
         feeds_(calls_,
                {.store = std::make_shared<PostgresFeedStore>(readers_),
                 .reactions = std::make_shared<PostgresReactionStore>(readers_),
@@ -282,6 +288,7 @@ class Server final : public ManagedProcess {
     catalogue_.Start();
     presence_.Start();
     hub_.Start();
+    ticker_.Start();
     live_listener_.Start({.on_message = [this](LiveMessage message) { hub_.OnLiveMessage(message); },
                           .on_shared_event = [this](AppId app) { hub_.OnSharedEvent(app); },
                           .on_connected = [this] { hub_.SweepNow(); }});
@@ -304,6 +311,7 @@ class Server final : public ManagedProcess {
     live_listener_.Stop();
     hub_.Stop();
     door_limits_.Stop();
+    ticker_.Stop();
     for (auto& [lane, writer] : writers_) writer->Stop();
     reaction_writer_.Stop();
     grpc_->Shutdown(absl::ToChronoTime(clock_.Now() + kDrainTime));
@@ -319,6 +327,22 @@ class Server final : public ManagedProcess {
   }
 
  private:
+  // On connections of its own: one holds what is due while another accepts it.
+  RecurrenceTicker::Deps TickerDeps(const Config& config, Metrics& metrics) {
+    const auto pool = std::make_shared<PgPool>(Postgres(config, "recurrences"), /*size=*/2);
+    return {.recurrences = std::make_shared<PostgresRecurrenceStore>(pool),
+            .notifications = std::make_shared<PostgresNotificationStore>(pool),
+            .events = std::make_shared<PostgresEventStore>(pool),
+            .prepare = [this](const DueRecurrence& due) { return PrepareOccurrence(due, clock_.Now(), catalogue_); },
+            .is_open =
+                [this](Lane lane) {
+                  return lane == Lane::kFanout ? outbox_guard_.fanout_is_open() : writers_.at(lane)->is_open();
+                },
+            .waker = waker_,
+            .clock = clock_,
+            .metrics = metrics};
+  }
+
   absl::Status StartHttp() {
     if (config_.http_listen.empty()) return absl::OkStatus();
     link_routes_.AddTo(router_);
@@ -398,6 +422,7 @@ class Server final : public ManagedProcess {
   RedisCaps caps_;
   DecisionMaker decisions_;
   NotificationServiceImpl notifications_;
+  RecurrenceTicker ticker_;
   FeedServiceImpl feeds_;
   RecipientServiceImpl recipients_;
   CatalogServiceImpl catalog_;

@@ -74,6 +74,12 @@ constexpr PgStatement kEraseSchedules = {"erase_schedules", R"sql(
     SELECT schedule_id FROM schedules WHERE app_id = $1 AND recipient_id = $2 LIMIT $3 FOR UPDATE)
 )sql"};
 
+// What is sent to the person again and again.
+constexpr PgStatement kEraseRecurrences = {"erase_recurrences", R"sql(
+  DELETE FROM recurrences WHERE recurrence_id IN (
+    SELECT recurrence_id FROM recurrences WHERE app_id = $1 AND recipient_id = $2 LIMIT $3 FOR UPDATE)
+)sql"};
+
 constexpr PgStatement kEraseInteractions = {"erase_interactions", R"sql(
   WITH doomed AS MATERIALIZED (
     SELECT notification_id, channel, kind FROM interactions WHERE app_id = $1 AND recipient_id = $2 LIMIT $3
@@ -156,7 +162,8 @@ StageStep EraseContacts(PgSession& session, pqxx::work& transaction, const FeedK
 // Without a notification nobody makes deliveries and items of it, without a delivery
 // nobody lets one wait: what comes in between leaves nothing behind.
 std::vector<EraseStage> OwnRowStages() {
-  return {{{}, EraseSome<kEraseNotifications>}, {{}, EraseSome<kEraseDeliveries>},
+  return {{{}, EraseSome<kEraseRecurrences>},
+          {{}, EraseSome<kEraseNotifications>}, {{}, EraseSome<kEraseDeliveries>},
           {{}, EraseSome<kEraseSchedules>},     {{}, EraseSome<kEraseInteractions>},
           {{}, EraseSome<kEraseFollowers>},     {{}, EraseSome<kDetachReactions>},
           {{}, EraseSome<kEraseReactionItems>}, {{}, EraseSomeItems},

@@ -156,6 +156,21 @@ absl::StatusOr<v1::RecordReceiptsResponse> Client::RecordReceipts(const v1::Reco
   return Call(*core_, stub, &NotificationMethods::RecordReceipts, request, kRepeatable);
 }
 
+absl::StatusOr<v1::CreateRecurrenceResponse> Client::CreateRecurrence(const v1::CreateRecurrenceRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::CreateRecurrence, request, kOnce);
+}
+
+absl::StatusOr<v1::ListRecurrencesResponse> Client::ListRecurrences(const v1::ListRecurrencesRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::ListRecurrences, request, kRepeatable);
+}
+
+absl::StatusOr<v1::DeleteRecurrenceResponse> Client::DeleteRecurrence(const v1::DeleteRecurrenceRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::DeleteRecurrence, request, kRepeatable);
+}
+
 absl::StatusOr<v1::ListFeedResponse> Client::ListFeed(const v1::ListFeedRequest& request) {
   FeedMethods* stub = core_->feed->async();
   return Call(*core_, stub, &FeedMethods::ListFeed, request, kRepeatable);

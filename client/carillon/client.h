@@ -67,6 +67,10 @@ class Client {
   absl::StatusOr<v1::CancelEventResponse> CancelEvent(const v1::CancelEventRequest& request);
   absl::StatusOr<v1::RecordReactionsResponse> RecordReactions(const v1::RecordReactionsRequest& request);
   absl::StatusOr<v1::RecordReceiptsResponse> RecordReceipts(const v1::RecordReceiptsRequest& request);
+  // Not repeated: each creates another one.
+  absl::StatusOr<v1::CreateRecurrenceResponse> CreateRecurrence(const v1::CreateRecurrenceRequest& request);
+  absl::StatusOr<v1::ListRecurrencesResponse> ListRecurrences(const v1::ListRecurrencesRequest& request);
+  absl::StatusOr<v1::DeleteRecurrenceResponse> DeleteRecurrence(const v1::DeleteRecurrenceRequest& request);
 
   // --- FeedService. Scope: feed.
   absl::StatusOr<v1::ListFeedResponse> ListFeed(const v1::ListFeedRequest& request);

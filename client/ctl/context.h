@@ -61,6 +61,8 @@ void AddSettingsCommands(CLI::App& app, Context& context);
 void AddAudienceCommands(CLI::App& app, Context& context);
 // event publish, get, watch, pause, resume, cancel; react, counters.
 void AddEventCommands(CLI::App& app, Context& context);
+// recurrences create, list, delete.
+void AddRecurrenceCommands(CLI::App& app, Context& context);
 // types list, types apply.
 void AddCatalogCommands(CLI::App& app, Context& context);
 // templates apply, list, activate, preview.

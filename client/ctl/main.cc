@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   carillon::ctl::AddSettingsCommands(app, context);
   carillon::ctl::AddAudienceCommands(app, context);
   carillon::ctl::AddEventCommands(app, context);
+  carillon::ctl::AddRecurrenceCommands(app, context);
   carillon::ctl::AddCatalogCommands(app, context);
   carillon::ctl::AddTemplateCommands(app, context);
   carillon::ctl::AddAdminCommands(app, context);

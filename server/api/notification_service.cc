@@ -331,4 +331,29 @@ grpc::ServerUnaryReactor* NotificationServiceImpl::CancelEvent(grpc::CallbackSer
   });
 }
 
+grpc::ServerUnaryReactor* NotificationServiceImpl::CreateRecurrence(grpc::CallbackServerContext* context,
+                                                                    const v1::CreateRecurrenceRequest* request,
+                                                                    v1::CreateRecurrenceResponse* response) {
+  return RunUnary(calls_, context, "CreateRecurrence", kScope,
+                  [=, this](const UnaryCall& call, const Caller& caller) -> absl::Status {
+                    if (!deps_.catalogue.loaded()) return CatalogueNotLoaded();
+                    return deps_.recurrences->Create(caller.app, call.started(), *request, response);
+                  });
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::ListRecurrences(grpc::CallbackServerContext* context,
+                                                                   const v1::ListRecurrencesRequest* request,
+                                                                   v1::ListRecurrencesResponse* response) {
+  return RunUnary(calls_, context, "ListRecurrences", kScope,
+                  [=, this](const Caller& caller) { return deps_.recurrences->List(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::DeleteRecurrence(grpc::CallbackServerContext* context,
+                                                                    const v1::DeleteRecurrenceRequest* request,
+                                                                    v1::DeleteRecurrenceResponse* response) {
+  return RunUnary(calls_, context, "DeleteRecurrence", kScope, [=, this](const Caller& caller) {
+    return deps_.recurrences->Delete(caller.app, *request, response);
+  });
+}
+
 }  // namespace carillon

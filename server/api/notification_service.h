@@ -15,6 +15,7 @@
 #include "server/api/arena_allocator.h"
 #include "server/api/dry_run.h"
 #include "server/api/explain.h"
+#include "server/api/recurrence_requests.h"
 #include "server/api/unary_call.h"
 #include "server/ingest/door_limits.h"
 #include "server/ingest/ingest_writer.h"
@@ -34,6 +35,7 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
     std::shared_ptr<DeliveryStore> deliveries;
     std::shared_ptr<EventStore> events;
     std::shared_ptr<InteractionStore> interactions;
+    std::shared_ptr<RecurrenceRequests> recurrences;
     const Catalogue& catalogue;
     std::shared_ptr<ExplainStore> explanations;
     DecisionMaker& decisions;  // For dry runs.
@@ -91,6 +93,16 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
   grpc::ServerUnaryReactor* RecordReceipts(grpc::CallbackServerContext* context,
                                            const v1::RecordReceiptsRequest* request,
                                            v1::RecordReceiptsResponse* response) override;
+
+  grpc::ServerUnaryReactor* CreateRecurrence(grpc::CallbackServerContext* context,
+                                             const v1::CreateRecurrenceRequest* request,
+                                             v1::CreateRecurrenceResponse* response) override;
+  grpc::ServerUnaryReactor* ListRecurrences(grpc::CallbackServerContext* context,
+                                            const v1::ListRecurrencesRequest* request,
+                                            v1::ListRecurrencesResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteRecurrence(grpc::CallbackServerContext* context,
+                                             const v1::DeleteRecurrenceRequest* request,
+                                             v1::DeleteRecurrenceResponse* response) override;
 
  private:
   using CallPtr = std::shared_ptr<UnaryCall>;
