@@ -151,7 +151,8 @@ END $$;
 -- --- Enqueueing in the caller's own transaction (docs/enqueue.md). What follows says and does
 -- what server/api/send_request.cc does for SendNotification.
 
--- Of a protobuf message: a number, and fields, which are left out where they are empty.
+-- Of a protobuf message: a number, and fields, which are left out where they are empty. In
+-- plpgsql as most here: it keeps plans, where a function in SQL is planned for each statement.
 CREATE FUNCTION pb_varint(value bigint) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
@@ -165,20 +166,23 @@ BEGIN
 END $$;
 
 CREATE FUNCTION pb_number(field int, value bigint) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT CASE WHEN coalesce(value, 0) = 0 THEN ''::bytea ELSE pb_varint(field * 8) || pb_varint(value) END
-$$;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+  RETURN CASE WHEN coalesce(value, 0) = 0 THEN ''::bytea ELSE pb_varint(field * 8) || pb_varint(value) END;
+END $$;
 
 CREATE FUNCTION pb_bytes(field int, value bytea) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT CASE WHEN coalesce(length(value), 0) = 0 THEN ''::bytea
-              ELSE pb_varint(field * 8 + 2) || pb_varint(length(value)) || value END
-$$;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+  RETURN CASE WHEN coalesce(length(value), 0) = 0 THEN ''::bytea
+              ELSE pb_varint(field * 8 + 2) || pb_varint(length(value)) || value END;
+END $$;
 
 CREATE FUNCTION pb_text(field int, value text) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT pb_bytes(field, convert_to(value, 'UTF8'))
-$$;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+  RETURN pb_bytes(field, convert_to(value, 'UTF8'));
+END $$;
 
 -- A channel's number in carillon.v1.Channel, by the name of its value or by our word for it.
 CREATE FUNCTION channel_number(channel text) RETURNS int
@@ -216,11 +220,20 @@ DECLARE
   digits text := ltrim(parts[1] || coalesce(parts[2], ''), '0');
   -- Of the last digit.
   exponent int := coalesce(parts[3]::int, 0) - coalesce(length(parts[2]), 0);
+  shorter numeric;
   shown text;
   high float8;
 BEGIN
   IF value = 0 THEN
     RETURN '0';
+  END IF;
+  -- Half way between two doubles PostgreSQL takes no digits, to_chars does if they read back.
+  IF abs(value) >= 9007199254740992 THEN
+    shorter := round(abs(value)::text::numeric, -exponent - 1);
+    IF shorter <= 1.7976931348623157e308 AND shorter::float8 = abs(value) THEN
+      digits := shorter::text;
+      exponent := 0;
+    END IF;
   END IF;
   exponent := exponent + length(digits) - length(rtrim(digits, '0'));
   digits := rtrim(digits, '0');
@@ -263,7 +276,7 @@ BEGIN
       IF abs(value::numeric) > 1.7976931348623157e308 THEN
         PERFORM refuse_field(field, 'must not contain NaN or infinite numbers');
       END IF;
-      RETURN CASE WHEN abs(value::numeric) < 4.95e-324 THEN '0' ELSE canonical_number(value::float8) END;
+      RETURN CASE WHEN abs(value::numeric) <= 2.4703282292062327e-324 THEN '0' ELSE canonical_number(value::float8) END;
     ELSE
       RETURN value::text;
   END CASE;
@@ -403,15 +416,20 @@ CREATE TYPE prepared_request AS (
 
 -- The body of the broker's message: carillon.internal.v1.Envelope.
 CREATE FUNCTION notification_envelope(app_id bigint, item prepared_request) RETURNS bytea
-LANGUAGE sql IMMUTABLE AS $$
-  SELECT pb_number(1, app_id) || pb_text(2, item.type)
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  channel text;
+  channels bytea := '';
+BEGIN
+  FOREACH channel IN ARRAY item.channels LOOP
+    channels := channels || pb_varint(channel_number(channel));
+  END LOOP;
+  RETURN pb_number(1, app_id) || pb_text(2, item.type)
          || pb_bytes(3, pb_bytes(1, uuid_send(item.id)) || pb_text(2, item.recipient_id) || pb_text(3, item.actor_id)
                         || pb_text(4, item.object_id) || pb_text(5, item.data)
                         || pb_number(6, coalesce(item.due_us, item.created_us)) || pb_number(7, item.expires_us)
-                        || pb_number(8, item.retention_days)
-                        || pb_bytes(9, (SELECT string_agg(pb_varint(channel_number(channel)), '' ORDER BY place)
-                                        FROM unnest(item.channels) WITH ORDINALITY AS c (channel, place))))
-$$;
+                        || pb_number(8, item.retention_days) || pb_bytes(9, channels));
+END $$;
 
 CREATE FUNCTION prepare_request(request jsonb, place text, app apps, now_us bigint) RETURNS prepared_request
 LANGUAGE plpgsql VOLATILE AS $$
@@ -482,8 +500,10 @@ END $$;
 
 -- Positions, from 1, of those whose key was there.
 CREATE FUNCTION accept_prepared(app_id bigint, items prepared_request[]) RETURNS SETOF bigint
-LANGUAGE sql VOLATILE AS $$
-  SELECT taken FROM (
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY SELECT taken FROM (
     SELECT array_agg(id ORDER BY n) AS ids, array_agg(accept_prepared.app_id ORDER BY n) AS apps,
            array_agg(created_us ORDER BY n) AS created, array_agg(expires_us ORDER BY n) AS expires,
            array_agg(retention_days ORDER BY n) AS retentions, array_agg(lane ORDER BY n) AS lanes,
@@ -497,8 +517,8 @@ LANGUAGE sql VOLATILE AS $$
     FROM unnest(items) WITH ORDINALITY AS item (id, created_us, expires_us, send_us, due_us, retention_days, lane, type,
            recipient_id, actor_id, object_id, idempotency_key, payload_hash, channels, data, exchange, routing_key, payload, n)
   ) AS columns, LATERAL accept_notifications(ids, apps, created, expires, retentions, lanes, types, recipients, actors,
-      objects, keys, hashes, channel_lists, data_texts, exchanges, routing_keys, traceparents, payloads, send, due) AS taken
-$$;
+      objects, keys, hashes, channel_lists, data_texts, exchanges, routing_keys, traceparents, payloads, send, due) AS taken;
+END $$;
 
 -- Accepts notifications of the app with this key in the caller's transaction: what
 -- BatchSendNotifications does, with the fields of SendNotificationRequest as JSON. All are

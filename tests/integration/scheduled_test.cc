@@ -2,6 +2,7 @@
 #include <google/protobuf/util/time_util.h>
 
 #include <atomic>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -103,6 +104,45 @@ TEST_F(Scheduled, IsShownListedAndCancelledBeforeItsTime) {
     EXPECT_EQ(cancelled.notification().timeline(2).detail(), "cancelled by the caller");
   }
   EXPECT_THAT(WholeFeed(client_, user), IsEmpty());
+}
+
+TEST_F(Scheduled, IsSentAndCancelledFromTheCommandLine) {
+  const std::string in_a_year = absl::FormatTime(absl::Now() + absl::Hours(24 * 364), absl::UTCTimeZone());
+  ASSERT_OK_AND_ASSIGN(const CommandResult sent,
+                       stack_->Carillonctl({"send", "--type", "like", "--user", NewUser(), "--send-time", in_a_year,
+                                            "--ttl", "10m", "--json"}));
+  ASSERT_EQ(sent.exit_status, 0) << sent.errors;
+  const nlohmann::json notification = nlohmann::json::parse(sent.output)["notification"];
+  EXPECT_EQ(notification["state"], "STATE_SCHEDULED");
+  const std::string id = notification["notification_id"].get<std::string>();
+  const v1::Notification got = Get(id);
+  EXPECT_EQ(got.expire_time() - got.timeline(1).time(), TimeUtil::MinutesToDuration(10));
+  ASSERT_OK_AND_ASSIGN(const CommandResult cancelled, stack_->Carillonctl({"cancel", id}));
+  EXPECT_EQ(cancelled.exit_status, 0) << cancelled.errors;
+  EXPECT_THAT(cancelled.output, HasSubstr("CANCELLED"));
+  ASSERT_OK_AND_ASSIGN(const CommandResult wrong,
+                       stack_->Carillonctl({"send", "--type", "like", "--user", "u", "--send-time", "tomorrow"}));
+  EXPECT_NE(wrong.exit_status, 0);
+  EXPECT_THAT(wrong.errors, HasSubstr("--send-time must be a time"));
+}
+
+TEST_F(Scheduled, OrEnqueuedInSqlArrivesAsAnyOther) {
+  const std::string user = NewUser();
+  const std::string id = stack_->database().Query(absl::StrCat(
+      "SELECT notification_id FROM enqueue_notifications('", stack_->app_key(), R"(', '[{"type": "like", "user_id": ")",
+      user, R"(", "data": {"actor_name": "Bob"}, "idempotency_key": "one"}]'))"));
+  ASSERT_TRUE(WaitFor([&] { return StateOf(client_, id) == v1::STATE_DELIVERED; }));
+  const std::vector<v1::FeedItem> feed = WholeFeed(client_, user);
+  ASSERT_THAT(feed, SizeIs(1));
+  EXPECT_EQ(feed[0].title(), "Bob liked your post");
+  v1::SendNotificationRequest request;
+  request.set_type("like");
+  request.set_user_id(user);
+  (*request.mutable_data()->mutable_fields())["actor_name"].set_string_value("Bob");
+  request.set_idempotency_key("one");
+  ASSERT_OK_AND_ASSIGN(const auto sent, client_.SendNotification(request));
+  EXPECT_TRUE(sent.duplicate());
+  EXPECT_EQ(sent.notification().notification_id(), id);
 }
 
 TEST_F(Scheduled, CannotBeCancelledOnceItHasArrived) {
