@@ -121,6 +121,12 @@ absl::Status EventHasEnded(absl::string_view id, absl::string_view state) {
                    {.reason = "EVENT_HAS_ENDED", .metadata = {{"state", std::string(state)}}});
 }
 
+absl::Status CannotCancel(absl::string_view id, absl::string_view state, absl::string_view why) {
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   absl::StrCat("notification ", id, " can't be cancelled any more: ", why),
+                   {.reason = "CANNOT_CANCEL", .metadata = {{"state", std::string(state)}}});
+}
+
 absl::Status Overloaded(absl::string_view what, absl::Duration retry_delay) {
   return MakeError(absl::StatusCode::kResourceExhausted, absl::StrCat(what, " is full; try again"),
                    {.reason = "OVERLOADED",

@@ -43,6 +43,8 @@ absl::Status AlreadyExists(absl::string_view what, absl::string_view name);
 absl::Status IdempotencyKeyReused(absl::string_view key);
 // FAILED_PRECONDITION.
 absl::Status EventHasEnded(absl::string_view id, absl::string_view state);
+// FAILED_PRECONDITION; `why` in words.
+absl::Status CannotCancel(absl::string_view id, absl::string_view state, absl::string_view why);
 absl::Status Overloaded(absl::string_view what, absl::Duration retry_delay);
 // The app or one of its senders (`who`) sends too much. RESOURCE_EXHAUSTED; infinite: a
 // call of so many is more than it may ever send at once, and no repeat helps.

@@ -23,6 +23,7 @@ inline constexpr size_t kMaxRenderedFieldBytes = 4 * 1024;  // After rendering; 
 inline constexpr absl::Duration kMinTtl = absl::Seconds(1);
 inline constexpr absl::Duration kMaxTtl = absl::Hours(24 * 365);
 inline constexpr int64_t kLastTimestampSecond = 253'402'300'799;  // Of a google.protobuf.Timestamp: the year 9999.
+inline constexpr absl::Duration kMaxSendDelay = absl::Hours(24 * 365);  // How far ahead send_time may be.
 
 // --- Requests.
 inline constexpr int kMaxBatchSize = 1000;  // Requests in a batch; types in one apply.

@@ -64,7 +64,8 @@ struct Notification {
   int retention_days = 7;
   absl::Time create_time;
   std::optional<absl::Time> expire_time;
-  std::string traceparent;  // The caller's W3C trace context; empty: none.
+  std::optional<absl::Time> send_time;  // Not before this, by the app's clock. Only at the door and in records.
+  std::string traceparent;              // The caller's W3C trace context; empty: none.
   // Of types that aggregate: its place among the reactions of its actor; 0: none.
   int64_t version = 0;
 };
@@ -80,6 +81,7 @@ struct HistoryEntry {
 struct NotificationRecord {
   Notification notification;
   State state = State::kAccepted;
+  std::optional<absl::Time> release_time;  // When its send time had come.
   std::optional<absl::Time> finish_time;
   std::string detail;
   std::string idempotency_key;

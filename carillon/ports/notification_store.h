@@ -21,6 +21,8 @@ struct NewNotification {
   std::string idempotency_key;  // Empty: none.
   std::string payload_hash;     // 32 bytes; empty if there is no key.
   std::string envelope;         // The broker message's body.
+  // Its send time by our clock: it waits until then. Absent: it goes at once.
+  std::optional<absl::Time> due_time;
 };
 
 // What became of it.
@@ -38,11 +40,11 @@ class NotificationStore {
  public:
   virtual ~NotificationStore() = default;
 
-  // Writes each notification, its outbox row and its idempotency key in one
-  // transaction, in one round trip when no key was used before. Outcomes in
-  // order. On an error nothing was written, except that UNAVAILABLE may also
-  // mean that the outcome is not known; with idempotency keys a repeat is safe.
-  // `all_or_nothing`: a reused key fails the whole call and writes nothing.
+  // Writes each notification, its outbox row (of one that is due later: the row that
+  // waits) and its idempotency key in one transaction, in one round trip when no key
+  // was used before. Outcomes in order. On an error nothing was written, except that
+  // UNAVAILABLE may also mean that the outcome is not known; with idempotency keys a
+  // repeat is safe. `all_or_nothing`: a reused key fails the whole call and writes nothing.
   virtual absl::StatusOr<std::vector<AcceptOutcome>> Accept(absl::Span<const NewNotification> items,
                                                             bool all_or_nothing) = 0;
 
@@ -59,6 +61,12 @@ class NotificationStore {
   };
   // Newest first.
   virtual absl::StatusOr<std::vector<NotificationRecord>> List(const ListQuery& query) = 0;
+
+  // Stops what has not left: one that is scheduled or in the outbox becomes kCancelled; of
+  // one whose deliveries are held, those end as suppressed, and it by its best channel,
+  // or as kCancelled if it has no other. OK as well if that was done before. NOT_FOUND for
+  // another app's, FAILED_PRECONDITION if nothing of it can be stopped.
+  virtual absl::Status Cancel(AppId app, const NotificationId& id) = 0;
 
   struct FailedAttempt {
     NotificationId id;

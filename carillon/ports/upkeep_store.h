@@ -41,8 +41,9 @@ class UpkeepStore {
   // and floor_seq of up to `recipients` feeds, or drops it when nothing is left.
   // False if there was nothing to do.
   virtual absl::StatusOr<bool> RetireStep(absl::Time now, int recipients) = 0;
-  // Deletes up to `limit` idempotency keys past their time, and as many removals
-  // that no item's retention reaches. Returns how many in all.
+  // Deletes up to `limit` idempotency keys past their time, as many removals that no
+  // item's retention reaches, and as many notifications that were cancelled a week ago,
+  // before their send time. Returns how many in all.
   virtual absl::StatusOr<int> ExpireKeys(absl::Time now, int limit) = 0;
   // Deletes up to `limit` digests that were closed before this. Returns how many.
   virtual absl::StatusOr<int> ForgetDigests(absl::Time closed_before, int limit) = 0;

@@ -13,42 +13,9 @@
 namespace carillon {
 namespace {
 
-// Keys first, in sorted order, so that two batches never wait for each other in
-// a circle; then the notifications and outbox rows of those whose key is new.
-// Returns the positions of the others.
+// Returns the positions of those whose key was there.
 constexpr PgStatement kAccept = {"accept", R"sql(
-  WITH input AS MATERIALIZED (
-    SELECT position, notification_id, app_id, to_timestamp(created_us / 1e6::float8) AS created_at,
-           to_timestamp(expires_us / 1e6::float8) AS expires_at, retention_days, lane, type, recipient_id, actor_id,
-           object_id, idempotency_key, payload_hash, channels::text[], data, exchange, routing_key, traceparent, payload
-    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::text[], $7::text[], $8::text[],
-                $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[], $14::json[], $15::text[], $16::text[],
-                $17::text[], $18::bytea[])
-         WITH ORDINALITY AS rows (notification_id, app_id, created_us, expires_us, retention_days, lane, type, recipient_id,
-                actor_id, object_id, idempotency_key, payload_hash, channels, data, exchange, routing_key, traceparent,
-                payload, position)
-  ), keys AS (
-    INSERT INTO idempotency_keys (app_id, idempotency_key, notification_id, payload_hash, created_at, expires_at)
-    SELECT app_id, idempotency_key, notification_id, payload_hash, created_at, created_at + interval '24 hours'
-    FROM input WHERE idempotency_key IS NOT NULL
-    ORDER BY app_id, idempotency_key
-    ON CONFLICT DO NOTHING
-    RETURNING notification_id
-  ), accepted AS MATERIALIZED (
-    SELECT * FROM input
-    WHERE idempotency_key IS NULL OR notification_id IN (SELECT notification_id FROM keys)
-  ), stored AS (
-    INSERT INTO notifications (notification_id, app_id, created_at, expires_at, retention_days, lane, type, recipient_id,
-                               actor_id, object_id, idempotency_key, channels, data)
-    SELECT notification_id, app_id, created_at, expires_at, retention_days, lane, type, recipient_id,
-           actor_id, object_id, idempotency_key, channels, data
-    FROM accepted
-  ), queued AS (
-    INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload)
-    SELECT notification_id, app_id, lane, exchange, routing_key, type, traceparent, payload FROM accepted
-  )
-  SELECT position FROM input
-  WHERE idempotency_key IS NOT NULL AND notification_id NOT IN (SELECT notification_id FROM keys)
+  SELECT * FROM accept_notifications($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 )sql"};
 
 constexpr PgStatement kReadKeys = {"read_keys", R"sql(
@@ -71,6 +38,8 @@ constexpr const char* kRecordColumns = R"sql(
   (extract(epoch FROM n.created_at) * 1e6)::bigint AS created_us,
   (extract(epoch FROM n.expires_at) * 1e6)::bigint AS expires_us,
   (extract(epoch FROM n.finished_at) * 1e6)::bigint AS finished_us,
+  (extract(epoch FROM n.send_at) * 1e6)::bigint AS send_us,
+  (extract(epoch FROM n.released_at) * 1e6)::bigint AS released_us,
 )sql";
 
 // The state that is shown: queued is accepted and gone from the outbox, and while
@@ -91,7 +60,7 @@ constexpr PgStatement kGetFromFeed = {"get_from_feed", R"sql(
          '{in_app}'::text[] AS channels, f.retention_days, NULL::text AS idempotency_key, NULL::text AS detail, NULL::jsonb AS history,
          (extract(epoch FROM f.created_at) * 1e6)::bigint AS created_us, NULL::bigint AS expires_us,
          ('x' || left(replace(f.notification_id::text, '-', ''), 12))::bit(48)::bigint * 1000 AS finished_us,
-         'delivered' AS state
+         NULL::bigint AS send_us, NULL::bigint AS released_us, 'delivered' AS state
   FROM feed_items f WHERE f.notification_id = $1 AND f.app_id = $2 AND left(f.recipient_id, 1) <> E'\001'
 )sql"};
 
@@ -142,18 +111,20 @@ class AcceptColumns {
     routing_keys_.Add(item.routing_key);
     traceparents_.AddOrNull(n.traceparent);
     payloads_.AddBytes(item.envelope);
+    n.send_time.has_value() ? sends_.Add(*n.send_time) : sends_.AddNull();
+    item.due_time.has_value() ? dues_.Add(*item.due_time) : dues_.AddNull();
   }
 
   pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction) const {
     return session.Execute(transaction, kAccept, ids_.str(), apps_.str(), created_.str(), expires_.str(),
                            retentions_.str(), lanes_.str(), types_.str(), recipients_.str(), actors_.str(),
                            objects_.str(), keys_.str(), hashes_.str(), channels_.str(), data_.str(), exchanges_.str(),
-                           routing_keys_.str(), traceparents_.str(), payloads_.str());
+                           routing_keys_.str(), traceparents_.str(), payloads_.str(), sends_.str(), dues_.str());
   }
 
  private:
   PgArray ids_, apps_, created_, expires_, retentions_, lanes_, types_, recipients_, actors_, objects_, keys_, hashes_,
-      channels_, data_, exchanges_, routing_keys_, traceparents_, payloads_;
+      channels_, data_, exchanges_, routing_keys_, traceparents_, payloads_, sends_, dues_;
 };
 
 // Inserts the items at `positions`. Returns the positions whose key was there.
@@ -247,6 +218,8 @@ absl::Status KeyIsBeingReplaced() {
 NotificationRecord ToRecord(const pqxx::row& row) {
   NotificationRecord record;
   record.notification = NotificationOf(row);
+  if (!row["send_us"].is_null()) record.notification.send_time = TimeOf(row["send_us"]);
+  if (!row["released_us"].is_null()) record.release_time = TimeOf(row["released_us"]);
   if (!row["finished_us"].is_null()) record.finish_time = TimeOf(row["finished_us"]);
   record.detail = OwnedText(row["detail"]);
   record.idempotency_key = OwnedText(row["idempotency_key"]);

@@ -16,6 +16,7 @@ class PostgresNotificationStore final : public NotificationStore {
                                                     bool all_or_nothing) override;
   absl::StatusOr<NotificationRecord> Get(AppId app, const NotificationId& id) override;
   absl::StatusOr<std::vector<NotificationRecord>> List(const ListQuery& query) override;
+  absl::Status Cancel(AppId app, const NotificationId& id) override;  // notification_cancel.cc
   absl::Status RecordAttempts(absl::Span<const FailedAttempt> attempts) override;
 
  private:

@@ -16,7 +16,8 @@ constexpr int64_t kCountedOutboxRows = 100'000;
 // Slices past their retention. Those with a notification that is unfinished, or
 // that the sweep has not read, are kept: nothing accepted is dropped, nor the
 // place of its feed item. So are those with a delivery that has not ended; one that
-// waits in a digest has no row of its own in schedules.
+// waits in a digest has no row of its own in schedules. What waits for its send time is
+// in no slice.
 constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
   SELECT parent, slice_name FROM slices
   WHERE ends_at <= to_timestamp($1::bigint / 1e6::float8) - make_interval(days => retention_days)
@@ -37,7 +38,7 @@ constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
     AND NOT EXISTS (
       SELECT FROM schedules w
       WHERE w.retention_days = slices.retention_days AND w.notification_id >= uuid_floor(starts_at)
-        AND w.notification_id < uuid_floor(ends_at))
+        AND w.notification_id < uuid_floor(ends_at) AND w.cause <> 'send_time')
     AND NOT EXISTS (
       SELECT FROM digest_entries e
       WHERE e.retention_days = slices.retention_days AND e.notification_id >= uuid_floor(starts_at)
@@ -72,9 +73,9 @@ constexpr PgStatement kDueStragglers = {"due_stragglers", R"sql(
     WHERE due_at <= now() AND lane = $1 ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
   ), looked AS MATERIALIZED (
     SELECT due.notification_id, n.app_id, n.lane, n.type, n.recipient_id, n.actor_id, n.object_id, n.data, n.channels,
-           n.retention_days, n.created_at, n.expires_at,
+           n.retention_days, greatest(n.created_at, least(n.send_at, n.released_at)) AS created_at, n.expires_at,
            n.finished_at IS NULL AND n.app_id IS NOT NULL AS open, n.open_deliveries IS NULL AS undecided,
-           greatest(n.created_at, to_timestamp((n.history -> -1 ->> 'time_us')::float8 / 1e6)) AS touched_at,
+           greatest(n.created_at, n.released_at, to_timestamp((n.history -> -1 ->> 'time_us')::float8 / 1e6)) AS touched_at,
            EXISTS (SELECT FROM outbox o WHERE o.message_id = due.notification_id AND o.lane = $1) AS in_outbox
     FROM due LEFT JOIN notifications n
       ON n.notification_id = due.notification_id AND n.retention_days = due.retention_days
@@ -114,7 +115,16 @@ constexpr PgStatement kForgetDigests = {"forget_digests", R"sql(
     ORDER BY closed_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 )sql"};
 
-// One retires at a time: a detaching takes several transactions.
+// What was cancelled before its time: it is in no slice.
+constexpr PgStatement kForgetCancelled = {"forget_cancelled", R"sql(
+  DELETE FROM notifications_0 WHERE notification_id IN (
+    SELECT notification_id FROM notifications_0
+    WHERE finished_at <= to_timestamp($1::bigint / 1e6::float8) - interval '7 days'
+    ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+)sql"};
+
+// One retires at a time: a detaching takes several transactions. release_scheduled knows
+// this number too.
 constexpr int64_t kRetirementLock = 7'205'410'634;
 
 absl::StatusOr<bool> LockRetirement(PgSession& session) {
@@ -243,6 +253,8 @@ absl::StatusOr<int> PostgresUpkeepStore::ExpireKeys(absl::Time now, int limit) {
                                                 absl::ToUnixMicros(now), limit)
                                    .affected_rows());
     expired += ExpireRemovals(session, transaction, now, limit);
+    expired += static_cast<int>(
+        session.Execute(transaction, kForgetCancelled, absl::ToUnixMicros(now), limit).affected_rows());
   }));
   return expired;
 }

@@ -121,6 +121,12 @@ absl::StatusOr<v1::DryRunResponse> Client::DryRun(const v1::DryRunRequest& reque
   return Call(*core_, stub, &NotificationMethods::DryRun, request, kRepeatable, kDryRunDeadline);
 }
 
+absl::StatusOr<v1::CancelNotificationResponse> Client::CancelNotification(
+    const v1::CancelNotificationRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::CancelNotification, request, kRepeatable);
+}
+
 absl::StatusOr<v1::PublishEventResponse> Client::PublishEvent(const v1::PublishEventRequest& request) {
   NotificationMethods* stub = core_->notifications->async();
   return Call(*core_, stub, &NotificationMethods::PublishEvent, request, IsRepeatable(request));

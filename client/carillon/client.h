@@ -12,7 +12,7 @@
 // and jitter, within a bounded number of attempts and a bounded time, but only
 // where a repeat can't do a thing twice: reads, MarkRead, contacts, devices, erasures,
 // settings, mutes, app preferences, suppressions, follows, subscriptions,
-// reactions, templates, receipts, interactions, what steers an event, and sends and events that
+// reactions, templates, receipts, interactions, cancellations, what steers an event, and sends and events that
 // carry an idempotency_key (a batch: every one of it).
 #pragma once
 
@@ -60,6 +60,7 @@ class Client {
   absl::StatusOr<v1::ExplainNotificationResponse> ExplainNotification(const v1::ExplainNotificationRequest& request);
   // Of a large audience it takes seconds.
   absl::StatusOr<v1::DryRunResponse> DryRun(const v1::DryRunRequest& request);
+  absl::StatusOr<v1::CancelNotificationResponse> CancelNotification(const v1::CancelNotificationRequest& request);
   absl::StatusOr<v1::PublishEventResponse> PublishEvent(const v1::PublishEventRequest& request);
   absl::StatusOr<v1::GetEventResponse> GetEvent(const v1::GetEventRequest& request);
   absl::StatusOr<v1::PauseEventResponse> PauseEvent(const v1::PauseEventRequest& request);

@@ -47,7 +47,7 @@ CLI::App* AddCommand(CLI::App& parent, Context& context, const std::string& name
   return command;
 }
 
-// send, get, opened, clicked.
+// send, get, cancel, opened, clicked.
 void AddNotificationCommands(CLI::App& app, Context& context);
 // explain.
 void AddExplainCommands(CLI::App& app, Context& context);

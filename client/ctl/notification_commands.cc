@@ -1,11 +1,14 @@
-// send, get, opened, clicked.
+// send, get, cancel, opened, clicked.
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/time_util.h>
 
 #include <cstdio>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/time.h"
 #include "carillon/domain/status_macros.h"
 #include "client/ctl/context.h"
 #include "client/ctl/dry_run.h"
@@ -15,9 +18,8 @@ namespace carillon::ctl {
 namespace {
 
 struct SendOptions {
-  std::string type, user, actor, object, data, key;
+  std::string type, user, actor, object, data, key, ttl, send_time;
   std::vector<std::string> channels;
-  double ttl_seconds = 0;
   bool dry_run = false;
 };
 
@@ -27,6 +29,25 @@ absl::StatusOr<v1::Channel> ParseChannelOption(const std::string& option, const 
   v1::Channel channel = v1::CHANNEL_UNSPECIFIED;
   if (v1::Channel_Parse(absl::StrCat("CHANNEL_", absl::AsciiStrToUpper(name)), &channel)) return channel;
   return absl::InvalidArgumentError(absl::StrCat(option, ": no channel ", name, "; there are ", kChannelNames));
+}
+
+// Sets what was given. A ttl without a unit is in seconds.
+absl::Status AddTimes(const SendOptions& options, v1::SendNotificationRequest* request) {
+  using google::protobuf::util::TimeUtil;
+  if (!options.send_time.empty() && !TimeUtil::FromString(options.send_time, request->mutable_send_time())) {
+    return absl::InvalidArgumentError("--send-time must be a time such as 2030-12-31T18:00:00Z");
+  }
+  if (options.ttl.empty()) return absl::OkStatus();
+  absl::Duration ttl;
+  double seconds = 0;
+  if (absl::SimpleAtod(options.ttl, &seconds)) {
+    ttl = absl::Seconds(seconds);
+  } else if (!absl::ParseDuration(options.ttl, &ttl)) {
+    return absl::InvalidArgumentError("--ttl must be a duration such as 90s, 10m or 1h30m");
+  }
+  // What no duration holds is refused by the server.
+  *request->mutable_ttl() = TimeUtil::NanosecondsToDuration(absl::ToInt64Nanoseconds(ttl));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::SendNotificationRequest> ToRequest(const SendOptions& options) {
@@ -44,11 +65,7 @@ absl::StatusOr<v1::SendNotificationRequest> ToRequest(const SendOptions& options
     ASSIGN_OR_RETURN(const v1::Channel channel, ParseChannelOption("--channels", name));
     request.add_channels(channel);
   }
-  if (options.ttl_seconds > 0) {
-    const int64_t nanoseconds = static_cast<int64_t>(options.ttl_seconds * 1e9);
-    request.mutable_ttl()->set_seconds(nanoseconds / 1'000'000'000);
-    request.mutable_ttl()->set_nanos(static_cast<int32_t>(nanoseconds % 1'000'000'000));
-  }
+  RETURN_IF_ERROR(AddTimes(options, &request));
   return request;
 }
 
@@ -124,6 +141,19 @@ absl::Status Get(Context& context, const std::string& id) {
   return absl::OkStatus();
 }
 
+absl::Status Cancel(Context& context, const std::string& id) {
+  ASSIGN_OR_RETURN(Client * client, context.client());
+  v1::CancelNotificationRequest request;
+  request.set_notification_id(id);
+  ASSIGN_OR_RETURN(const v1::CancelNotificationResponse cancelled, client->CancelNotification(request));
+  if (context.json()) {
+    std::printf("%s\n", ToJson(cancelled).c_str());
+  } else {
+    PrintNotification(cancelled.notification());
+  }
+  return absl::OkStatus();
+}
+
 struct InteractionOptions {
   std::string user, id, channel = "in_app";
 };
@@ -162,7 +192,8 @@ void AddNotificationCommands(CLI::App& app, Context& context) {
   send->add_option("--object", options->object, "what it is about");
   send->add_option("--data", options->data, "a JSON object for templates and clients");
   send->add_option("--key", options->key, "idempotency key: sent again within 24 h it answers the same");
-  send->add_option("--ttl", options->ttl_seconds, "seconds after which it is not delivered any more");
+  send->add_option("--send-time", options->send_time, "not before this time: 2030-12-31T18:00:00Z");
+  send->add_option("--ttl", options->ttl, "how long it may be delivered: 90s, 10m, 1h30m");
   send->add_option("--channels", options->channels,
                    absl::StrCat("comma-separated, of ", kChannelNames, "; default: those of the type"))
       ->delimiter(',');
@@ -172,6 +203,11 @@ void AddNotificationCommands(CLI::App& app, Context& context) {
   CLI::App* get = AddCommand(app, context, "get", "show a notification's state, timeline and deliveries",
                              [&context, id] { return Get(context, *id); });
   get->add_option("ID", *id, "notification id")->required();
+
+  auto cancelled = std::make_shared<std::string>();
+  CLI::App* cancel = AddCommand(app, context, "cancel", "stop what has not left: scheduled, held, or not yet published",
+                                [&context, cancelled] { return Cancel(context, *cancelled); });
+  cancel->add_option("ID", *cancelled, "notification id")->required();
 
   AddInteractionCommand(app, context, "opened", v1::INTERACTION_KIND_OPENED);
   AddInteractionCommand(app, context, "clicked", v1::INTERACTION_KIND_CLICKED);

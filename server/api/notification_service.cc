@@ -172,14 +172,27 @@ grpc::ServerUnaryReactor* NotificationServiceImpl::GetNotification(grpc::Callbac
   return RunUnary(calls_, context, "GetNotification", kScope, [=, this](const Caller& caller) -> absl::Status {
     const std::optional<Uuid> id = Uuid::Parse(request->notification_id());
     if (!id.has_value()) return error::InvalidField("notification_id", "must be a UUID");
-    ASSIGN_OR_RETURN(const NotificationRecord record, deps_.store->Get(caller.app, *id));
-    ToProto(record, response->mutable_notification());
-    AddTimeline(record, response->mutable_notification());
-    ASSIGN_OR_RETURN(const std::vector<DeliveryRecord> deliveries, deps_.deliveries->List(caller.app, *id));
-    for (const DeliveryRecord& delivery : deliveries) {
-      ToProto(delivery, response->mutable_notification()->add_deliveries());
-    }
-    return absl::OkStatus();
+    return Show(caller.app, *id, response->mutable_notification());
+  });
+}
+
+absl::Status NotificationServiceImpl::Show(AppId app, const NotificationId& id, v1::Notification* out) {
+  ASSIGN_OR_RETURN(const NotificationRecord record, deps_.store->Get(app, id));
+  ToProto(record, out);
+  AddTimeline(record, out);
+  ASSIGN_OR_RETURN(const std::vector<DeliveryRecord> deliveries, deps_.deliveries->List(app, id));
+  for (const DeliveryRecord& delivery : deliveries) ToProto(delivery, out->add_deliveries());
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::CancelNotification(grpc::CallbackServerContext* context,
+                                                                      const v1::CancelNotificationRequest* request,
+                                                                      v1::CancelNotificationResponse* response) {
+  return RunUnary(calls_, context, "CancelNotification", kScope, [=, this](const Caller& caller) -> absl::Status {
+    const std::optional<Uuid> id = Uuid::Parse(request->notification_id());
+    if (!id.has_value()) return error::InvalidField("notification_id", "must be a UUID");
+    RETURN_IF_ERROR(deps_.store->Cancel(caller.app, *id));
+    return Show(caller.app, *id, response->mutable_notification());
   });
 }
 

@@ -66,6 +66,9 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
   grpc::ServerUnaryReactor* GetNotification(grpc::CallbackServerContext* context,
                                             const v1::GetNotificationRequest* request,
                                             v1::GetNotificationResponse* response) override;
+  grpc::ServerUnaryReactor* CancelNotification(grpc::CallbackServerContext* context,
+                                               const v1::CancelNotificationRequest* request,
+                                               v1::CancelNotificationResponse* response) override;
   grpc::ServerUnaryReactor* ListNotifications(grpc::CallbackServerContext* context,
                                               const v1::ListNotificationsRequest* request,
                                               v1::ListNotificationsResponse* response) override;
@@ -116,6 +119,8 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
   void Record(const CallPtr& call, AppId app, const v1::RecordReactionsRequest& request);
   absl::Status Publish(const UnaryCall& call, AppId app, const v1::PublishEventRequest& request,
                        v1::PublishEventResponse* response);
+  // With its timeline and deliveries.
+  absl::Status Show(AppId app, const NotificationId& id, v1::Notification* out);
   absl::Status List(AppId app, const v1::ListNotificationsRequest& request, v1::ListNotificationsResponse* response);
 
   ArenaAllocator<v1::SendNotificationRequest, v1::SendNotificationResponse> send_messages_;

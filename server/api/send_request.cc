@@ -27,8 +27,39 @@ std::optional<absl::Duration> CheckTtl(const v1::SendNotificationRequest& reques
   return ttl;
 }
 
+// Absent: at once. Microseconds, as it is stored.
+std::optional<absl::Time> CheckSendTime(const v1::SendNotificationRequest& request, absl::Time now,
+                                        Violations& violations) {
+  // Years 1 to 9999, as protobuf has it.
+  constexpr int64_t kFirstSecond = -62'135'596'800;
+  constexpr int64_t kLastSecond = 253'402'300'799;
+  if (!request.has_send_time()) return std::nullopt;
+  const google::protobuf::Timestamp& asked = request.send_time();
+  if (asked.seconds() < kFirstSecond || asked.seconds() > kLastSecond || asked.nanos() < 0 ||
+      asked.nanos() > 999'999'999) {
+    violations.Add("send_time", "must be a valid time");
+    return std::nullopt;
+  }
+  const absl::Time time = absl::FromUnixSeconds(asked.seconds()) + absl::Microseconds(asked.nanos() / 1000);
+  if (time > now + limits::kMaxSendDelay) violations.Add("send_time", "must be at most 365 days ahead");
+  return time > now ? absl::make_optional(time) : absl::nullopt;
+}
+
+// Of one that is sent later readers see the time when it was due, not when it was asked for.
+std::string EnvelopeOf(const NewNotification& prepared) {
+  if (!prepared.due_time.has_value()) return EncodeEnvelope(prepared.notification);
+  Notification due = prepared.notification;
+  due.create_time = *prepared.due_time;
+  return EncodeEnvelope(due);
+}
+
 // Each part with its length before it, so that no two lists of parts look alike.
 void AppendPart(absl::string_view part, std::string& text) { absl::StrAppend(&text, part.size(), ":", part); }
+
+// What was cancelled had not.
+bool HasLeftOutbox(const NotificationRecord& record) {
+  return record.state != State::kAccepted && record.state != State::kScheduled && record.state != State::kCancelled;
+}
 
 v1::TimelineEntry* AddEntry(v1::State state, absl::optional<absl::Time> time, v1::Notification* out) {
   v1::TimelineEntry* entry = out->add_timeline();
@@ -64,16 +95,19 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, const Se
   violations.CheckId("actor_id", request.actor_id(), /*required=*/false);
   violations.CheckId("object_id", request.object_id(), /*required=*/false);
   violations.CheckId("idempotency_key", request.idempotency_key(), /*required=*/false);
-  if (request.has_send_time() && absl::FromUnixSeconds(request.send_time().seconds()) > origin.time) {
-    violations.Add("send_time", "must be absent or not in the future: scheduling is not served yet");
-  }
+  const std::shared_ptr<const AppPolicy> policy = catalogue.PolicyOf(origin.app);
+  n.send_time = CheckSendTime(request, origin.time, violations);
   n.channels = CheckChannels(request.channels(), violations);
   if (n.channels.empty() && type != nullptr) n.channels = type->channels;
   n.data_json = CheckData(request.data(), violations);
   const std::optional<absl::Duration> ttl = CheckTtl(request, type.get(), violations);
   if (type == nullptr || !violations.empty()) return prepared;
 
-  n.id = NewUuid7(origin.time - origin.clock_offset);
+  // By our clock, as slices and the sweep are.
+  const absl::Time now = origin.time - origin.clock_offset;
+  if (n.send_time.has_value()) prepared.due_time = *n.send_time - origin.clock_offset;
+  // Retention counts from the time in the id: that of sending, except where clocks are moved (ADR 0026).
+  n.id = NewUuid7(policy->sandbox ? now : prepared.due_time.value_or(now));
   n.app = origin.app;
   n.lane = type->lane;
   n.type = type->name;
@@ -84,12 +118,12 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, const Se
   // What is stored and what is answered agree to the microsecond.
   n.create_time = absl::FromUnixMicros(absl::ToUnixMicros(origin.time));
   n.traceparent = origin.traceparent;
-  if (ttl.has_value()) n.expire_time = n.create_time + *ttl;
+  if (ttl.has_value()) n.expire_time = n.send_time.value_or(n.create_time) + *ttl;
   prepared.exchange = type->exchange;
   prepared.routing_key = type->routing_key;
   prepared.idempotency_key = request.idempotency_key();
   if (!prepared.idempotency_key.empty()) prepared.payload_hash = PayloadHash(n, request);
-  prepared.envelope = EncodeEnvelope(n);
+  prepared.envelope = EnvelopeOf(prepared);
   return prepared;
 }
 
@@ -123,11 +157,15 @@ void FillSendResponse(const v1::SendNotificationRequest& request, const NewNotif
   out->set_object_id(n.object_id);
   if (request.has_data()) *out->mutable_data() = request.data();
   for (const Channel channel : n.channels) out->add_channels(static_cast<v1::Channel>(channel));
-  out->set_state(v1::STATE_ACCEPTED);
   out->set_idempotency_key(request.idempotency_key());
   *out->mutable_create_time() = ToTimestamp(outcome.create_time);
+  // A repeat may come after the time that the first one was scheduled for.
+  const absl::Time asked = absl::FromUnixMicros(TimeUtil::TimestampToMicroseconds(request.send_time()));
+  const bool was_scheduled = n.send_time.has_value() || (outcome.duplicate && asked > outcome.create_time);
+  out->set_state(was_scheduled ? v1::STATE_SCHEDULED : v1::STATE_ACCEPTED);
   if (n.expire_time.has_value()) {
-    *out->mutable_expire_time() = ToTimestamp(outcome.create_time + (*n.expire_time - n.create_time));
+    const absl::Duration life = *n.expire_time - n.send_time.value_or(n.create_time);
+    *out->mutable_expire_time() = ToTimestamp((was_scheduled ? asked : outcome.create_time) + life);
   }
   response->set_duplicate(outcome.duplicate);
 }
@@ -149,8 +187,12 @@ void ToProto(const NotificationRecord& record, v1::Notification* out) {
 
 void AddTimeline(const NotificationRecord& record, v1::Notification* out) {
   AddEntry(v1::STATE_ACCEPTED, record.notification.create_time, out);
+  if (record.notification.send_time.has_value()) AddEntry(v1::STATE_SCHEDULED, record.notification.send_time, out);
+  if (record.release_time.has_value()) {
+    AddEntry(v1::STATE_ACCEPTED, record.release_time, out)->set_detail("its send time had come");
+  }
   // Without a time: that it left the outbox is derived, not written.
-  if (record.state != State::kAccepted) AddEntry(v1::STATE_QUEUED, absl::nullopt, out);
+  if (HasLeftOutbox(record)) AddEntry(v1::STATE_QUEUED, absl::nullopt, out);
   for (const HistoryEntry& step : record.history) {
     v1::TimelineEntry* entry = AddEntry(v1::STATE_QUEUED, step.time, out);
     entry->set_attempt(step.attempt);

@@ -226,7 +226,8 @@ absl::StatusOr<std::vector<NewNotification>> Housekeeper::ChooseLost(const std::
                           .routing_key = type->routing_key,
                           .idempotency_key = {},
                           .payload_hash = {},
-                          .envelope = EncodeEnvelope(notification)};
+                          .envelope = EncodeEnvelope(notification),
+                          .due_time = {}};
     // Where its type belongs today, which may be another lane than when it was accepted.
     again.notification.lane = type->lane;
     lost.push_back(std::move(again));

@@ -30,7 +30,11 @@ using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
+// The function's own statement too.
 TEST_F(PlanTest, AcceptReadsNoTable) {
+  ASSERT_OK(pool_->Run([](PgSession&, pqxx::transaction_base& transaction) {
+    transaction.exec("SET auto_explain.log_nested_statements = on");
+  }));
   ASSERT_OK(notifications_.Accept(items_, false));
   EXPECT_THAT(recorder_->plans, HasSubstr("Insert on outbox"));
   EXPECT_THAT(Read(""), IsEmpty());
@@ -93,7 +97,9 @@ TEST_F(PlanTest, ANotificationIsReadFromOneSliceOfEachClass) {
   Record();
   ASSERT_OK(notifications_.Get(app_, items_[0].notification.id));
   ExpectIndexesOnly();
-  EXPECT_EQ(Read("notifications"), Slices("notifications", {1, 7, 30, 365}, items_[0].notification.create_time));
+  std::set<std::string> slices = Slices("notifications", {1, 7, 30, 365}, items_[0].notification.create_time);
+  slices.insert("notifications_0");  // What is scheduled.
+  EXPECT_EQ(Read("notifications"), slices);
   EXPECT_THAT(Read("outbox"), IsSubsetOf({"outbox_social_ready", "outbox_social_deferred"}));
 }
 

@@ -40,6 +40,7 @@ class FakeStore final : public NotificationStore {
   absl::StatusOr<std::vector<NotificationRecord>> List(const ListQuery&) override {
     return absl::UnimplementedError("");
   }
+  absl::Status Cancel(AppId, const NotificationId&) override { return absl::UnimplementedError(""); }
   absl::Status RecordAttempts(absl::Span<const FailedAttempt>) override { return absl::UnimplementedError(""); }
 
   void Hold() { hold_ = true; }

@@ -3,8 +3,121 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "carillon/wire/envelope.h"
+
 namespace carillon {
 namespace {
+
+using ::testing::HasSubstr;
+
+const AppId kApp(7);
+const AppId kSandbox(8);
+const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
+
+// "like", which lives for an hour, and a sandbox whose clock is a day ahead.
+class OneType final : public CatalogStore {
+ public:
+  absl::StatusOr<int64_t> Version() override { return 1; }
+  absl::StatusOr<std::vector<NotificationType>> LoadTypes() override {
+    NotificationType type;
+    type.app = kShippedApp;
+    type.name = "like";
+    type.channels = {Channel::kInApp};
+    type.ttl = absl::Hours(1);
+    return std::vector<NotificationType>{type};
+  }
+  absl::StatusOr<std::vector<AppPolicy>> LoadAppPolicies() override {
+    AppPolicy policy;
+    policy.app = kSandbox;
+    policy.sandbox = true;
+    policy.clock_offset = absl::Hours(24);
+    return std::vector<AppPolicy>{policy};
+  }
+  absl::Status Apply(absl::Span<const NotificationType>) override { return absl::OkStatus(); }
+};
+
+class SendTime : public ::testing::Test {
+ protected:
+  SendTime() { EXPECT_TRUE(catalogue_.Refresh().ok()); }
+
+  NewNotification Prepare(absl::Time send, AppId app = kApp) {
+    request_.set_type("like");
+    request_.set_user_id("ana");
+    *request_.mutable_send_time() = ToTimestamp(send);
+    Violations violations;
+    NewNotification prepared =
+        PrepareSend(request_, {.app = app, .time = kNow, .traceparent = ""}, catalogue_, violations);
+    status_ = violations.ToStatus();
+    return prepared;
+  }
+  v1::Notification Answer(const NewNotification& prepared, bool duplicate = false,
+                          absl::Time accepted = absl::InfinitePast()) {
+    v1::SendNotificationResponse response;
+    if (accepted == absl::InfinitePast()) accepted = prepared.notification.create_time;
+    FillSendResponse(request_, prepared, {absl::OkStatus(), duplicate, prepared.notification.id, accepted}, &response);
+    return response.notification();
+  }
+
+  v1::SendNotificationRequest request_;
+  Catalogue catalogue_{std::make_shared<OneType>()};
+  absl::Status status_;
+};
+
+TEST_F(SendTime, IsTakenUpToAYearAhead) {
+  const absl::Time latest = kNow + absl::Hours(24 * 365);
+  const NewNotification prepared = Prepare(latest);
+  ASSERT_TRUE(status_.ok()) << status_;
+  EXPECT_EQ(prepared.notification.send_time, latest);
+  EXPECT_EQ(prepared.due_time, latest);
+  Prepare(latest + absl::Microseconds(1));
+  EXPECT_THAT(std::string(status_.message()), HasSubstr("send_time: must be at most 365 days ahead"));
+  request_.mutable_send_time()->set_nanos(-1);
+  Violations violations;
+  PrepareSend(request_, {.app = kApp, .time = kNow, .traceparent = ""}, catalogue_, violations);
+  EXPECT_THAT(std::string(violations.ToStatus().message()), HasSubstr("send_time: must be a valid time"));
+}
+
+TEST_F(SendTime, ThatHasPassedMeansNow) {
+  for (const absl::Time send : {kNow, kNow - absl::Hours(1)}) {
+    const NewNotification prepared = Prepare(send);
+    ASSERT_TRUE(status_.ok()) << status_;
+    EXPECT_FALSE(prepared.notification.send_time.has_value());
+    EXPECT_FALSE(prepared.due_time.has_value());
+    EXPECT_EQ(prepared.notification.expire_time, kNow + absl::Hours(1));
+    EXPECT_EQ(Answer(prepared).state(), v1::STATE_ACCEPTED);
+  }
+}
+
+TEST_F(SendTime, IsWhereTheTtlTheIdAndTheEnvelopeBegin) {
+  const absl::Time send = kNow + absl::Hours(48);
+  const NewNotification prepared = Prepare(send);
+  EXPECT_EQ(prepared.notification.create_time, kNow);
+  EXPECT_EQ(prepared.notification.expire_time, send + absl::Hours(1));
+  EXPECT_EQ(prepared.notification.id.time(), send);
+  const absl::StatusOr<std::vector<Notification>> sent = DecodeEnvelope(prepared.envelope);
+  ASSERT_TRUE(sent.ok());
+  EXPECT_EQ((*sent)[0].create_time, send);
+  const v1::Notification answer = Answer(prepared);
+  EXPECT_EQ(answer.state(), v1::STATE_SCHEDULED);
+  EXPECT_EQ(answer.expire_time().seconds(), absl::ToUnixSeconds(send + absl::Hours(1)));
+}
+
+TEST_F(SendTime, IsByTheClockOfTheApp) {
+  const absl::Time send = kNow + absl::Hours(25);
+  const NewNotification prepared = Prepare(send, kSandbox);
+  EXPECT_EQ(prepared.due_time, kNow + absl::Hours(1));
+  EXPECT_EQ(prepared.notification.expire_time, send + absl::Hours(1));
+  EXPECT_EQ(prepared.notification.id.time(), kNow) << "its clock may be moved to that time at once";
+  EXPECT_FALSE(Prepare(kNow + absl::Hours(23), kSandbox).due_time.has_value());
+}
+
+TEST_F(SendTime, IsAnsweredAgainAsTheFirstTime) {
+  const absl::Time send = kNow - absl::Minutes(1);
+  const NewNotification repeated = Prepare(send);
+  const v1::Notification answer = Answer(repeated, /*duplicate=*/true, kNow - absl::Hours(5));
+  EXPECT_EQ(answer.state(), v1::STATE_SCHEDULED);
+  EXPECT_EQ(answer.expire_time().seconds(), absl::ToUnixSeconds(send + absl::Hours(1)));
+}
 
 v1::SendNotificationRequest Request() {
   v1::SendNotificationRequest request;
@@ -65,6 +178,26 @@ TEST(PayloadHash, KeepsNeighbouringFieldsApart) {
   other.set_actor_id("a");
   other.set_object_id("bc");
   EXPECT_NE(HashOf(one), HashOf(other));
+}
+
+TEST(Timeline, TellsWhenItIsSentAndWhenThatTimeHadCome) {
+  NotificationRecord record;
+  record.notification.create_time = absl::FromUnixSeconds(100);
+  record.notification.send_time = absl::FromUnixSeconds(200);
+  record.state = State::kScheduled;
+  v1::Notification waiting;
+  AddTimeline(record, &waiting);
+  ASSERT_EQ(waiting.timeline_size(), 2);
+  EXPECT_EQ(waiting.timeline(1).state(), v1::STATE_SCHEDULED);
+  EXPECT_EQ(waiting.timeline(1).time().seconds(), 200);
+  record.state = State::kQueued;
+  record.release_time = absl::FromUnixSeconds(201);
+  v1::Notification released;
+  AddTimeline(record, &released);
+  ASSERT_EQ(released.timeline_size(), 4);
+  EXPECT_EQ(released.timeline(2).state(), v1::STATE_ACCEPTED);
+  EXPECT_EQ(released.timeline(2).time().seconds(), 201);
+  EXPECT_EQ(released.timeline(3).state(), v1::STATE_QUEUED);
 }
 
 TEST(Timeline, TellsAttemptsBetweenAcceptanceAndTheEnd) {

@@ -278,6 +278,7 @@ class HistoryInMemory final : public NotificationStore {
     attempts_.insert(attempts_.end(), attempts.begin(), attempts.end());
     return absl::OkStatus();
   }
+  absl::Status Cancel(AppId, const NotificationId&) override { return absl::UnimplementedError("not in these tests"); }
   absl::StatusOr<std::vector<AcceptOutcome>> Accept(absl::Span<const NewNotification>, bool) override {
     return absl::UnimplementedError("not in these tests");
   }

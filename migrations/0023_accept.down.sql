@@ -1,0 +1,30 @@
+-- What is scheduled is sent now; what was cancelled before its time is forgotten.
+DROP FUNCTION enqueue_notifications(text, jsonb);
+DROP FUNCTION accept_prepared(bigint, prepared_request[]);
+DROP FUNCTION prepare_request(jsonb, text, apps, bigint);
+DROP FUNCTION notification_envelope(bigint, prepared_request);
+DROP TYPE prepared_request;
+DROP FUNCTION hash_part(text);
+DROP FUNCTION request_data(jsonb, text);
+DROP FUNCTION request_send_time(jsonb, text, bigint);
+DROP FUNCTION request_ttl(jsonb, text);
+DROP FUNCTION request_channels(jsonb, text);
+DROP FUNCTION request_id(jsonb, text, text, boolean);
+DROP FUNCTION request_text(jsonb, text, text);
+DROP FUNCTION canonical_json(jsonb, text, int);
+DROP FUNCTION canonical_number(float8);
+DROP FUNCTION canonical_text(text);
+DROP FUNCTION refuse_field(text, text);
+DROP FUNCTION channel_number(text);
+DROP FUNCTION pb_text(int, text);
+DROP FUNCTION pb_bytes(int, bytea);
+DROP FUNCTION pb_number(int, bigint);
+DROP FUNCTION pb_varint(bigint);
+SELECT release_scheduled(array_agg(schedule_id)) FROM schedules WHERE cause = 'send_time' HAVING count(*) > 0;
+DROP FUNCTION release_scheduled(uuid[]);
+DROP FUNCTION accept_notifications(uuid[], bigint[], bigint[], bigint[], smallint[], text[], text[], text[], text[], text[],
+  text[], bytea[], text[], json[], text[], text[], text[], bytea[], bigint[], bigint[]);
+DROP FUNCTION uuid7_at(timestamptz);
+DROP FUNCTION uuid_time(uuid);
+DROP TABLE notifications_0;
+ALTER TABLE notifications DROP COLUMN released_at, DROP COLUMN send_at;
