@@ -7,38 +7,37 @@ namespace {
 
 // $0 says which: a condition on schedules, with parameters of its own. What somebody
 // else carries out stays, put off by more than a queue takes: if its message is lost it
-// is released again, and who carries it out deletes it.
+// is released again, and who carries it out deletes it. What was scheduled moves with its
+// notification.
 constexpr char kRelease[] = R"sql(
   WITH due AS MATERIALIZED (
-    SELECT schedule_id, cause IN ('hold', 'digest', 'window') AS stays FROM schedules WHERE $0 FOR UPDATE SKIP LOCKED
+    SELECT schedule_id, cause FROM schedules WHERE $0 FOR UPDATE SKIP LOCKED
   ), gone AS MATERIALIZED (
-    DELETE FROM schedules s USING due WHERE s.schedule_id = due.schedule_id AND NOT due.stays
+    DELETE FROM schedules s USING due
+    WHERE s.schedule_id = due.schedule_id AND due.cause NOT IN ('hold', 'digest', 'window', 'send_time')
     RETURNING s.*
   ), put_off AS MATERIALIZED (
-    UPDATE schedules s SET due_at = now() + interval '15 minutes' FROM due WHERE s.schedule_id = due.schedule_id AND due.stays
+    UPDATE schedules s SET due_at = now() + interval '15 minutes' FROM due
+    WHERE s.schedule_id = due.schedule_id AND due.cause IN ('hold', 'digest', 'window')
     RETURNING s.*
   ), woken AS MATERIALIZED (
     UPDATE deliveries d SET state = 'pending', touched_at = clock_timestamp()
     FROM gone
-    WHERE gone.cause <> 'send_time' AND d.notification_id = gone.notification_id AND d.delivery_id = gone.message_id
+    WHERE d.notification_id = gone.notification_id AND d.delivery_id = gone.message_id
       AND d.retention_days = gone.retention_days AND d.finished_at IS NULL
     RETURNING gone.message_id
-  ), begun AS MATERIALIZED (
-    UPDATE notifications n SET state = 'accepted'
-    FROM gone
-    WHERE gone.cause = 'send_time' AND n.notification_id = gone.message_id AND n.retention_days = gone.retention_days
-      AND n.state = 'scheduled'
-    RETURNING gone.message_id
   ), leaving AS (
-    SELECT * FROM gone WHERE message_id IN (SELECT message_id FROM woken UNION ALL SELECT message_id FROM begun)
+    SELECT * FROM gone WHERE message_id IN (SELECT message_id FROM woken)
     UNION ALL
     SELECT * FROM put_off
   ), queued AS (
     INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload)
     SELECT message_id, app_id, lane, exchange, routing_key, type, traceparent, payload FROM leaving
     ON CONFLICT DO NOTHING
+  ), scheduled AS (
+    SELECT array_agg(schedule_id) AS ids FROM due WHERE cause = 'send_time'
   )
-  SELECT count(*) FROM due
+  SELECT (SELECT count(*) FROM due), CASE WHEN ids IS NOT NULL THEN release_scheduled(ids) END FROM scheduled
 )sql";
 
 }  // namespace

@@ -34,7 +34,7 @@ constexpr const char* kRows = R"sql(
 constexpr const char* kNotifications = R"sql(
   INSERT INTO notifications (notification_id, app_id, created_at, finished_at, retention_days, lane, state, type,
                              recipient_id, actor_id, object_id, channels, data)
-  SELECT id, $3, now(), CASE WHEN $4 = 'delivered' THEN now() END, 7, 'marketing', $4, 'marketing.discount', recipient,
+  SELECT id, $3, now(), CASE WHEN $4 = 'delivered' THEN now() END, CASE $4 WHEN 'scheduled' THEN 0 ELSE 7 END, 'marketing', $4, 'marketing.discount', recipient,
          'actor-1', 'object-' || number, '{in_app}', $5::json
   FROM rows
 )sql";

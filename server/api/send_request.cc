@@ -95,7 +95,6 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, const Se
   violations.CheckId("actor_id", request.actor_id(), /*required=*/false);
   violations.CheckId("object_id", request.object_id(), /*required=*/false);
   violations.CheckId("idempotency_key", request.idempotency_key(), /*required=*/false);
-  const std::shared_ptr<const AppPolicy> policy = catalogue.PolicyOf(origin.app);
   n.send_time = CheckSendTime(request, origin.time, violations);
   n.channels = CheckChannels(request.channels(), violations);
   if (n.channels.empty() && type != nullptr) n.channels = type->channels;
@@ -107,7 +106,7 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, const Se
   const absl::Time now = origin.time - origin.clock_offset;
   if (n.send_time.has_value()) prepared.due_time = *n.send_time - origin.clock_offset;
   // Retention counts from the time in the id: that of sending, except where clocks are moved (ADR 0026).
-  n.id = NewUuid7(policy->sandbox ? now : prepared.due_time.value_or(now));
+  n.id = NewUuid7(catalogue.PolicyOf(origin.app)->sandbox ? now : prepared.due_time.value_or(now));
   n.app = origin.app;
   n.lane = type->lane;
   n.type = type->name;
