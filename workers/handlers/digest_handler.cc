@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "carillon/channels/delivery_plan.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/wire/envelope.h"
-#include "carillon/channels/delivery_plan.h"
 #include "workers/handlers/digest_content.h"
 
 namespace carillon {
@@ -24,7 +24,7 @@ bool Leaves(const ChannelDecision& decision) {
 }
 
 NewNotification MakeNotification(const DueDigest& digest, const NotificationType& type, const NotificationId& id,
-                                 absl::Time now, absl::Time app_now, std::string data_json) {
+                                 absl::Time app_now, std::string data_json) {
   NewNotification made{.notification = {},
                        .exchange = type.exchange,
                        .routing_key = type.routing_key,
@@ -40,8 +40,8 @@ NewNotification MakeNotification(const DueDigest& digest, const NotificationType
   n.data_json = std::move(data_json);
   n.channels = {digest.channel};
   n.retention_days = type.retention_days;
-  n.create_time = absl::FromUnixMicros(absl::ToUnixMicros(now));
-  if (type.ttl.has_value()) n.expire_time = absl::FromUnixMicros(absl::ToUnixMicros(app_now + *type.ttl));
+  n.create_time = absl::FromUnixMicros(absl::ToUnixMicros(app_now));
+  if (type.ttl.has_value()) n.expire_time = n.create_time + *type.ttl;
   made.envelope = EncodeEnvelope(n);
   return made;
 }
@@ -84,7 +84,7 @@ absl::StatusOr<DigestResult> DigestHandler::Try(const DueDigest& digest, bool la
     ASSIGN_OR_RETURN(const auto type, deps_.catalogue.Get(digest.app, kDigestType));
     lane = type->lane;
     closing.notification =
-        MakeNotification(digest, *type, id, now, deps_.catalogue.NowOf(digest.app, deps_.clock), DigestData(told));
+        MakeNotification(digest, *type, id, deps_.catalogue.NowOf(digest.app, deps_.clock), DigestData(told));
   }
   ASSIGN_OR_RETURN(const DigestResult result, deps_.store->Close(closing));
   if (result != DigestResult::kDone) return result;
