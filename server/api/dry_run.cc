@@ -121,12 +121,6 @@ class DryRunner::AudienceReader {
   std::string after_;
 };
 
-absl::Status TypeIsGone(absl::string_view field) {
-  return error::InvalidField(field, "is not in the catalogue any more");
-}
-
-}  // namespace
-
 absl::Status DryRunner::Run(const v1::DryRunRequest& request, const SendOrigin& origin, const GoesOn& goes_on,
                             v1::DryRunResponse* response) {
   switch (request.what_case()) {
@@ -149,8 +143,7 @@ absl::Status DryRunner::RunSend(const v1::SendNotificationRequest& request, cons
   const std::shared_ptr<const NotificationType> type = deps_.catalogue.Find(item.app, item.type);
   if (type == nullptr) return TypeIsGone("send.type");
   Tally tally;
-  RETURN_IF_ERROR(
-      DecideFor(item, *type, item.channels, {{item.app, item.recipient}}, deps_.decisions, *deps_.deliveries, tally));
+  RETURN_IF_ERROR(Decide(item, *type, {{item.app, item.recipient}}, tally));
   response->set_audience_size(1);
   response->set_decided(1);
   tally.Fill(response);
