@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "absl/container/flat_hash_map.h"
 #include "carillon/domain/delivery.h"
 #include "carillon/domain/status_macros.h"
 
@@ -43,17 +44,20 @@ DecisionInput InputOf(const Case& one) {
           .now = one.decision.time};
 }
 
+// Once for each recipient: a digest's members are all for the same.
 absl::Status ReadSettings(SettingsCache& cache, std::vector<Case>& cases) {
   std::vector<FeedKey> keys;
-  std::vector<Case*> asking;
+  absl::flat_hash_map<FeedKey, size_t> places;
+  std::vector<std::pair<Case*, size_t>> asking;
   for (Case& one : cases) {
     if (one.subject->type->critical) continue;
-    keys.push_back(one.subject->key);
-    asking.push_back(&one);
+    const auto [place, is_new] = places.try_emplace(one.subject->key, keys.size());
+    if (is_new) keys.push_back(one.subject->key);
+    asking.emplace_back(&one, place->second);
   }
   if (keys.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::vector<Settings> entries, cache.Read(keys));
-  for (size_t i = 0; i < asking.size(); ++i) asking[i]->settings = std::move(entries[i]);
+  ASSIGN_OR_RETURN(const std::vector<Settings> entries, cache.Read(keys));
+  for (const auto& [one, place] : asking) one->settings = entries[place];
   return absl::OkStatus();
 }
 

@@ -16,9 +16,11 @@ class SettingsInMemory final : public SettingsStore {
  public:
   std::map<std::string, KnownSettings> of;  // By recipient.
   absl::Status away;
+  std::vector<size_t> reads;  // How many were asked for, each time.
 
   absl::StatusOr<std::vector<KnownSettings>> Read(absl::Span<const FeedKey> keys) override {
     if (!away.ok()) return away;
+    reads.push_back(keys.size());
     std::vector<KnownSettings> all;
     for (const FeedKey& key : keys) all.push_back(of[key.recipient.value()]);
     return all;

@@ -148,6 +148,7 @@ TEST_F(DigestHandlerTest, MakesOneNotificationOfAllThatHasGathered) {
   EXPECT_THAT(store_->states.back(), Each(DeliveryState::kSent));
   EXPECT_THAT(store_->details, Each(absl::StrCat("in digest ", n.id.ToString())));
   EXPECT_FALSE(store_->closings.back().more);
+  EXPECT_THAT(decisions_.settings.reads, ElementsAre(1)) << "for all members, once";
   EXPECT_THAT(waker_.lanes, ElementsAre(Lane::kMarketing));
 }
 
