@@ -333,7 +333,7 @@ class Server final : public ManagedProcess {
     return {.recurrences = std::make_shared<PostgresRecurrenceStore>(pool),
             .notifications = std::make_shared<PostgresNotificationStore>(pool),
             .events = std::make_shared<PostgresEventStore>(pool),
-            .prepare = [this](const DueRecurrence& due) { return PrepareOccurrence(due, clock_.Now(), catalogue_); },
+            .prepare = [this](const DueRecurrence& due) { return PrepareOccurrence(due, catalogue_); },
             .is_open =
                 [this](Lane lane) {
                   return lane == Lane::kFanout ? outbox_guard_.fanout_is_open() : writers_.at(lane)->is_open();

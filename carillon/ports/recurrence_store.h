@@ -30,7 +30,8 @@ struct Recurrence {
 // One whose time has come.
 struct DueRecurrence {
   Recurrence recurrence;
-  absl::Time app_time;  // What time it is for its app.
+  absl::Time app_time;          // What time it is for its app.
+  absl::Duration clock_offset;  // How far that is ahead.
 };
 
 // That an occurrence is over.

@@ -79,8 +79,8 @@ Recurrence RecurrenceOf(const pqxx::row& row) {
 
 void AddDue(const pqxx::result& rows, absl::Time now, std::vector<DueRecurrence>& due) {
   for (const auto& row : rows) {
-    due.push_back(
-        {.recurrence = RecurrenceOf(row), .app_time = now + absl::Microseconds(row["clock_offset"].as<int64_t>())});
+    const absl::Duration offset = absl::Microseconds(row["clock_offset"].as<int64_t>());
+    due.push_back({.recurrence = RecurrenceOf(row), .app_time = now + offset, .clock_offset = offset});
     due.back().recurrence.request = BytesOf(row["request"]);
   }
 }

@@ -89,10 +89,12 @@ absl::Status RecurrenceRequests::Create(AppId app, absl::Time now, const v1::Cre
   Recurrence recurrence;
   recurrence.id = NewUuid7(now);
   recurrence.app = app;
-  recurrence.create_time = now + catalogue_.PolicyOf(app)->clock_offset;
+  const absl::Duration clock_offset = catalogue_.PolicyOf(app)->clock_offset;
+  recurrence.create_time = now + clock_offset;
   Violations violations;
   CheckTimes(request.recurrence(), recurrence, violations);
-  CheckWhat(request, {.app = app, .time = now, .traceparent = ""}, catalogue_, recurrence, violations);
+  const SendOrigin origin{.app = app, .time = recurrence.create_time, .traceparent = "", .clock_offset = clock_offset};
+  CheckWhat(request, origin, catalogue_, recurrence, violations);
   RETURN_IF_ERROR(violations.ToStatus());
   RETURN_IF_ERROR(store_->Create(recurrence));
   ToProto(recurrence, response->mutable_recurrence());
@@ -123,14 +125,15 @@ absl::Status RecurrenceRequests::Delete(AppId app, const v1::DeleteRecurrenceReq
   return absl::OkStatus();
 }
 
-absl::StatusOr<Occurrence> PrepareOccurrence(const DueRecurrence& due, absl::Time now, const Catalogue& catalogue) {
+absl::StatusOr<Occurrence> PrepareOccurrence(const DueRecurrence& due, const Catalogue& catalogue) {
   if (!catalogue.loaded()) return error::BackendUnavailable("postgresql", "the catalogue has not been read yet");
   const Recurrence& recurrence = due.recurrence;
   v1::CreateRecurrenceRequest request;
   if (!request.ParseFromString(recurrence.request)) return error::Internal("a recurrence's request can't be read");
-  const std::string key =
-      absl::StrCat("cron:", recurrence.id.ToString(), ":", absl::ToUnixSeconds(recurrence.next_time.value_or(now)));
-  const SendOrigin origin{.app = recurrence.app, .time = now, .traceparent = ""};
+  const std::string key = absl::StrCat("cron:", recurrence.id.ToString(), ":",
+                                       absl::ToUnixSeconds(recurrence.next_time.value_or(due.app_time)));
+  const SendOrigin origin{
+      .app = recurrence.app, .time = due.app_time, .traceparent = "", .clock_offset = due.clock_offset};
   Violations violations;
   Occurrence occurrence;
   if (request.has_send()) {

@@ -33,6 +33,6 @@ class RecurrenceRequests {
 
 // What it sends at this time, checked like a request of this moment: a type may be gone.
 // UNAVAILABLE while the catalogue has not been read.
-absl::StatusOr<Occurrence> PrepareOccurrence(const DueRecurrence& due, absl::Time now, const Catalogue& catalogue);
+absl::StatusOr<Occurrence> PrepareOccurrence(const DueRecurrence& due, const Catalogue& catalogue);
 
 }  // namespace carillon

@@ -147,6 +147,26 @@ TEST_F(Recurrences, TellWhyTheLastOneWasRefused) {
   EXPECT_EQ(CountSent(user), "0");
 }
 
+TEST_F(Recurrences, ComeByTheClockOfASandbox) {
+  const nlohmann::json app = stack_->CreateApp("recurring sandbox");
+  const std::string key = app["app"]["app_key"];
+  Output({"app", "sandbox", key});
+  Client client({.address = stack_->address("server-2"), .app_key = key, .app_secret = app["app_secret"]});
+  v1::CreateRecurrenceRequest request;
+  request.mutable_recurrence()->set_cron(kYearly);
+  request.mutable_recurrence()->set_time_zone("Asia/Kathmandu");
+  *request.mutable_send() = Request("like", "ann");
+  ASSERT_OK_AND_ASSIGN(const v1::CreateRecurrenceResponse created, client.CreateRecurrence(request));
+  v1::AdvanceClockRequest advance;
+  advance.mutable_by()->set_seconds(366 * 24 * 3600);
+  ASSERT_OK_AND_ASSIGN(const v1::AdvanceClockResponse moved, client.AdvanceClock(advance));
+  ASSERT_TRUE(WaitFor([&] { return WholeFeed(client, "ann").size() == 1; }));
+  ASSERT_OK_AND_ASSIGN(const v1::ListRecurrencesResponse listed, client.ListRecurrences({}));
+  ASSERT_EQ(listed.recurrences_size(), 1);
+  EXPECT_GT(listed.recurrences(0).next_time().seconds(), moved.app_time().seconds());
+  EXPECT_EQ(stack_->database().Query("SELECT count(*) FROM notifications WHERE recipient_id = 'ann'"), "1");
+}
+
 // Servers accept it and can't say that they have, until one is killed.
 TEST_F(Recurrences, AreSentOnceThoughAServerIsKilledBetweenSendingAndSayingSo) {
   const std::string user = NewUser();

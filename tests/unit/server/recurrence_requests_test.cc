@@ -87,7 +87,7 @@ class RecurrenceRequestsTest : public ::testing::Test {
     return requests_.Create(app, kNow, request, &created_);
   }
   absl::StatusOr<Occurrence> Prepare(const Recurrence& recurrence, absl::Time now = kNow) {
-    return PrepareOccurrence({.recurrence = recurrence, .app_time = now}, now, catalogue_);
+    return PrepareOccurrence({.recurrence = recurrence, .app_time = now, .clock_offset = {}}, catalogue_);
   }
 
   const std::shared_ptr<KeepingStore> store_ = std::make_shared<KeepingStore>();
@@ -182,7 +182,7 @@ TEST_F(RecurrenceRequestsTest, ATypeThatIsGoneRefusesTheOccurrence) {
   request.SerializeToString(&row.request);
   EXPECT_THAT(Prepare(row), StatusIs(kInvalid, HasSubstr("olds")));
   const Catalogue unread(std::make_shared<OneSocialType>());
-  EXPECT_THAT(PrepareOccurrence({.recurrence = row, .app_time = kNow}, kNow, unread),
+  EXPECT_THAT(PrepareOccurrence({.recurrence = row, .app_time = kNow, .clock_offset = {}}, unread),
               StatusIs(absl::StatusCode::kUnavailable));
 }
 

@@ -38,7 +38,7 @@ class FakeRecurrences final : public RecurrenceStore {
     for (const auto& [id, row] : rows) {
       const bool behind = !query.after.has_value() || query.after->id < id;
       if (behind && row.next_time <= query.now && due.size() < static_cast<size_t>(query.limit)) {
-        due.push_back({.recurrence = row, .app_time = query.now});
+        due.push_back({.recurrence = row, .app_time = query.now, .clock_offset = {}});
       }
     }
     if (due.empty()) return std::nullopt;
@@ -72,6 +72,7 @@ class FakeNotifications final : public NotificationStore {
   absl::StatusOr<std::vector<NotificationRecord>> List(const ListQuery&) override {
     return absl::UnimplementedError("");
   }
+  absl::Status Cancel(AppId, const NotificationId&) override { return absl::UnimplementedError(""); }
   absl::Status RecordAttempts(absl::Span<const FailedAttempt>) override { return absl::UnimplementedError(""); }
 
   std::vector<size_t> batches;
