@@ -45,3 +45,31 @@ CREATE TABLE mutes (
 );
 -- To forget everything about one person, who may have been muted.
 CREATE INDEX mutes_of_actor ON mutes (app_id, muted_id) WHERE kind = 'actor';
+
+-- The narrowest of these preferences that speaks of a type in the feed; NULL: none.
+CREATE FUNCTION narrowest_choice(preferences jsonb, type_name text, category text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT p ->> 'choice' FROM jsonb_array_elements(preferences) AS p
+  WHERE coalesce(p ->> 'channel', '') IN ('', 'in_app')
+    AND CASE p ->> 'scope' WHEN 'type' THEN p ->> 'name' = type_name
+                           WHEN 'category' THEN category <> '' AND p ->> 'name' = category ELSE true END
+  ORDER BY CASE p ->> 'scope' WHEN 'type' THEN 0 WHEN 'category' THEN 1 ELSE 2 END, coalesce(p ->> 'channel', '') = ''
+  LIMIT 1
+$$;
+
+-- Whether a feed shows something that is stored once for all: what carillon/domain/decider
+-- says of the feed, for those who look at it later.
+CREATE FUNCTION shows_in_feed(app bigint, recipient text, type_name text, actor text, object text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT NOT EXISTS (
+    SELECT FROM (SELECT critical OR required AS always, category FROM types t
+                 WHERE t.name = type_name AND t.app_id IN (0, app) ORDER BY t.app_id DESC LIMIT 1) AS type
+    WHERE NOT always
+      AND (EXISTS (SELECT FROM mutes m WHERE m.app_id = app AND m.recipient_id = recipient AND m.muted_until > now()
+                     AND (m.kind = 'actor' AND m.muted_id = actor OR m.kind = 'object' AND m.muted_id = object))
+           OR coalesce((SELECT narrowest_choice(s.preferences, type_name, category) FROM recipient_settings s
+                        WHERE s.app_id = app AND s.recipient_id = recipient AND s.preferences <> '[]'),
+                       (SELECT narrowest_choice(jsonb_agg(jsonb_build_object('scope', scope, 'name', name, 'channel', channel,
+                                                                             'choice', choice)), type_name, category)
+                        FROM app_preferences p WHERE p.app_id = app)) = 'off'))
+$$;

@@ -1,4 +1,5 @@
 -- What waits for a digest, a window or a quiet hour is sent now.
+DROP INDEX dead_letters_by_notification;
 DROP TABLE digest_entries;
 DROP TABLE digests;
 DELETE FROM schedules WHERE cause IN ('digest', 'window');
@@ -12,5 +13,8 @@ UPDATE deliveries d SET state = 'pending', touched_at = '-infinity'
 WHERE state = 'held' AND NOT EXISTS (SELECT FROM schedules s WHERE s.message_id = d.delivery_id);
 ALTER TABLE schedules DROP CONSTRAINT schedules_cause_check;
 ALTER TABLE schedules ADD CONSTRAINT schedules_cause_check CHECK (cause IN ('provider', 'receipt', 'busy', 'resend')) NOT VALID;
+DROP FUNCTION newest_trail(jsonb, jsonb);
+DROP FUNCTION add_counts(jsonb, jsonb);
+ALTER TABLE events DROP COLUMN suppressed;
 ALTER TABLE deliveries DROP COLUMN trail;
 ALTER TABLE notifications DROP COLUMN trail;

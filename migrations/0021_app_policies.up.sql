@@ -37,4 +37,4 @@ CREATE TABLE recurrences (
   request       bytea NOT NULL
 );
 CREATE INDEX recurrences_by_app ON recurrences (app_id, recurrence_id);
-CREATE INDEX recurrences_by_time ON recurrences (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX recurrences_by_time ON recurrences (next_at, recurrence_id) WHERE next_at IS NOT NULL;

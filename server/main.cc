@@ -15,6 +15,7 @@
 #include "carillon/postgres/catalog_store.h"
 #include "carillon/postgres/delivery_store.h"
 #include "carillon/postgres/event_store.h"
+#include "carillon/postgres/explain_store.h"
 #include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/interaction_store.h"
 #include "carillon/postgres/membership_store.h"
@@ -24,34 +25,44 @@
 #include "carillon/postgres/provider_store.h"
 #include "carillon/postgres/reaction_store.h"
 #include "carillon/postgres/recipient_store.h"
+#include "carillon/postgres/recurrence_store.h"
+#include "carillon/postgres/settings_store.h"
 #include "carillon/postgres/stats_store.h"
 #include "carillon/postgres/suppression_store.h"
 #include "carillon/postgres/template_store.h"
+#include "carillon/postgres/trip_store.h"
 #include "carillon/postgres/upkeep_store.h"
 #include "carillon/rabbitmq/topology_admin.h"
 #include "carillon/redis/live_listener.h"
 #include "carillon/redis/live_publisher.h"
 #include "carillon/redis/presence.h"
+#include "carillon/redis/redis_caps.h"
+#include "carillon/redis/redis_rates.h"
 #include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/executor.h"
 #include "carillon/runtime/lifecycle.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/runtime/master_key.h"
 #include "carillon/runtime/metrics.h"
+#include "carillon/runtime/settings_cache.h"
 #include "server/api/admin_service.h"
 #include "server/api/authenticator.h"
 #include "server/api/catalog_service.h"
 #include "server/api/feed_service.h"
 #include "server/api/notification_service.h"
 #include "server/api/recipient_service.h"
+#include "server/api/recurrence_requests.h"
 #include "server/callbacks/link_routes.h"
 #include "server/callbacks/receipt_routes.h"
 #include "server/feed/live_hub.h"
 #include "server/http/http_server.h"
 #include "server/http/router.h"
+#include "server/ingest/door_limits.h"
 #include "server/ingest/ingest_writer.h"
 #include "server/ingest/outbox_guard.h"
 #include "server/ingest/reaction_writer.h"
+#include "server/ingest/recurrence_ticker.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:50051", "host:port of the gRPC API; put TLS in front of it");
 ABSL_FLAG(
@@ -78,6 +89,8 @@ namespace {
 
 constexpr absl::Duration kDrainTime = absl::Seconds(10);
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
+// What the door waits for Redis before the limits of this process stand in.
+constexpr absl::Duration kRatesTimeout = absl::Milliseconds(50);
 constexpr int kControlThreads = 2;
 // And connections, for what comes back over HTTP: a wave of opened mails takes nothing from reads.
 constexpr int kCallbackThreads = 2;
@@ -135,6 +148,11 @@ PgOptions Postgres(const Config& config, absl::string_view part) {
   return {.url = config.database_url, .application_name = absl::StrCat("carillon-server-", part)};
 }
 
+RedisOptions RatesRedis(RedisOptions redis) {
+  redis.connect_timeout = redis.command_timeout = kRatesTimeout;
+  return redis;
+}
+
 std::shared_ptr<PgPool> PersonPool(const Config& config) {
   PgOptions options = Postgres(config, "persons");
   options.statement_timeout = kPersonStatementTimeout;
@@ -180,11 +198,22 @@ class Server final : public ManagedProcess {
                                       .on_received = CountByRouting(metrics, "carillon_live_messages_received_total",
                                                                     "Live updates that came over Redis.")}),
         hub_(stream_store_, metrics, {.presence = &presence_}),
+        rates_(RatesRedis(config.redis)),
+        door_limits_({}, {.shared = rates_,
+                          .trips = std::make_shared<PostgresTripStore>(control_),
+                          .catalogue = catalogue_,
+                          .executor = control_executor_,
+                          .clock = clock_,
+                          .metrics = metrics}),
         outbox_guard_(config.outbox_bound, std::make_shared<PostgresUpkeepStore>(control_), writers_),
         reaction_writer_(limits::kWriterQueueItems,
                          std::make_shared<PostgresReactionStore>(
                              std::make_shared<PgPool>(Postgres(config, "reactions"), /*size=*/1)),
                          waker_, clock_, metrics),
+        settings_store_(readers_),
+        settings_(settings_store_, limits::kSettingsCacheEntries),
+        caps_(config.redis, clock_, {.max_local_windows = limits::kLocalCapWindows, .on_local = nullptr}),
+        decisions_({.catalogue = catalogue_, .settings = settings_, .caps = caps_, .clock = clock_}),
         notifications_(calls_, {.writers = writers_,
                                 .outbox = outbox_guard_,
                                 .waker = waker_,
@@ -193,7 +222,13 @@ class Server final : public ManagedProcess {
                                 .deliveries = std::make_shared<PostgresDeliveryStore>(readers_),
                                 .events = std::make_shared<PostgresEventStore>(readers_),
                                 .interactions = std::make_shared<PostgresInteractionStore>(readers_),
-                                .catalogue = catalogue_}),
+                                .recurrences = std::make_shared<RecurrenceRequests>(
+                                    std::make_shared<PostgresRecurrenceStore>(readers_), catalogue_),
+                                .catalogue = catalogue_,
+                                .explanations = std::make_shared<PostgresExplainStore>(readers_),
+                                .decisions = decisions_,
+                                .limits = door_limits_}),
+        ticker_(TickerDeps(config, metrics)),
         feeds_(calls_,
                {.store = std::make_shared<PostgresFeedStore>(readers_),
                 .reactions = std::make_shared<PostgresReactionStore>(readers_),
@@ -205,9 +240,12 @@ class Server final : public ManagedProcess {
                              .recipients = std::make_shared<PostgresRecipientStore>(readers_),
                              .suppressions = std::make_shared<PostgresSuppressionStore>(readers_),
                              .persons = std::make_shared<PostgresPersonStore>(PersonPool(config)),
+                             .settings = std::make_shared<PostgresSettingsStore>(readers_),
+                             .catalogue = catalogue_,
                              .slow_calls = person_calls_}),
         catalog_(calls_, std::make_shared<PostgresCatalogStore>(readers_),
-                 std::make_shared<PostgresTemplateStore>(readers_), catalogue_),
+                 std::make_shared<PostgresTemplateStore>(readers_), std::make_shared<PostgresSettingsStore>(readers_),
+                 catalogue_),
         admin_(calls_, {.apps = std::make_shared<PostgresAppStore>(readers_),
                         .dead_letters = std::make_shared<PostgresDeadLetterStore>(readers_),
                         .upkeep = std::make_shared<PostgresUpkeepStore>(readers_),
@@ -216,7 +254,10 @@ class Server final : public ManagedProcess {
                             ProviderRequests::Deps{.store = std::make_shared<PostgresProviderStore>(readers_),
                                                    .deliveries = std::make_shared<PostgresDeliveryStore>(readers_),
                                                    .key = config.master_key}),
-                        .stats = std::make_shared<PostgresStatsStore>(readers_)}),
+                        .stats = std::make_shared<PostgresStatsStore>(readers_),
+                        .trips = std::make_shared<PostgresTripStore>(readers_),
+                        .catalogue = catalogue_,
+                        .waker = waker_}),
         callbacks_(std::make_shared<PgPool>(Postgres(config, "callbacks"), kCallbackThreads)),
         callback_authenticator_(std::make_shared<PostgresAppStore>(callbacks_), callback_executor_, clock_),
         interactions_(std::make_shared<PostgresInteractionStore>(callbacks_)),
@@ -247,6 +288,7 @@ class Server final : public ManagedProcess {
     catalogue_.Start();
     presence_.Start();
     hub_.Start();
+    ticker_.Start();
     live_listener_.Start({.on_message = [this](LiveMessage message) { hub_.OnLiveMessage(message); },
                           .on_shared_event = [this](AppId app) { hub_.OnSharedEvent(app); },
                           .on_connected = [this] { hub_.SweepNow(); }});
@@ -268,6 +310,8 @@ class Server final : public ManagedProcess {
     grpc_->GetHealthCheckService()->Shutdown();
     live_listener_.Stop();
     hub_.Stop();
+    door_limits_.Stop();
+    ticker_.Stop();
     for (auto& [lane, writer] : writers_) writer->Stop();
     reaction_writer_.Stop();
     grpc_->Shutdown(absl::ToChronoTime(clock_.Now() + kDrainTime));
@@ -283,6 +327,22 @@ class Server final : public ManagedProcess {
   }
 
  private:
+  // On connections of its own: one holds what is due while another accepts it.
+  RecurrenceTicker::Deps TickerDeps(const Config& config, Metrics& metrics) {
+    const auto pool = std::make_shared<PgPool>(Postgres(config, "recurrences"), /*size=*/2);
+    return {.recurrences = std::make_shared<PostgresRecurrenceStore>(pool),
+            .notifications = std::make_shared<PostgresNotificationStore>(pool),
+            .events = std::make_shared<PostgresEventStore>(pool),
+            .prepare = [this](const DueRecurrence& due) { return PrepareOccurrence(due, clock_.Now(), catalogue_); },
+            .is_open =
+                [this](Lane lane) {
+                  return lane == Lane::kFanout ? outbox_guard_.fanout_is_open() : writers_.at(lane)->is_open();
+                },
+            .waker = waker_,
+            .clock = clock_,
+            .metrics = metrics};
+  }
+
   absl::Status StartHttp() {
     if (config_.http_listen.empty()) return absl::OkStatus();
     link_routes_.AddTo(router_);
@@ -323,6 +383,7 @@ class Server final : public ManagedProcess {
       if (answers != serving) log::Warn("health.changed", {{"serving", answers}});
       serving = answers;
       grpc_->GetHealthCheckService()->SetServingStatus(serving);
+      door_limits_.Attend();
     } while (!stop_.WaitFor(kHealthInterval));
   }
 
@@ -351,9 +412,17 @@ class Server final : public ManagedProcess {
   RedisLiveListener live_listener_;
   LiveHub hub_;
   IngestWriters writers_;
+  RedisRates rates_;
+  DoorLimits door_limits_;
   OutboxGuard outbox_guard_;
   ReactionWriter reaction_writer_;
+  // Of dry runs: nothing is counted or kept.
+  PostgresSettingsStore settings_store_;
+  SettingsCache settings_;
+  RedisCaps caps_;
+  DecisionMaker decisions_;
   NotificationServiceImpl notifications_;
+  RecurrenceTicker ticker_;
   FeedServiceImpl feeds_;
   RecipientServiceImpl recipients_;
   CatalogServiceImpl catalog_;

@@ -14,27 +14,34 @@
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
 #include "carillon/postgres/delivery_store.h"
+#include "carillon/postgres/digest_store.h"
 #include "carillon/postgres/event_store.h"
 #include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/notification_store.h"
 #include "carillon/postgres/outbox_waker.h"
 #include "carillon/postgres/provider_store.h"
 #include "carillon/postgres/reaction_store.h"
+#include "carillon/postgres/settings_store.h"
 #include "carillon/postgres/template_store.h"
 #include "carillon/postgres/token_store.h"
 #include "carillon/rabbitmq/consumer.h"
 #include "carillon/rabbitmq/publisher.h"
 #include "carillon/redis/live_publisher.h"
+#include "carillon/redis/redis_caps.h"
 #include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/executor.h"
 #include "carillon/runtime/lifecycle.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/runtime/metrics.h"
+#include "carillon/runtime/settings_cache.h"
 #include "workers/channels/provider_factory.h"
 #include "workers/delivery/delivery_consumer.h"
+#include "workers/handlers/digest_handler.h"
 #include "workers/handlers/fanout_handler.h"
 #include "workers/handlers/lane_handler.h"
 #include "workers/handlers/notification_handler.h"
+#include "workers/handlers/redecision_handler.h"
 #include "workers/lane/failure_router.h"
 #include "workers/lane/lane_consumer.h"
 
@@ -216,6 +223,12 @@ std::function<void(LiveRouting, size_t)> CountByRouting(Metrics& metrics, const 
   };
 }
 
+std::function<void(size_t)> CountLocalCaps(Metrics& metrics) {
+  prometheus::Counter& local =
+      metrics.Counter("carillon_local_caps_total", "Caps asked of this process alone, Redis being away");
+  return [&local](size_t asked) { local.Increment(static_cast<double>(asked)); };
+}
+
 // The second hop: a thread for each external channel, the threads that call
 // providers, and connections of their own, so that nothing of a provider stands in the
 // way of the feed. In the order in which it is made.
@@ -315,10 +328,16 @@ class Worker final : public ManagedProcess {
                .own_server = "",
                .on_published = CountByRouting(metrics, "carillon_live_published_total", "Live updates sent.")}),
         waker_({.url = config.database_url, .application_name = absl::StrCat(config.rabbit.client_name, "-wake")}),
+        settings_store_(pool_),
+        settings_(settings_store_, limits::kSettingsCacheEntries),
+        caps_(config.redis, clock_,
+              {.max_local_windows = limits::kLocalCapWindows, .on_local = CountLocalCaps(metrics)}),
+        decisions_({.catalogue = catalogue_, .settings = settings_, .caps = caps_, .clock = clock_}),
         notifications_({.feeds = std::make_shared<PostgresFeedStore>(pool_),
                         .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
                         .waker = waker_,
                         .catalogue = catalogue_,
+                        .decisions = decisions_,
                         .live = live_,
                         .clock = clock_,
                         .metrics = metrics,
@@ -328,10 +347,26 @@ class Worker final : public ManagedProcess {
                     .live = live_,
                     .clock = clock_,
                     .metrics = metrics}),
-        lane_handler_(notifications_, reactions_),
+        redecisions_({.feeds = std::make_shared<PostgresFeedStore>(pool_),
+                      .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
+                      .waker = waker_,
+                      .catalogue = catalogue_,
+                      .decisions = decisions_,
+                      .live = live_,
+                      .clock = clock_,
+                      .metrics = metrics,
+                      .lane = config.lane}),
+        digests_({.store = std::make_shared<PostgresDigestStore>(pool_),
+                  .waker = waker_,
+                  .catalogue = catalogue_,
+                  .decisions = decisions_,
+                  .clock = clock_,
+                  .metrics = metrics}),
+        lane_handler_(notifications_, reactions_, redecisions_, digests_),
         fanout_handler_({.events = std::make_shared<PostgresEventStore>(pool_),
                          .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
                          .catalogue = catalogue_,
+                         .decisions = decisions_,
                          .live = live_,
                          .waker = waker_,
                          .clock = clock_,
@@ -404,8 +439,14 @@ class Worker final : public ManagedProcess {
   Catalogue catalogue_;
   RedisLivePublisher live_;
   PostgresOutboxWaker waker_;
+  PostgresSettingsStore settings_store_;
+  SettingsCache settings_;
+  RedisCaps caps_;
+  DecisionMaker decisions_;
   NotificationHandler notifications_;
   ReactionHandler reactions_;
+  RedecisionHandler redecisions_;
+  DigestHandler digests_;
   LaneHandler lane_handler_;
   FanoutHandler fanout_handler_;
   // The one of the lane.

@@ -1,14 +1,14 @@
 #include "carillon/domain/decider.h"
 
 #include <algorithm>
+#include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "carillon/domain/preferences.h"
 
 namespace carillon {
 namespace {
 
 using Gate = Rule::Gate;
-using Scope = Preference::Scope;
 
 absl::string_view ToWord(Overflow overflow) {
   switch (overflow) {
@@ -22,66 +22,6 @@ absl::string_view ToWord(Overflow overflow) {
       return "in_app_only";
   }
   return "";
-}
-
-// --- Preferences.
-
-bool Applies(const Preference& preference, const DecisionInput& input, Channel channel) {
-  if (preference.channel.has_value() && *preference.channel != channel) return false;
-  switch (preference.scope) {
-    case Scope::kAll:
-      return true;
-    case Scope::kCategory:
-      return !input.policy.category.empty() && preference.name == input.policy.category;
-    case Scope::kType:
-      return preference.name == input.type;
-  }
-  return false;
-}
-
-// The narrower one holds: a type before a category before all, and of each a word
-// about the channel before one about all channels.
-bool IsNarrower(const Preference& a, const Preference& b) {
-  if (a.scope != b.scope) return a.scope > b.scope;
-  return a.channel.has_value() && !b.channel.has_value();
-}
-
-const Preference* Narrowest(absl::Span<const Preference> preferences, const DecisionInput& input, Channel channel) {
-  const Preference* narrowest = nullptr;
-  for (const Preference& preference : preferences) {
-    if (!Applies(preference, input, channel)) continue;
-    if (narrowest == nullptr || IsNarrower(preference, *narrowest)) narrowest = &preference;
-  }
-  return narrowest;
-}
-
-std::string DescribeLevel(absl::string_view whose, const Preference& preference) {
-  std::string level(whose);
-  switch (preference.scope) {
-    case Scope::kAll:
-      absl::StrAppend(&level, ", all types");
-      break;
-    case Scope::kCategory:
-      absl::StrAppend(&level, ", category ", preference.name);
-      break;
-    case Scope::kType:
-      absl::StrAppend(&level, ", type ", preference.name);
-      break;
-  }
-  if (preference.channel.has_value()) absl::StrAppend(&level, ", ", ToString(*preference.channel));
-  return level;
-}
-
-// Whatever a recipient says comes before whatever the app says.
-std::optional<Rule> FindPreference(const DecisionInput& input, Channel channel) {
-  absl::string_view whose = "recipient";
-  const Preference* preference = Narrowest(input.settings.preferences, input, channel);
-  if (preference == nullptr) {
-    whose = "app";
-    preference = Narrowest(input.app_preferences, input, channel);
-  }
-  if (preference == nullptr) return std::nullopt;
-  return Rule{.gate = Gate::kPreference, .level = DescribeLevel(whose, *preference), .choice = preference->choice};
 }
 
 // --- Gates. Each adds what it met; true: nothing is asked after it.
@@ -117,19 +57,17 @@ bool IsMuted(const DecisionInput& input, ChannelDecision& decision) {
 }
 
 bool IsNotWanted(const DecisionInput& input, ChannelDecision& decision) {
-  std::optional<Rule> rule = FindPreference(input, decision.channel);
-  if (!rule.has_value()) return false;
-  const Choice choice = rule->choice;
-  decision.rules.push_back(*std::move(rule));
-  if (choice == Choice::kOn) return false;
-  if (choice == Choice::kOff) {
-    if (PassesAsRequired(input, decision)) return false;
-    decision.outcome = Outcome::kSuppress;
-    return true;
-  }
-  // The feed gathers by itself.
-  if (decision.channel == Channel::kInApp) return false;
-  decision.outcome = Outcome::kDigest;
+  const PreferenceSubject subject = {.type = input.type,
+                                     .category = input.policy.category,
+                                     .required = input.policy.required,
+                                     .channel = decision.channel};
+  std::optional<EffectivePreference> found =
+      FindPreference(subject, input.settings.preferences, input.app_preferences);
+  if (!found.has_value()) return false;
+  decision.rules.push_back({.gate = Gate::kPreference, .level = std::move(found->level), .choice = found->said});
+  if (found->said == Choice::kOff) PassesAsRequired(input, decision);
+  if (found->holds == Choice::kOn || (found->holds == Choice::kDigest && input.is_digest)) return false;
+  decision.outcome = found->holds == Choice::kOff ? Outcome::kSuppress : Outcome::kDigest;
   return true;
 }
 
@@ -139,6 +77,7 @@ absl::Time WhileItLives(const DecisionInput& input, absl::Time until) {
 }
 
 void Stop(const DecisionInput& input, Overflow overflow, absl::Time until, ChannelDecision& decision) {
+  if (input.is_digest && overflow == Overflow::kDigest) overflow = Overflow::kHold;
   decision.rules.back().level = std::string(ToWord(overflow));
   switch (overflow) {
     case Overflow::kDrop:

@@ -58,12 +58,19 @@ struct ChannelDecision {
   friend bool operator==(const ChannelDecision&, const ChannelDecision&) = default;
 };
 
+// A decision and when it was made, by the app's clock.
+struct TrailEntry {
+  absl::Time time;
+  ChannelDecision decision;
+};
+
 // A mute that applies to a message, and until when; infinite: for ever.
 using MutedUntil = std::optional<absl::Time>;
 
 struct DecisionInput {
   absl::string_view type;
   bool critical = false;
+  bool is_digest = false;  // It does not go into a digest itself.
   const DeliveryPolicy& policy;
   absl::Span<const Channel> channels;
   std::optional<absl::Time> expire_time;

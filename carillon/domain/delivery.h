@@ -69,6 +69,18 @@ struct Delivery {
   std::optional<absl::Time> decide_time;
 };
 
+// The type that a digest is sent as.
+inline constexpr absl::string_view kDigestType = "marketing.digest";
+
+// A recipient's digest that is due.
+struct DueDigest {
+  AppId app;
+  Uuid id;
+  RecipientId recipient;
+  Channel channel = Channel::kEmail;
+  absl::Time due_time;  // By the app's clock: it is at least so late.
+};
+
 // A delivery as it is kept.
 struct DeliveryRecord {
   Uuid id;

@@ -135,6 +135,28 @@ absl::Status Overloaded(absl::string_view what, absl::Duration retry_delay) {
                     .retry_delay = retry_delay});
 }
 
+absl::Status RateLimited(absl::string_view who, absl::Duration retry_delay) {
+  const bool never = retry_delay == absl::InfiniteDuration();
+  return MakeError(absl::StatusCode::kResourceExhausted,
+                   never ? absl::StrCat("so many at once are more than this ", who, " may send")
+                         : absl::StrCat("this ", who, " sends more than it may; try again"),
+                   {.reason = "RATE_LIMITED",
+                    .metadata = {{"limit", std::string(who)}},
+                    .violations = {},
+                    .retry_delay = never ? std::nullopt : std::optional<absl::Duration>(retry_delay)});
+}
+
+absl::Status SenderTripped(absl::string_view sender_id) {
+  return MakeError(absl::StatusCode::kPermissionDenied,
+                   "this sender has sent an absurd volume and is shut out until an operator lifts it",
+                   {.reason = "SENDER_TRIPPED", .metadata = {{"sender_id", std::string(sender_id)}}});
+}
+
+absl::Status NotASandbox() {
+  return MakeError(absl::StatusCode::kFailedPrecondition, "this app is not a sandbox: its time can't be moved",
+                   {.reason = "NOT_A_SANDBOX"});
+}
+
 absl::Status TooManyStreams(absl::string_view what, absl::Duration retry_delay) {
   return MakeError(absl::StatusCode::kResourceExhausted, absl::StrCat("too many open streams of this ", what),
                    {.reason = "TOO_MANY_STREAMS",

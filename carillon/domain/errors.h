@@ -46,6 +46,13 @@ absl::Status EventHasEnded(absl::string_view id, absl::string_view state);
 // FAILED_PRECONDITION; `why` in words.
 absl::Status CannotCancel(absl::string_view id, absl::string_view state, absl::string_view why);
 absl::Status Overloaded(absl::string_view what, absl::Duration retry_delay);
+// The app or one of its senders (`who`) sends too much. RESOURCE_EXHAUSTED; infinite: a
+// call of so many is more than it may ever send at once, and no repeat helps.
+absl::Status RateLimited(absl::string_view who, absl::Duration retry_delay);
+// PERMISSION_DENIED until somebody lifts it.
+absl::Status SenderTripped(absl::string_view sender_id);
+// FAILED_PRECONDITION.
+absl::Status NotASandbox();
 absl::Status TooManyStreams(absl::string_view what, absl::Duration retry_delay);
 // A backend (PostgreSQL, RabbitMQ, Redis) could not serve. The callee has done
 // nothing, or what it did is undone or safe to repeat.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -67,7 +68,18 @@ struct EventRecord {
   int64_t expanded = 0;
   std::optional<absl::Time> start_time;
   std::optional<absl::Time> finish_time;
-  absl::Time read_time;  // When this was so.
+  std::map<std::string, int64_t> suppressed;  // Recipients that rules kept it away from, by reason.
+  absl::Time read_time;                       // When this was so.
+};
+
+// The end of a window in which reactions were gathered.
+struct DueWindow {
+  AppId app;
+  std::string type;
+  Uuid id;
+  RecipientId recipient;
+  std::string object_id;
+  absl::Time due_time;  // By the app's clock: it is at least so late.
 };
 
 // The next page of one range of an event's audience, after the member `cursor`.

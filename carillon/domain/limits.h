@@ -22,6 +22,7 @@ inline constexpr size_t kMaxTemplateBodyBytes = 2000;
 inline constexpr size_t kMaxRenderedFieldBytes = 4 * 1024;  // After rendering; longer is cut.
 inline constexpr absl::Duration kMinTtl = absl::Seconds(1);
 inline constexpr absl::Duration kMaxTtl = absl::Hours(24 * 365);
+inline constexpr int64_t kLastTimestampSecond = 253'402'300'799;  // Of a google.protobuf.Timestamp: the year 9999.
 inline constexpr absl::Duration kMaxSendDelay = absl::Hours(24 * 365);  // How far ahead send_time may be.
 
 // --- Requests.
@@ -47,12 +48,29 @@ inline constexpr size_t kWriterQueueItems = 16 * 1024;  // Notifications that wa
 inline constexpr size_t kWriterBatchItems = 256;        // Per transaction; a larger batch request goes alone.
 inline constexpr size_t kExecutorQueue = 4096;          // Reads that wait for a thread.
 inline constexpr size_t kCredentialCacheEntries = 10'000;
+inline constexpr int64_t kMaxSendRate = 1'000'000;  // Per second. More is no limit.
+// A burst is at most what the rate allows in this time: so long the shared state is kept.
+inline constexpr int64_t kMaxBurstSeconds = 24 * 60 * 60;
+inline constexpr int64_t kMaxRunawayPerMinute = 1'000'000'000;
+inline constexpr size_t kLimiterQueueItems = 16 * 1024;  // Notifications that wait to be let in.
+inline constexpr size_t kLimiterBatchItems = 256;        // Let in by one round trip to Redis: some milliseconds of it.
+inline constexpr size_t kLocalRateKeys = 100'000;        // Apps and senders whose rates a process remembers.
+inline constexpr int kMaxTrippedSenders = 1000;          // Of an app; the one tripped longest ago is let in again.
+inline constexpr absl::Duration kMinClockStep = absl::Seconds(1);
+inline constexpr absl::Duration kMaxClockStep = absl::Hours(24 * 366);
+inline constexpr absl::Duration kMaxClockOffset = absl::Hours(24 * 366 * 100);  // Of a sandbox, in all.
 
 // --- Streams.
 inline constexpr size_t kStreamBufferEvents = 1000;    // Per stream; more: resume_required.
 inline constexpr int kBacklogPage = 500;               // Items in one backlog read.
 inline constexpr size_t kMaxStreams = 50'000;          // Per server.
 inline constexpr size_t kMaxStreamsPerRecipient = 20;  // A client in a reconnect loop.
+
+// --- Decisions. What a worker keeps, some 200 bytes each.
+inline constexpr size_t kSettingsCacheEntries = 100'000;
+inline constexpr size_t kLocalCapWindows = 100'000;
+inline constexpr int64_t kMaxDryRunRecipients = 10'000;  // Of a larger audience: a sample.
+inline constexpr int kMaxDryRuns = 2;                    // Of events, at once on a server.
 
 // --- Fan-out.
 inline constexpr int kFanoutPage = 500;  // Recipients told in one transaction.
@@ -82,8 +100,16 @@ inline constexpr size_t kMaxPushLinkBytes = 1000;  // Half a link is none: refus
 inline constexpr size_t kMaxDeviceTokenBytes = 4096;  // FCM names no bound; theirs have some 200.
 inline constexpr size_t kMaxReasonBytes = 255;        // Why an address is suppressed.
 inline constexpr size_t kMaxQuietSpans = 28;          // Four a day.
+inline constexpr int kMaxPreferences = 200;           // Of a recipient or an app: each decision looks through them.
+inline constexpr int kMaxMutesInCall = 100;
 // Of a call that erases or exports: it walks through what no index leads to.
 inline constexpr absl::Duration kPersonDeadline = absl::Seconds(60);
+
+// --- Policies of types.
+inline constexpr int kMaxCaps = 10;                                   // Each is counted before a delivery.
+inline constexpr int kMaxCapLimit = 1000;                             // What is counted is kept, message by message.
+inline constexpr absl::Duration kMinPolicyWindow = absl::Seconds(1);  // Of caps and aggregation.
+inline constexpr absl::Duration kMaxPolicyWindow = absl::Hours(24 * 31);
 
 // --- Providers.
 inline constexpr int kMaxProviders = 10;  // Of an app's channel: each is asked in turn.

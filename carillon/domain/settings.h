@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -71,7 +72,7 @@ struct DeliveryPolicy {
 struct DigestTime {
   enum class Every { kHour, kDay, kWeek };
   Every every = Every::kDay;
-  int minute = 9 * 60;                         // Of the day; no matter for kHour.
+  int minute = 9 * 60;                        // Of the day; no matter for kHour.
   absl::Weekday day = absl::Weekday::monday;  // For kWeek.
 
   friend bool operator==(const DigestTime&, const DigestTime&) = default;
@@ -79,9 +80,9 @@ struct DigestTime {
 
 // What an app, and each sender of it, may send; 0: no limit.
 struct SendLimits {
-  int64_t app_rate = 0;  // Per second.
-  int64_t app_burst = 0;
-  int64_t sender_rate = 0;  // Per second.
+  int64_t app_rate = 0;   // Per second.
+  int64_t app_burst = 0;  // At once; 0: the rate.
+  int64_t sender_rate = 0;
   int64_t sender_burst = 0;
   int64_t runaway_per_minute = 0;
 
@@ -95,6 +96,8 @@ struct AppPolicy {
   SendLimits limits;
   bool sandbox = false;
   absl::Duration clock_offset;  // How far its clock is ahead of ours.
+  // The actor ids of senders that are shut out; "": of those without one.
+  std::set<std::string, std::less<>> tripped;
 
   friend bool operator==(const AppPolicy&, const AppPolicy&) = default;
 };

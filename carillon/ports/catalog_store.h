@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "carillon/domain/notification.h"
 
@@ -40,6 +41,12 @@ struct AppChanges {
   bool make_sandbox = false;
 };
 
+// A sandbox whose time was moved.
+struct MovedClock {
+  absl::Time app_time;
+  int64_t due = 0;  // What waited became due by it.
+};
+
 class AppStore {
  public:
   virtual ~AppStore() = default;
@@ -51,6 +58,10 @@ class AppStore {
   virtual absl::StatusOr<App> Update(const std::string& app_key, const AppChanges& changes) = 0;
   // Adds a secret and removes all but the two newest. NOT_FOUND without the app.
   virtual absl::Status AddSecret(const std::string& app_key, const std::string& secret_hash) = 0;
+  // Moves a sandbox's time forward, and with it what waits for a time, in one transaction.
+  // FAILED_PRECONDITION if the app is none; INVALID_ARGUMENT, naming `by`, if its clock
+  // would be more than limits::kMaxClockOffset ahead.
+  virtual absl::StatusOr<MovedClock> AdvanceClock(AppId app, absl::Duration by) = 0;
 };
 
 }  // namespace carillon

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "carillon/domain/delivery.h"
+#include "carillon/ports/feed_store.h"
 
 namespace carillon {
 
@@ -70,6 +71,16 @@ struct DeliveryUpdate {
   bool may_resend = false;
 };
 
+// A delivery that was held and is decided on again.
+struct Redecision {
+  const Delivery* delivery = nullptr;
+  Lane lane = Lane::kSocial;
+  DeliveryFate fate;
+  // Of its type, for what is held further.
+  std::string exchange;
+  std::string routing_key;
+};
+
 class DeliveryStore {
  public:
   virtual ~DeliveryStore() = default;
@@ -77,6 +88,11 @@ class DeliveryStore {
   // --- The lane's worker.
   // In order.
   virtual absl::StatusOr<std::vector<Contacts>> ReadContacts(absl::Span<const FeedKey> keys) = 0;
+
+  // Carries out what was decided on deliveries that had been held until a time: in one
+  // transaction they go to their channels' queues, wait further, or end. What does not
+  // wait for that any more is passed over. Returns how many went on. Safe to repeat.
+  virtual absl::StatusOr<int> DecideAgain(absl::Span<const Redecision> decisions) = 0;
 
   // --- The delivery worker.
   // Takes deliveries to work on until `lease` has passed, in one round trip. In

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -73,6 +74,14 @@ class EventStore {
   virtual absl::StatusOr<EventRecord> Resume(AppId app, const Uuid& id) = 0;
   virtual absl::StatusOr<EventRecord> Cancel(AppId app, const Uuid& id) = 0;
 
+  // --- Without an event that is stored: what would be.
+  // Whether another event holds the type's dedupe window.
+  virtual absl::StatusOr<bool> IsWindowHeld(const Event& event, const std::string& key) = 0;
+  // Every so manyth member above `after`, at most `limit` of them, in the order of ids. Not
+  // of a list of users.
+  virtual absl::StatusOr<std::vector<std::string>> Sample(const Event& event, const std::string& after, int64_t every,
+                                                          int limit) = 0;
+
   // --- The fan-out.
   // NOT_FOUND if the event is gone.
   virtual absl::StatusOr<OpenPage> Open(const FanoutPage& page) = 0;
@@ -106,15 +115,23 @@ class EventStore {
 
   // Writes the page's items and counters, moves the shard's cursor from
   // page.cursor to new_cursor, and writes the outbox row of the next page (is_last:
-  // the shard is done instead), all in one transaction. Empty also if the cursor
+  // the shard is done instead), all in one transaction. Returns the items. Empty also if the cursor
   // was elsewhere or the event is not expanding: nothing was done.
   struct PageWrite {
     FanoutPage page;
     std::string new_cursor;
     int64_t read = 0;  // Members handled, told or not.
     bool is_last = false;
-    // Called, if there is one, with what was written, before the commit, maybe more
-    // than once: the deliveries that it returns, a list per item, are written too.
+    // Recipients whose feed does not show it, with ids, and that may have deliveries.
+    std::vector<WrittenItem> unshown;
+    // Recipients that rules keep it away from, by the reason in words.
+    std::map<std::string, int64_t> suppressed;
+    // Of the type: where what is held is decided on again.
+    std::string exchange;
+    std::string routing_key;
+    // Called, if there is one, with what was written and then with what is unshown,
+    // before the commit, maybe more than once: the deliveries that it returns, a list
+    // per item, are written too.
     std::function<std::vector<std::vector<NewDelivery>>(absl::Span<const WrittenItem>)> begin_deliveries;
   };
   virtual absl::StatusOr<std::vector<WrittenItem>> WritePage(const Event& event, const PageWrite& write,

@@ -7,18 +7,37 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "carillon/domain/decider.h"
 #include "carillon/domain/delivery.h"
 
 namespace carillon {
+
+// A digest that begins, unless the recipient has one open on the channel.
+struct NewDigest {
+  Uuid id;
+  absl::Time due_time;   // By our clock.
+  std::string envelope;  // What is published then.
+};
+
+// What becomes of a delivery that is decided on.
+struct DeliveryFate {
+  DeliveryState state = DeliveryState::kPending;  // Or kHeld, kSuppressed, kExpired.
+  std::string detail;                             // Why, unless it is pending.
+  // Of a held one: either a digest that it goes into, or a time, by our clock, at
+  // which it is decided on again by whoever gets `again`.
+  std::optional<absl::Time> hold_until;
+  std::string again;
+  std::optional<NewDigest> digest;
+  std::optional<TrailEntry> trail;  // Absent: it met no rule.
+};
 
 // What begins on an external channel with the decision about a notification.
 struct NewDelivery {
   Uuid id;
   Channel channel = Channel::kEmail;
-  std::string device_id;                          // Of push channels.
-  DeliveryState state = DeliveryState::kPending;  // Or kSuppressed.
-  std::string detail;                             // Why it is suppressed.
-  std::string envelope;                           // Of a pending one: its message.
+  std::string device_id;  // Of push channels.
+  DeliveryFate fate;
+  std::string envelope;  // Of one that may still be sent: its message.
 };
 
 // What was decided about one notification.
@@ -27,13 +46,17 @@ struct FeedDelivery {
   int retention_days = 7;
   Lane lane = Lane::kSocial;
   // kDelivered writes the item; kExpired and kSuppressed write none; kAccepted: none
-  // is wanted, and its deliveries decide how it ends. While one of them is pending
-  // the notification has not ended.
+  // is wanted, and its deliveries decide how it ends. While one of them is pending or
+  // held the notification has not ended.
   State state = State::kDelivered;
   std::string detail;
   FeedItem item;  // item.id is the notification's; seq is given out by the store.
   std::string traceparent;
   std::vector<NewDelivery> deliveries;
+  // Of the type: where what is held is decided on again.
+  std::string exchange;
+  std::string routing_key;
+  std::optional<TrailEntry> trail;  // Of the feed. Absent: it met no rule.
 };
 
 struct DeliveryOutcome {
@@ -77,6 +100,9 @@ class FeedStore {
   // notification, whatever is repeated. Outcomes in order; a notification that
   // is named twice is applied once.
   virtual absl::StatusOr<std::vector<DeliveryOutcome>> Deliver(absl::Span<const FeedDelivery> deliveries) = 0;
+
+  // Puts an item into a feed that does not have it, by its id. Its number; 0 if it was there.
+  virtual absl::StatusOr<int64_t> AddItem(const FeedKey& key, int retention_days, const FeedItem& item) = 0;
 
   // Reads many streams' backlogs together, after what is still coming to these
   // feeds was appended: the items and counters of all in one

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -26,8 +27,8 @@ struct Mute {
 // All that bears on decisions about one recipient.
 struct KnownSettings {
   RecipientSettings settings;
-  std::string time_zone;     // Empty: UTC.
-  std::vector<Mute> mutes;   // That were not over when it was read.
+  std::string time_zone;    // Empty: UTC.
+  std::vector<Mute> mutes;  // That were not over when it was read.
 };
 
 class SettingsStore {
@@ -45,11 +46,13 @@ class SettingsStore {
   using Change = absl::FunctionRef<absl::Status(RecipientSettings&)>;
   virtual absl::StatusOr<RecipientSettings> Update(const FeedKey& key, Change change) = 0;
 
-  // Safe to repeat: what is muted already gets the new time. RESOURCE_EXHAUSTED past kMaxMutes.
+  // Each once. Safe to repeat: what is muted already gets the new time. INVALID_ARGUMENT
+  // past kMaxMutes.
   virtual absl::Status AddMutes(const FeedKey& key, absl::Span<const Mute> mutes) = 0;
   // Returns how many there were.
   virtual absl::StatusOr<int> RemoveMutes(const FeedKey& key, absl::Span<const Mute> mutes) = 0;
 
+  // By scope, name and channel.
   virtual absl::StatusOr<std::vector<Preference>> ReadAppPreferences(AppId app) = 0;
   virtual absl::Status SetAppPreferences(AppId app, absl::Span<const Preference> preferences) = 0;
 };

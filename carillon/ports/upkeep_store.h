@@ -45,6 +45,8 @@ class UpkeepStore {
   // item's retention reaches, and as many notifications that were cancelled a week ago,
   // before their send time. Returns how many in all.
   virtual absl::StatusOr<int> ExpireKeys(absl::Time now, int limit) = 0;
+  // Deletes up to `limit` digests that were closed before this. Returns how many.
+  virtual absl::StatusOr<int> ForgetDigests(absl::Time closed_before, int limit) = 0;
 
   // Reads on, up to `limit` notifications per retention class that were accepted
   // before a moment, and remembers those that have not ended. Returns how many it

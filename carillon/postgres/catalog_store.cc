@@ -6,6 +6,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "carillon/domain/errors.h"
+#include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
 #include "carillon/postgres/settings_json.h"
@@ -69,9 +70,11 @@ constexpr PgStatement kLoadAppPolicies = {"load_app_policies", R"sql(
   SELECT a.app_id, a.app_rate, a.app_burst, a.sender_rate, a.sender_burst, a.runaway_per_minute, a.sandbox, a.clock_offset,
          (SELECT coalesce(json_agg(json_build_object('scope', scope, 'name', name, 'channel', channel, 'choice', choice)
                                    ORDER BY scope, name, channel), '[]')
-          FROM app_preferences p WHERE p.app_id = a.app_id) AS preferences
+          FROM app_preferences p WHERE p.app_id = a.app_id) AS preferences,
+         (SELECT coalesce(json_agg(sender_id), '[]') FROM tripped_senders t WHERE t.app_id = a.app_id) AS tripped
   FROM apps a
   WHERE a.app_rate > 0 OR a.sender_rate > 0 OR a.runaway_per_minute > 0 OR a.sandbox
+    OR EXISTS (SELECT FROM tripped_senders t WHERE t.app_id = a.app_id)
     OR EXISTS (SELECT FROM app_preferences p WHERE p.app_id = a.app_id)
   ORDER BY a.app_id
 )sql"};
@@ -126,6 +129,22 @@ constexpr PgStatement kUpdateApp = {"update_app", R"sql(
   WHERE app_key = $1
   RETURNING app_id, name, app_key, scopes, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us, shared_audience_threshold,
             default_locale, app_rate, app_burst, sender_rate, sender_burst, runaway_per_minute, sandbox, clock_offset
+)sql"};
+
+// No row: the app is not a sandbox.
+constexpr PgStatement kMoveClock = {"move_clock", R"sql(
+  UPDATE apps SET clock_offset = clock_offset + $2 WHERE app_id = $1 AND sandbox
+  RETURNING clock_offset, (extract(epoch FROM now()) * 1e6)::bigint + clock_offset AS app_us
+)sql"};
+
+// What waits for a time of the app's; what waits for a provider waits for ours.
+constexpr PgStatement kMoveWaiting = {"move_waiting", R"sql(
+  WITH moved AS (
+    UPDATE schedules SET due_at = due_at - $2::bigint * interval '1 microsecond'
+    WHERE app_id = $1 AND cause IN ('hold', 'send_time', 'digest', 'window')
+    RETURNING due_at
+  )
+  SELECT count(*) FROM moved WHERE due_at <= now() AND due_at + $2::bigint * interval '1 microsecond' > now()
 )sql"};
 
 std::vector<std::string> ParseScopes(const pqxx::field& field) {
@@ -183,7 +202,8 @@ absl::StatusOr<std::vector<AppPolicy>> PostgresCatalogStore::LoadAppPolicies() {
                         .preferences = std::move(preferences),
                         .limits = ToLimits(row),
                         .sandbox = row["sandbox"].as<bool>(),
-                        .clock_offset = absl::Microseconds(row["clock_offset"].as<int64_t>())});
+                        .clock_offset = absl::Microseconds(row["clock_offset"].as<int64_t>()),
+                        .tripped = Json::parse(Text(row["tripped"])).get<std::set<std::string, std::less<>>>()});
   }
   return policies;
 }
@@ -274,6 +294,24 @@ absl::Status PostgresAppStore::AddSecret(const std::string& app_key, const std::
         id);
     return absl::OkStatus();
   });
+}
+
+absl::StatusOr<MovedClock> PostgresAppStore::AdvanceClock(AppId app, absl::Duration by) {
+  MovedClock moved;
+  const int64_t by_us = absl::ToInt64Microseconds(by);
+  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
+    // First, as every change that processes follow.
+    transaction.exec("UPDATE catalogue_version SET version = version + 1");
+    const pqxx::result clock = session.Execute(transaction, kMoveClock, app.value(), by_us);
+    if (clock.empty()) return error::NotASandbox();
+    if (absl::Microseconds(clock[0]["clock_offset"].as<int64_t>()) > limits::kMaxClockOffset) {
+      return error::InvalidField("by", "must leave the app's clock less than 100 years ahead");
+    }
+    moved.app_time = TimeOf(clock[0]["app_us"]);
+    moved.due = session.Execute(transaction, kMoveWaiting, app.value(), by_us)[0][0].as<int64_t>();
+    return absl::OkStatus();
+  }));
+  return moved;
 }
 
 }  // namespace carillon

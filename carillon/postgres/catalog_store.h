@@ -27,6 +27,7 @@ class PostgresAppStore final : public AppStore {
   absl::StatusOr<App> Create(const App& app, const std::string& secret_hash) override;
   absl::StatusOr<App> Update(const std::string& app_key, const AppChanges& changes) override;
   absl::Status AddSecret(const std::string& app_key, const std::string& secret_hash) override;
+  absl::StatusOr<MovedClock> AdvanceClock(AppId app, absl::Duration by) override;
 
  private:
   const std::shared_ptr<PgPool> pool_;

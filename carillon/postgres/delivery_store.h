@@ -13,6 +13,7 @@ class PostgresDeliveryStore final : public DeliveryStore {
   explicit PostgresDeliveryStore(std::shared_ptr<PgPool> pool) : pool_(std::move(pool)) {}
 
   absl::StatusOr<std::vector<Contacts>> ReadContacts(absl::Span<const FeedKey> keys) override;
+  absl::StatusOr<int> DecideAgain(absl::Span<const Redecision> decisions) override;
   absl::StatusOr<std::vector<ClaimResult>> Claim(absl::Span<const ClaimRequest> requests,
                                                  absl::Duration lease) override;
   absl::Status Record(absl::Span<const DeliveryUpdate> updates) override;

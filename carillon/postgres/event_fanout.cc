@@ -2,12 +2,15 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/delivery_begin.h"
 #include "carillon/postgres/delivery_sql.h"
 #include "carillon/postgres/event_rows.h"
 #include "carillon/postgres/event_store.h"
+#include "carillon/postgres/feed_items.h"
 #include "carillon/wire/envelope.h"
 
 namespace carillon {
@@ -26,23 +29,34 @@ constexpr absl::string_view kEveryone =
     " WHERE app_id = $1 AND $2::text IS NOT NULL AND $3::text IS NOT NULL AND recipient_id > $4"
     " AND left(recipient_id, 1) <> E'\\001'";
 
+// Every $5th member above $4, at most $6: from one to the next, by index.
+std::string SampleSql(absl::string_view members) {
+  const std::string next = absl::StrReplaceAll(members, {{"$4", "picked.id"}});
+  constexpr absl::string_view kStep = " ORDER BY 1 LIMIT 1 OFFSET $5::bigint - 1) AS m";
+  return absl::StrCat("WITH RECURSIVE picked (id, count) AS ((SELECT m.id, 1 FROM (", members, kStep,
+                      ") UNION ALL SELECT (SELECT m.id FROM (", next, kStep,
+                      "), count + 1 FROM picked WHERE id IS NOT NULL AND count < $6::int)"
+                      " SELECT id FROM picked WHERE id IS NOT NULL ORDER BY id");
+}
+
 // One statement per kind of audience and use: each has one plan, by index.
 struct AudienceSql {
   AudienceSql(const char* kind, absl::string_view members)
       : names{absl::StrCat("open_members_", kind), absl::StrCat("bounded_members_", kind), absl::StrCat("cut_", kind),
-              absl::StrCat("count_", kind)},
+              absl::StrCat("count_", kind), absl::StrCat("sample_", kind)},
         texts{absl::StrCat(members, " ORDER BY 1 LIMIT $5"),
               absl::StrCat("SELECT id FROM (", members, ") AS m WHERE id <= $6 ORDER BY 1 LIMIT $5"),
               absl::StrCat(members, " ORDER BY 1 OFFSET $5::bigint - 1 LIMIT 1"),
-              absl::StrCat("SELECT count(*) FROM (", members, ") AS m")} {}
+              absl::StrCat("SELECT count(*) FROM (", members, ") AS m"), SampleSql(members)} {}
 
   PgStatement open() const { return {names[0].c_str(), texts[0].c_str()}; }
   PgStatement bounded() const { return {names[1].c_str(), texts[1].c_str()}; }
   PgStatement cut() const { return {names[2].c_str(), texts[2].c_str()}; }
   PgStatement count() const { return {names[3].c_str(), texts[3].c_str()}; }
+  PgStatement sample() const { return {names[4].c_str(), texts[4].c_str()}; }
 
-  const std::string names[4];
-  const std::string texts[4];
+  const std::string names[5];
+  const std::string texts[5];
 };
 
 const AudienceSql& SqlOf(AudienceKind kind) {
@@ -56,6 +70,11 @@ const AudienceSql& SqlOf(AudienceKind kind) {
 std::string AudienceId(const Event& event) {
   return event.audience.kind == AudienceKind::kUsers ? event.id.ToString() : event.audience.id;
 }
+
+constexpr PgStatement kIsWindowHeld = {"is_window_held", R"sql(
+  SELECT FROM dedupe_windows
+  WHERE app_id = $1 AND type = $2 AND window_key = $3 AND expires_at > to_timestamp($4::bigint / 1e6::float8)
+)sql"};
 
 constexpr PgStatement kTakeWindow = {"take_window", R"sql(
   INSERT INTO dedupe_windows AS held (app_id, type, window_key, owner_id, expires_at)
@@ -104,23 +123,6 @@ constexpr PgStatement kStoreShared = {"store_shared", R"sql(
 
 constexpr PgStatement kFinishShards = {"finish_shards", "UPDATE event_shards SET done = true WHERE event_id = $1"};
 
-// The item has the event's id: a second one fails, and takes the number back.
-constexpr PgStatement kAddToTopicFeed = {"add_to_topic_feed", R"sql(
-  WITH missing AS (
-    SELECT WHERE NOT EXISTS (SELECT FROM feed_items WHERE notification_id = $1 AND retention_days = $4)
-  ), head AS (
-    INSERT INTO feed_heads AS head (app_id, recipient_id, last_seq, unread)
-    SELECT $2, $3, 1, 1 FROM missing
-    ON CONFLICT (app_id, recipient_id) DO UPDATE SET last_seq = head.last_seq + 1, unread = head.unread + 1
-    RETURNING last_seq
-  )
-  INSERT INTO feed_items (notification_id, app_id, seq, created_at, retention_days, recipient_id, type, title, body, actor_id,
-                          actor_name, actor_picture_url, image_url, action_link, badge, object_id, data)
-  SELECT $1, $2, last_seq, to_timestamp($5::bigint / 1e6::float8), $4, $3, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16::json
-  FROM head
-  RETURNING seq
-)sql"};
-
 // The shard first, then heads in the order of recipients, as everywhere. Heads and
 // ids are put side by side as they come: no join, and any id serves any recipient.
 constexpr PgStatement kWritePage = {"write_page", R"sql(
@@ -143,41 +145,25 @@ constexpr PgStatement kWritePage = {"write_page", R"sql(
     RETURNING recipient_id, last_seq
   ), numbered AS (
     SELECT array_agg(recipient_id) AS recipients, array_agg(last_seq) AS seqs FROM heads
+  ), items AS (
+    INSERT INTO feed_items (notification_id, app_id, seq, created_at, retention_days, recipient_id, type, title, body, actor_id,
+                            actor_name, actor_picture_url, image_url, action_link, badge, object_id, data)
+    SELECT notification_id, $7, seq, to_timestamp($14::bigint / 1e6::float8), $15, recipient_id, $9,
+           for_recipient($16, $24, recipient_id), for_recipient($17, $24, recipient_id), $18,
+           for_recipient($19, $24, recipient_id), for_recipient($20, $24, recipient_id),
+           for_recipient($21, $24, recipient_id), for_recipient($22, $24, recipient_id),
+           for_recipient($23, $24, recipient_id), $25, $26::json
+    FROM numbered, unnest($12::uuid[], recipients, seqs) AS item (notification_id, recipient_id, seq)
+    WHERE recipient_id IS NOT NULL
+    RETURNING notification_id, recipient_id, seq
   )
-  INSERT INTO feed_items (notification_id, app_id, seq, created_at, retention_days, recipient_id, type, title, body, actor_id,
-                          actor_name, actor_picture_url, image_url, action_link, badge, object_id, data)
-  SELECT notification_id, $7, seq, to_timestamp($14::bigint / 1e6::float8), $15, recipient_id, $9,
-         for_recipient($16, $24, recipient_id), for_recipient($17, $24, recipient_id), $18,
-         for_recipient($19, $24, recipient_id), for_recipient($20, $24, recipient_id),
-         for_recipient($21, $24, recipient_id), for_recipient($22, $24, recipient_id),
-         for_recipient($23, $24, recipient_id), $25, $26::json
-  FROM numbered, unnest($12::uuid[], recipients, seqs) AS item (notification_id, recipient_id, seq)
-  WHERE recipient_id IS NOT NULL
-  RETURNING notification_id, recipient_id, seq
+  SELECT notification_id, recipient_id, seq FROM items
+  UNION ALL
+  SELECT NULL, NULL, 0 FROM moved
 )sql"};
 
-// As a notification's decision begins them (feed_delivery.cc); an event's recipients
-// have no notification.
-constexpr char kBeginPageDeliveries[] = R"sql(
-  WITH outgoing AS MATERIALIZED (
-    SELECT $1::bigint AS app_id, $2::smallint AS retention_days, $3::text AS lane, $4::text AS type, $5::text AS traceparent, d.*
-    FROM unnest($6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[])
-      AS d (notification_id, delivery_id, recipient_id, channel, device_id, state, detail, payload)
-  ), begun AS (
-    INSERT INTO deliveries (notification_id, delivery_id, app_id, finished_at, retention_days, lane, channel, state, type,
-                            recipient_id, device_id, detail, payload)
-    SELECT notification_id, delivery_id, app_id, CASE WHEN state <> 'pending' THEN clock_timestamp() END, retention_days, lane,
-           channel, state, type, recipient_id, device_id, detail, payload
-    FROM outgoing
-  ), queued AS (
-    INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload)
-    SELECT delivery_id, app_id, lane, 'carillon.delivery', lane || '.' || channel, type, traceparent, payload
-    FROM outgoing WHERE state = 'pending'
-  ), changed AS MATERIALIZED (
-    SELECT *, NULL::text AS provider, NULL::text AS provider_message_id, NULL::text AS code
-    FROM outgoing WHERE state <> 'pending'
-  )
-)sql";
+constexpr PgStatement kCountSuppressed = {
+    "count_suppressed", "UPDATE events SET suppressed = add_counts(suppressed, $2::jsonb) WHERE event_id = $1"};
 
 // By a statement of its own after a shard's last page: of two that end together
 // the one that commits last sees both.
@@ -214,26 +200,27 @@ std::string ToJson(const FeedItem& item) {
   return json.dump();
 }
 
+// An event's recipients have no notification: it is theirs that the item's id names.
 void InsertDeliveries(PgSession& session, pqxx::transaction_base& transaction, const Event& event,
-                      absl::Span<const WrittenItem> items, const std::vector<std::vector<NewDelivery>>& deliveries) {
-  static const std::string sql = absl::StrCat(kBeginPageDeliveries, kCountAndTell, " SELECT count(*) FROM outgoing");
+                      const EventStore::PageWrite& write, absl::Span<const WrittenItem> items) {
+  static const std::string sql = absl::StrCat("WITH ", OutgoingSql("outgoing", 1, ""), BeginOutgoingSql(),
+                                              kCountAndTell, " SELECT count(*) FROM outgoing");
   static const PgStatement kBegin = {"begin_page_deliveries", sql.c_str()};
-  PgArray notifications, ids, recipients, channels, devices, states, details, payloads;
+  const std::vector<std::vector<NewDelivery>> deliveries = write.begin_deliveries(items);
+  OutgoingColumns columns;
   for (size_t i = 0; i < items.size(); ++i) {
-    for (const NewDelivery& delivery : deliveries[i]) {
-      notifications.Add(items[i].id);
-      ids.Add(delivery.id);
-      recipients.Add(items[i].recipient);
-      channels.Add(ToString(delivery.channel));
-      devices.AddOrNull(delivery.device_id);
-      states.Add(ToString(delivery.state));
-      details.AddOrNull(delivery.detail);
-      payloads.AddBytesOrNull(delivery.envelope);
-    }
+    const FeedKey key{event.app, RecipientId(items[i].recipient)};
+    const DeliveryOrigin origin{.notification_id = items[i].id,
+                                .key = key,
+                                .retention_days = event.retention_days,
+                                .type = event.type,
+                                .lane = event.lane,
+                                .exchange = write.exchange,
+                                .routing_key = write.routing_key,
+                                .traceparent = event.traceparent};
+    for (const NewDelivery& delivery : deliveries[i]) columns.Add(origin, delivery);
   }
-  session.Execute(transaction, kBegin, event.app.value(), event.retention_days, std::string(ToString(event.lane)),
-                  event.type, OrNull(event.traceparent), notifications.str(), ids.str(), recipients.str(),
-                  channels.str(), devices.str(), states.str(), details.str(), payloads.str());
+  if (columns.any()) columns.Execute(session, transaction, kBegin);
 }
 
 }  // namespace
@@ -283,6 +270,32 @@ absl::StatusOr<EventStore::Measure> PostgresEventStore::MeasureAudience(const Ev
     measure.size += session.Execute(transaction, sql.count(), event.app.value(), kind, id, after)[0][0].as<int64_t>();
   }));
   return measure;
+}
+
+absl::StatusOr<bool> PostgresEventStore::IsWindowHeld(const Event& event, const std::string& key) {
+  bool held = false;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    held = !session
+                .Execute(transaction, kIsWindowHeld, event.app.value(), event.type, key,
+                         absl::ToUnixMicros(event.create_time))
+                .empty();
+  }));
+  return held;
+}
+
+absl::StatusOr<std::vector<std::string>> PostgresEventStore::Sample(const Event& event, const std::string& after,
+                                                                    int64_t every, int limit) {
+  const PgStatement sample = SqlOf(event.audience.kind).sample();
+  std::vector<std::string> members;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    members.clear();
+    for (const auto& row :
+         session.Execute(transaction, sample, event.app.value(), std::string(ToString(event.audience.kind)),
+                         AudienceId(event), after, every, limit)) {
+      members.push_back(OwnedText(row[0]));
+    }
+  }));
+  return members;
 }
 
 absl::StatusOr<bool> PostgresEventStore::TakeWindow(const Event& event, const std::string& key, absl::Duration window) {
@@ -335,19 +348,11 @@ absl::Status PostgresEventStore::StoreShared(const Event& event, int64_t audienc
 }
 
 absl::StatusOr<int64_t> PostgresEventStore::AddToTopicFeed(const Event& event, const FeedItem& item) {
-  int64_t seq = 0;
-  const absl::Status status = pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    const FeedKey key = TopicFeedKey(event.app, event.audience.id);
-    const pqxx::result rows = session.Execute(
-        transaction, kAddToTopicFeed, event.id.ToString(), event.app.value(), key.recipient.value(),
-        event.retention_days, absl::ToUnixMicros(event.create_time), event.type, item.title, OrNull(item.body),
-        OrNull(item.actor_id), OrNull(item.actor_name), OrNull(item.actor_picture_url), OrNull(item.image_url),
-        OrNull(item.action_link), OrNull(item.badge), OrNull(item.object_id), OrNull(item.data_json));
-    seq = rows.empty() ? 0 : rows[0][0].as<int64_t>();
-  });
-  if (absl::IsAlreadyExists(status)) return 0;
-  RETURN_IF_ERROR(status);
-  return seq;
+  FeedItem shown = item;
+  shown.id = event.id;
+  shown.type = event.type;
+  shown.create_time = event.create_time;
+  return AddFeedItem(*pool_, TopicFeedKey(event.app, event.audience.id), event.retention_days, shown);
 }
 
 absl::StatusOr<std::vector<std::string>> PostgresEventStore::Members(const Event& event, const EventRange& range,
@@ -376,6 +381,7 @@ absl::StatusOr<std::vector<WrittenItem>> PostgresEventStore::WritePage(const Eve
   next.cursor = write.new_cursor;
   const FeedItem& item = items.item;
   std::vector<WrittenItem> written;
+  // False: somebody else has moved the cursor, or nobody is to be told any more.
   const auto write_items = [&](PgSession& session, pqxx::transaction_base& transaction) {
     const pqxx::result rows = session.Execute(
         transaction, kWritePage, event.id.ToString(), write.page.shard, write.page.cursor, write.new_cursor, write.read,
@@ -386,15 +392,25 @@ absl::StatusOr<std::vector<WrittenItem>> PostgresEventStore::WritePage(const Eve
         items.placeholder, OrNull(item.object_id), OrNull(item.data_json));
     written.clear();
     written.reserve(rows.size());
-    for (const auto& row : rows) written.push_back({UuidOf(row[0]), OwnedText(row[1]), row[2].as<int64_t>()});
+    for (const auto& row : rows) {
+      if (!row[0].is_null()) written.push_back({UuidOf(row[0]), OwnedText(row[1]), row[2].as<int64_t>()});
+    }
+    return !rows.empty();
   };
-  if (write.begin_deliveries == nullptr) {
-    RETURN_IF_ERROR(pool_->Run(write_items));
+  if (write.begin_deliveries == nullptr && write.suppressed.empty()) {
+    RETURN_IF_ERROR(pool_->Run(
+        [&](PgSession& session, pqxx::transaction_base& transaction) { write_items(session, transaction); }));
     return written;
   }
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
-    write_items(session, transaction);
-    if (!written.empty()) InsertDeliveries(session, transaction, event, written, write.begin_deliveries(written));
+    if (!write_items(session, transaction)) return absl::OkStatus();
+    if (!write.suppressed.empty()) {
+      session.Execute(transaction, kCountSuppressed, event.id.ToString(), nlohmann::json(write.suppressed).dump());
+    }
+    if (write.begin_deliveries == nullptr) return absl::OkStatus();
+    std::vector<WrittenItem> told = written;
+    told.insert(told.end(), write.unshown.begin(), write.unshown.end());
+    if (!told.empty()) InsertDeliveries(session, transaction, event, write, told);
     return absl::OkStatus();
   }));
   return written;

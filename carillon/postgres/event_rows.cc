@@ -1,5 +1,7 @@
 #include "carillon/postgres/event_rows.h"
 
+#include <nlohmann/json.hpp>
+
 #include "carillon/postgres/arrays.h"
 
 namespace carillon {
@@ -27,6 +29,9 @@ EventRecord ToEventRecord(const pqxx::row& row) {
   record.expanded = row["expanded"].as<int64_t>();
   if (!row["started_us"].is_null()) record.start_time = TimeOf(row["started_us"]);
   if (!row["finished_us"].is_null()) record.finish_time = TimeOf(row["finished_us"]);
+  if (!row["suppressed"].is_null()) {
+    record.suppressed = nlohmann::json::parse(Text(row["suppressed"])).get<std::map<std::string, int64_t>>();
+  }
   record.read_time = TimeOf(row["read_us"]);
   return record;
 }

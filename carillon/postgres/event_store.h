@@ -19,6 +19,10 @@ class PostgresEventStore final : public EventStore {
   absl::StatusOr<EventRecord> Resume(AppId app, const Uuid& id) override;
   absl::StatusOr<EventRecord> Cancel(AppId app, const Uuid& id) override;
 
+  absl::StatusOr<bool> IsWindowHeld(const Event& event, const std::string& key) override;
+  absl::StatusOr<std::vector<std::string>> Sample(const Event& event, const std::string& after, int64_t every,
+                                                  int limit) override;
+
   absl::StatusOr<OpenPage> Open(const FanoutPage& page) override;
   absl::StatusOr<Measure> MeasureAudience(const Event& event, int64_t step, int64_t limit) override;
   absl::StatusOr<bool> TakeWindow(const Event& event, const std::string& key, absl::Duration window) override;

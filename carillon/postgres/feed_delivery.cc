@@ -2,8 +2,10 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/delivery_begin.h"
 #include "carillon/postgres/delivery_sql.h"
 #include "carillon/postgres/feed_store.h"
+#include "carillon/postgres/trail_json.h"
 
 namespace carillon {
 namespace {
@@ -16,17 +18,17 @@ constexpr char kDecide[] = R"sql(
   WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],
                          $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-                         $17::json[], $18::bigint[], $19::smallint[], $20::text[])
+                         $17::json[], $18::bigint[], $19::smallint[], $20::text[], $21::jsonb[])
       WITH ORDINALITY AS rows (notification_id, app_id, recipient_id, retention_days, state, detail, type, title,
                                body, actor_id, actor_name, actor_picture_url, image_url, action_link, badge, object_id,
-                               data, created_us, open_deliveries, outcome, position)
+                               data, created_us, open_deliveries, outcome, trail, position)
     ORDER BY notification_id
   ), decided AS (
     UPDATE notifications n
     SET state = CASE WHEN input.open_deliveries IS NULL THEN input.state ELSE n.state END,
         detail = CASE WHEN input.open_deliveries IS NULL THEN input.detail END,
         finished_at = CASE WHEN input.open_deliveries IS NULL THEN clock_timestamp() END,
-        open_deliveries = input.open_deliveries, outcome = input.outcome
+        open_deliveries = input.open_deliveries, outcome = input.outcome, trail = input.trail
     FROM input
     WHERE n.notification_id = input.notification_id AND n.retention_days = input.retention_days
       AND n.app_id = input.app_id AND n.recipient_id = input.recipient_id
@@ -59,30 +61,6 @@ constexpr char kDecide[] = R"sql(
   )
 )sql";
 
-// Their deliveries, with their outbox rows; those that end before they begin are
-// counted and told.
-constexpr char kBeginDeliveries[] = R"sql(
-  , outgoing AS MATERIALIZED (
-    SELECT decided.app_id, decided.recipient_id, decided.retention_days, decided.type, d.*
-    FROM unnest($21::uuid[], $22::uuid[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[], $28::text[], $29::bytea[])
-      AS d (notification_id, delivery_id, lane, channel, device_id, state, detail, traceparent, payload)
-    JOIN decided ON decided.notification_id = d.notification_id
-  ), begun AS (
-    INSERT INTO deliveries (notification_id, delivery_id, app_id, finished_at, retention_days, lane, channel, state, type,
-                            recipient_id, device_id, detail, payload)
-    SELECT notification_id, delivery_id, app_id, CASE WHEN state <> 'pending' THEN clock_timestamp() END, retention_days, lane,
-           channel, state, type, recipient_id, device_id, detail, payload
-    FROM outgoing
-  ), queued AS (
-    INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload)
-    SELECT delivery_id, app_id, lane, 'carillon.delivery', lane || '.' || channel, type, traceparent, payload
-    FROM outgoing WHERE state = 'pending'
-  ), changed AS MATERIALIZED (
-    SELECT *, NULL::text AS provider, NULL::text AS provider_message_id, NULL::text AS code
-    FROM outgoing WHERE state <> 'pending'
-  )
-)sql";
-
 constexpr char kNumbers[] = R"sql(
   SELECT position, seq FROM numbered
   UNION ALL
@@ -112,23 +90,24 @@ class DecisionColumns {
     objects_.AddOrNull(item.object_id);
     data_.AddOrNull(item.data_json);
     created_.Add(item.create_time);
+    delivery.trail.has_value() ? trails_.Add(EncodeTrail(*delivery.trail)) : trails_.AddNull();
     AddOutcome(delivery);
   }
 
-  template <typename... More>
-  pqxx::result Execute(PgSession& session, pqxx::transaction_base& transaction, const PgStatement& statement,
-                       const More&... more) const {
-    return session.Execute(transaction, statement, ids_.str(), apps_.str(), recipients_.str(), retentions_.str(),
-                           states_.str(), details_.str(), types_.str(), titles_.str(), bodies_.str(), actors_.str(),
-                           actor_names_.str(), actor_pictures_.str(), images_.str(), links_.str(), badges_.str(),
-                           objects_.str(), data_.str(), created_.str(), open_.str(), outcomes_.str(), more...);
+  // With what `execute` is called: every parameter of kDecide.
+  template <typename Executor>
+  pqxx::result Execute(Executor execute) const {
+    return execute(ids_.str(), apps_.str(), recipients_.str(), retentions_.str(), states_.str(), details_.str(),
+                   types_.str(), titles_.str(), bodies_.str(), actors_.str(), actor_names_.str(), actor_pictures_.str(),
+                   images_.str(), links_.str(), badges_.str(), objects_.str(), data_.str(), created_.str(), open_.str(),
+                   outcomes_.str(), trails_.str());
   }
 
  private:
   // What is open, and the best of what has ended already.
   void AddOutcome(const FeedDelivery& delivery) {
     int64_t open = 0;
-    for (const NewDelivery& one : delivery.deliveries) open += one.state == DeliveryState::kPending;
+    for (const NewDelivery& one : delivery.deliveries) open += !IsTerminal(one.fate.state);
     if (open == 0) {
       open_.AddNull();
       outcomes_.AddNull();
@@ -144,52 +123,47 @@ class DecisionColumns {
   }
 
   PgArray ids_, apps_, recipients_, retentions_, states_, details_, types_, titles_, bodies_, actors_, actor_names_,
-      actor_pictures_, images_, links_, badges_, objects_, data_, created_, open_, outcomes_;
+      actor_pictures_, images_, links_, badges_, objects_, data_, created_, open_, outcomes_, trails_;
 };
 
-// The parameters of kBeginDeliveries.
-struct DeliveryColumns {
-  void Add(const FeedDelivery& decision) {
-    for (const NewDelivery& delivery : decision.deliveries) {
-      notifications.Add(decision.item.id);
-      ids.Add(delivery.id);
-      lanes.Add(ToString(decision.lane));
-      channels.Add(ToString(delivery.channel));
-      devices.AddOrNull(delivery.device_id);
-      states.Add(ToString(delivery.state));
-      details.AddOrNull(delivery.detail);
-      traceparents.AddOrNull(decision.traceparent);
-      payloads.AddBytesOrNull(delivery.envelope);
-      any = true;
-    }
-  }
+DeliveryOrigin OriginOf(const FeedDelivery& decision) {
+  return {.notification_id = decision.item.id,
+          .key = decision.key,
+          .retention_days = decision.retention_days,
+          .type = decision.item.type,
+          .lane = decision.lane,
+          .exchange = decision.exchange,
+          .routing_key = decision.routing_key,
+          .traceparent = decision.traceparent};
+}
 
-  bool any = false;
-  PgArray notifications, ids, lanes, channels, devices, states, details, traceparents, payloads;
-};
+// Only those of notifications that were decided now.
+std::string DeliverOutsideSql() {
+  return absl::StrCat(kDecide, ", ", OutgoingSql("outgoing", 22, "JOIN decided ON decided.notification_id = d.notification_id"),
+                      BeginOutgoingSql(), kCountAndTell, kNumbers);
+}
 
 }  // namespace
 
 absl::StatusOr<std::vector<DeliveryOutcome>> PostgresFeedStore::Deliver(absl::Span<const FeedDelivery> decisions) {
   static const std::string in_app_sql = absl::StrCat(kDecide, kNumbers);
-  static const std::string external_sql = absl::StrCat(kDecide, kBeginDeliveries, kCountAndTell, kNumbers);
+  static const std::string external_sql = DeliverOutsideSql();
   static const PgStatement kDeliver = {"deliver", in_app_sql.c_str()};
   static const PgStatement kDeliverOutside = {"deliver_outside", external_sql.c_str()};
   DecisionColumns columns;
-  DeliveryColumns outgoing;
+  OutgoingColumns outgoing;
   for (const FeedDelivery& decision : decisions) {
     columns.Add(decision);
-    outgoing.Add(decision);
+    for (const NewDelivery& delivery : decision.deliveries) outgoing.Add(OriginOf(decision), delivery);
   }
+  const PgStatement& statement = outgoing.any() ? kDeliverOutside : kDeliver;
   std::vector<DeliveryOutcome> outcomes;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     outcomes.assign(decisions.size(), {});
-    const pqxx::result rows =
-        outgoing.any ? columns.Execute(session, transaction, kDeliverOutside, outgoing.notifications.str(),
-                                       outgoing.ids.str(), outgoing.lanes.str(), outgoing.channels.str(),
-                                       outgoing.devices.str(), outgoing.states.str(), outgoing.details.str(),
-                                       outgoing.traceparents.str(), outgoing.payloads.str())
-                     : columns.Execute(session, transaction, kDeliver);
+    const pqxx::result rows = columns.Execute([&](const auto&... own) {
+      return outgoing.any() ? outgoing.Execute(session, transaction, statement, own...)
+                            : session.Execute(transaction, statement, own...);
+    });
     for (const auto& row : rows) {
       outcomes[row[0].as<size_t>() - 1] = {.applied = true, .seq = row[1].as<int64_t>()};
     }

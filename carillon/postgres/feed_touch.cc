@@ -18,7 +18,8 @@ constexpr PgStatement kLockBehind = {"lock_behind", R"sql(
 )sql"};
 
 // An event past its retention is not told any more. One that came before a
-// membership is not for that member; a feed without a head has nothing coming.
+// membership is not for that member; a feed without a head has nothing coming. Settings
+// are those of now.
 constexpr PgStatement kAppendShared = {"append_shared", R"sql(
   WITH coming AS MATERIALIZED (
     SELECT h.app_id, h.recipient_id, p.position AS newest, e.*,
@@ -32,6 +33,7 @@ constexpr PgStatement kAppendShared = {"append_shared", R"sql(
       WHERE e.app_id = h.app_id AND e.position > h.event_position AND e.position <= p.position
         AND left(h.recipient_id, 1) <> E'\001'
         AND e.created_at > now() - make_interval(days => e.retention_days)
+        AND shows_in_feed(e.app_id, h.recipient_id, e.type, e.actor_id, e.object_id)
         AND (e.audience = 'everyone' OR EXISTS (
                SELECT FROM memberships m
                WHERE m.app_id = e.app_id AND m.kind = e.audience AND m.group_id = e.audience_id

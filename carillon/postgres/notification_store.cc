@@ -64,6 +64,20 @@ constexpr PgStatement kGetFromFeed = {"get_from_feed", R"sql(
   FROM feed_items f WHERE f.notification_id = $1 AND f.app_id = $2 AND left(f.recipient_id, 1) <> E'\001'
 )sql"};
 
+// Its feed does not show it, as the recipient wants: the deliveries are all there is.
+constexpr PgStatement kGetFromDeliveries = {"get_from_deliveries", R"sql(
+  SELECT d.notification_id, d.app_id, min(d.lane) AS lane, min(d.type) AS type, min(d.recipient_id) AS recipient_id,
+         NULL::text AS actor_id, NULL::text AS object_id, NULL::json AS data, array_agg(DISTINCT d.channel) AS channels,
+         min(d.retention_days) AS retention_days, NULL::text AS idempotency_key, NULL::text AS detail, NULL::jsonb AS history,
+         (extract(epoch FROM min(d.created_at)) * 1e6)::bigint AS created_us, NULL::bigint AS expires_us,
+         CASE WHEN bool_and(d.finished_at IS NOT NULL) THEN (extract(epoch FROM max(d.finished_at)) * 1e6)::bigint END AS finished_us,
+         CASE WHEN bool_or(d.state = 'pending') THEN 'queued' WHEN bool_or(d.state = 'held') THEN 'held'
+              ELSE outcome_of_rank(min(CASE WHEN d.state IN ('sent', 'delivered', 'undelivered') THEN 1 WHEN d.state = 'dead' THEN 2
+                                            WHEN d.state = 'expired' THEN 3 ELSE 4 END)) END AS state
+  FROM deliveries d WHERE d.notification_id = $1 AND d.app_id = $2
+  GROUP BY d.notification_id, d.app_id
+)sql"};
+
 constexpr PgStatement kRecordAttempts = {"record_attempts", R"sql(
   UPDATE notifications n
   SET attempts = greatest(n.attempts, i.attempt), history = coalesce(n.history, '[]'::jsonb) || i.entries
@@ -256,14 +270,15 @@ absl::StatusOr<NotificationRecord> PostgresNotificationStore::Get(AppId app, con
     if (found) record = ToRecord(rows[0]);
   }));
   if (found) return record;
-  return GetFromFeed(app, id);
+  return GetOfEvent(app, id);
 }
 
-// What an event told a recipient has its record in the feed alone.
-absl::StatusOr<NotificationRecord> PostgresNotificationStore::GetFromFeed(AppId app, const NotificationId& id) {
+// What an event told a recipient has its record in the feed, or else in what was sent.
+absl::StatusOr<NotificationRecord> PostgresNotificationStore::GetOfEvent(AppId app, const NotificationId& id) {
   std::optional<NotificationRecord> record;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    const pqxx::result rows = session.Execute(transaction, kGetFromFeed, id.ToString(), app.value());
+    pqxx::result rows = session.Execute(transaction, kGetFromFeed, id.ToString(), app.value());
+    if (rows.empty()) rows = session.Execute(transaction, kGetFromDeliveries, id.ToString(), app.value());
     if (!rows.empty()) record = ToRecord(rows[0]);
   }));
   if (!record.has_value()) return error::NotFound("notification", id.ToString());

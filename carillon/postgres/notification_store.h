@@ -20,7 +20,7 @@ class PostgresNotificationStore final : public NotificationStore {
   absl::Status RecordAttempts(absl::Span<const FailedAttempt> attempts) override;
 
  private:
-  absl::StatusOr<NotificationRecord> GetFromFeed(AppId app, const NotificationId& id);
+  absl::StatusOr<NotificationRecord> GetOfEvent(AppId app, const NotificationId& id);
 
   const std::shared_ptr<PgPool> pool_;
 };

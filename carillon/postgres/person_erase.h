@@ -40,7 +40,7 @@ StageStep EraseHead(PgSession& session, pqxx::work& transaction, const FeedKey& 
 std::vector<EraseStage> TraceStages();
 // Takes their reactions back: counters and items that tell of them change with it.
 EraseStage ReactionStage();
-// Messages that are kept for later: dead letters, and deliveries to others.
+// Messages that are kept for later: dead letters, deliveries to others, and recurrences.
 std::vector<EraseStage> PayloadStages();
 
 }  // namespace carillon

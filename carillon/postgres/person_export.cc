@@ -38,6 +38,7 @@ const std::vector<Walk>& Sources() {
       {"notifications", kOwn, nullptr, {{"notification_id", kUuid}, {"retention_days", kNumber}}},
       {"deliveries", kOwn, nullptr, {{"notification_id", kUuid}, {"delivery_id", kUuid}, {"retention_days", kNumber}}},
       {"schedules", kOwn, nullptr, {{"schedule_id", kUuid}}},
+      {"recurrences", kOwn, nullptr, {{"recurrence_id", kUuid}}},
       {"interactions", kOwn, nullptr, {{"notification_id", kUuid}, {"channel", kText}, {"kind", kText}}},
       {"reaction_items", kOwn, nullptr, {{"type", kText}, {"object_id", kText}}},
       {"reactions", kOwn, nullptr, {{"object_id", kText}, {"kind", kText}, {"actor_id", kText}}},
@@ -74,7 +75,7 @@ const std::vector<Walk>& Sources() {
 // have read it is not told.
 const char* HiddenColumns(const Walk& source) {
   return source.is_of_others ? "{payload,address_hash,users,recipient_id,was_recipient_id,seq,read_seq}"
-                             : "{payload,address_hash,users}";
+                             : "{payload,request,address_hash,users}";
 }
 
 // The rows, then one without a row that tells how far was looked; nothing at the

@@ -23,6 +23,8 @@ constexpr PgStatement kEraseContacts = {"erase_contacts", R"sql(
     DELETE FROM devices WHERE app_id = $1 AND recipient_id = $2 RETURNING 1
   ), recipient AS (
     DELETE FROM recipients WHERE app_id = $1 AND recipient_id = $2 RETURNING 1
+  ), tripped AS (
+    DELETE FROM tripped_senders WHERE app_id = $1 AND sender_id = $2
   ), remembered AS (
     INSERT INTO tombstones (app_id, recipient_hash) VALUES ($1, sha256(convert_to($2, 'UTF8')))
     ON CONFLICT (app_id, recipient_hash) DO UPDATE SET erased_at = now()
@@ -70,6 +72,12 @@ constexpr PgStatement kEraseNotifications = {"erase_notifications", R"sql(
 constexpr PgStatement kEraseSchedules = {"erase_schedules", R"sql(
   DELETE FROM schedules WHERE schedule_id IN (
     SELECT schedule_id FROM schedules WHERE app_id = $1 AND recipient_id = $2 LIMIT $3 FOR UPDATE)
+)sql"};
+
+// What is sent to the person again and again.
+constexpr PgStatement kEraseRecurrences = {"erase_recurrences", R"sql(
+  DELETE FROM recurrences WHERE recurrence_id IN (
+    SELECT recurrence_id FROM recurrences WHERE app_id = $1 AND recipient_id = $2 LIMIT $3 FOR UPDATE)
 )sql"};
 
 constexpr PgStatement kEraseInteractions = {"erase_interactions", R"sql(
@@ -154,7 +162,8 @@ StageStep EraseContacts(PgSession& session, pqxx::work& transaction, const FeedK
 // Without a notification nobody makes deliveries and items of it, without a delivery
 // nobody lets one wait: what comes in between leaves nothing behind.
 std::vector<EraseStage> OwnRowStages() {
-  return {{{}, EraseSome<kEraseNotifications>}, {{}, EraseSome<kEraseDeliveries>},
+  return {{{}, EraseSome<kEraseRecurrences>},
+          {{}, EraseSome<kEraseNotifications>}, {{}, EraseSome<kEraseDeliveries>},
           {{}, EraseSome<kEraseSchedules>},     {{}, EraseSome<kEraseInteractions>},
           {{}, EraseSome<kEraseFollowers>},     {{}, EraseSome<kDetachReactions>},
           {{}, EraseSome<kEraseReactionItems>}, {{}, EraseSomeItems},

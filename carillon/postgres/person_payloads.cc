@@ -1,9 +1,12 @@
-// A person in messages that are kept: dead letters, and deliveries that wait or may be
-// sent again.
+// A person in messages that are kept: dead letters, deliveries that wait or may be sent
+// again, and what is sent again and again.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "carillon/postgres/arrays.h"
 #include "carillon/postgres/person_erase.h"
 #include "carillon/postgres/person_walk.h"
+#include "carillon/v1/notification_service.pb.h"
 #include "carillon/wire/envelope.h"
 
 namespace carillon {
@@ -18,10 +21,20 @@ constexpr int kPayloads = 100;
 constexpr const char* kMayName =
     "app_id = $1 AND payload IS NOT NULL AND position(convert_to($2, 'UTF8') IN payload) > 0";
 
+struct Nameless {
+  bool changed = false;
+  std::string payload;  // Empty: nothing is left of it.
+};
+
+Nameless WithoutPerson(const std::string& payload, const std::string& person);
+Nameless RecurrenceWithoutPerson(const std::string& request, const std::string& person);
+
 struct Kept {
   Walk walk;
   const char* update;  // $1: the new payload, $2...: the keys.
   const char* remove;  // $1...: the keys. Null: what is only the person's is gone already.
+  const char* column = "payload";
+  Nameless (*without)(const std::string&, const std::string&) = WithoutPerson;
 };
 
 Kept DeadLetters() {
@@ -47,6 +60,14 @@ Kept Deliveries() {
           " AND delivery_id = ($1::text[])[2]::uuid AND retention_days = ($1::text[])[3]::smallint"};
 }
 
+Kept Recurrences() {
+  return {{"recurrences", "app_id = $1", "position(convert_to($2, 'UTF8') IN request) > 0", {{"recurrence_id", kUuid}}},
+          "UPDATE recurrences SET request = ($1::bytea[])[1] WHERE recurrence_id = ($2::text[])[1]::uuid",
+          "DELETE FROM recurrences WHERE recurrence_id = ($1::text[])[1]::uuid",
+          "request",
+          RecurrenceWithoutPerson};
+}
+
 // False if it is the person's own. Otherwise they are not its actor any more.
 bool MakeNameless(const std::string& person, Notification& item, bool& named) {
   if (item.recipient.value() == person) return false;
@@ -56,11 +77,6 @@ bool MakeNameless(const std::string& person, Notification& item, bool& named) {
   item.data_json.clear();
   return true;
 }
-
-struct Nameless {
-  bool changed = false;
-  std::string payload;  // Empty: nothing is left of it.
-};
 
 // The message without the person. Two envelopes one behind the other are one.
 Nameless WithoutPerson(const std::string& payload, const std::string& person) {
@@ -85,11 +101,46 @@ Nameless WithoutPerson(const std::string& payload, const std::string& person) {
   return result;
 }
 
+// False if it is only about the person. Otherwise they are not among those that are told.
+bool LeaveAudience(const std::string& person, v1::Audience& audience, bool& named) {
+  if (audience.followers_of() == person) return false;
+  if (!audience.has_users()) return true;
+  auto* const users = audience.mutable_users()->mutable_user_ids();
+  const auto others = std::remove(users->begin(), users->end(), person);
+  named = named || others != users->end();
+  users->erase(others, users->end());
+  return !users->empty();
+}
+
+template <typename Request>
+void ForgetActor(const std::string& person, Request& request, bool& named) {
+  if (request.actor_id() != person) return;
+  named = true;
+  request.clear_actor_id();
+  request.clear_data();
+}
+
+Nameless RecurrenceWithoutPerson(const std::string& request, const std::string& person) {
+  Nameless result;
+  v1::CreateRecurrenceRequest kept;
+  if (!kept.ParseFromString(request)) return result;
+  if (kept.has_event()) {
+    if (!LeaveAudience(person, *kept.mutable_event()->mutable_audience(), result.changed))
+      return {.changed = true, .payload = ""};
+    ForgetActor(person, *kept.mutable_event(), result.changed);
+  } else {
+    if (kept.send().user_id() == person) return {.changed = true, .payload = ""};
+    ForgetActor(person, *kept.mutable_send(), result.changed);
+  }
+  result.payload = kept.SerializeAsString();
+  return result;
+}
+
 struct Statements {
   explicit Statements(const Kept& kept)
       : names{absl::StrCat("read_payloads_", kept.walk.table), absl::StrCat("update_payload_", kept.walk.table),
               absl::StrCat("remove_payload_", kept.walk.table)},
-        sql(absl::StrCat("WITH ", WalkSql(kept.walk, "$4", "payload"), ", listed AS (SELECT n, shown, ",
+        sql(absl::StrCat("WITH ", WalkSql(kept.walk, "$4", kept.column), ", listed AS (SELECT n, shown, ",
                          kept.walk.key_names(), " FROM found UNION ALL SELECT NULL, NULL, ", kept.walk.key_names(),
                          " FROM last) SELECT shown, ", kept.walk.key_names(), " FROM listed ORDER BY n NULLS LAST")),
         update(kept.update),
@@ -120,13 +171,14 @@ std::string Literal(const Place& place) {
 template <Kept (*kKept)()>
 StageStep ErasePayloads(PgSession& session, pqxx::work& transaction, const FeedKey& key, const Place& place) {
   static const auto* const statements = new Statements(kKept());
+  static const auto without = kKept().without;
   const pqxx::result rows = session.Execute(transaction, statements->read_one(), key.app.value(), key.recipient.value(),
                                             Literal(place), kPayloads);
   if (rows.empty()) return {.rows = 0, .next = std::nullopt};
   StageStep step{.rows = 0, .next = PlaceOf(rows.back(), place.size())};
   for (const auto& row : rows) {
     if (row[0].is_null()) continue;
-    const Nameless nameless = WithoutPerson(BytesOf(row[0]), key.recipient.value());
+    const Nameless nameless = without(BytesOf(row[0]), key.recipient.value());
     if (!nameless.changed) continue;
     ++step.rows;
     const std::string keys = Literal(PlaceOf(row, place.size()));
@@ -147,6 +199,8 @@ EraseStage Stage() {
 }  // namespace
 
 // What waits is copied from its delivery: those come first.
-std::vector<EraseStage> PayloadStages() { return {Stage<DeadLetters>(), Stage<Deliveries>(), Stage<Schedules>()}; }
+std::vector<EraseStage> PayloadStages() {
+  return {Stage<DeadLetters>(), Stage<Deliveries>(), Stage<Schedules>(), Stage<Recurrences>()};
+}
 
 }  // namespace carillon

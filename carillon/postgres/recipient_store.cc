@@ -3,6 +3,7 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/settings_store.h"
 
 namespace carillon {
 namespace {
@@ -85,6 +86,8 @@ absl::StatusOr<Recipient> PostgresRecipientStore::Update(const FeedKey& key, con
                     Value(change.email), change.phone.has_value(), Value(change.phone), change.locale.has_value(),
                     Value(change.locale), change.time_zone.has_value(), Value(change.time_zone));
     recipient = Read(session, transaction, key);
+    // Quiet hours and digests go by it.
+    if (change.time_zone.has_value()) TellSettings(session, transaction, key);
     return absl::OkStatus();
   }));
   if (!recipient.has_value()) return error::Internal("a recipient is not there that was just written");

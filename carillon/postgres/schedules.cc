@@ -5,24 +5,39 @@
 namespace carillon {
 namespace {
 
-// $0 says which: a condition on schedules, with parameters of its own.
+// $0 says which: a condition on schedules, with parameters of its own. What somebody
+// else carries out stays, put off by more than a queue takes: if its message is lost it
+// is released again, and who carries it out deletes it. What was scheduled moves with its
+// notification.
 constexpr char kRelease[] = R"sql(
   WITH due AS MATERIALIZED (
-    DELETE FROM schedules WHERE schedule_id IN (
-      SELECT schedule_id FROM schedules WHERE $0 FOR UPDATE SKIP LOCKED)
-    RETURNING *
+    SELECT schedule_id, cause FROM schedules WHERE $0 FOR UPDATE SKIP LOCKED
+  ), gone AS MATERIALIZED (
+    DELETE FROM schedules s USING due
+    WHERE s.schedule_id = due.schedule_id AND due.cause NOT IN ('hold', 'digest', 'window', 'send_time')
+    RETURNING s.*
+  ), put_off AS MATERIALIZED (
+    UPDATE schedules s SET due_at = now() + interval '15 minutes' FROM due
+    WHERE s.schedule_id = due.schedule_id AND due.cause IN ('hold', 'digest', 'window')
+    RETURNING s.*
   ), woken AS MATERIALIZED (
     UPDATE deliveries d SET state = 'pending', touched_at = clock_timestamp()
-    FROM due
-    WHERE d.notification_id = due.notification_id AND d.delivery_id = due.message_id
-      AND d.retention_days = due.retention_days AND d.finished_at IS NULL
-    RETURNING due.message_id, due.app_id, due.lane, due.exchange, due.routing_key, due.type, due.traceparent, due.payload
+    FROM gone
+    WHERE d.notification_id = gone.notification_id AND d.delivery_id = gone.message_id
+      AND d.retention_days = gone.retention_days AND d.finished_at IS NULL
+    RETURNING gone.message_id
+  ), leaving AS (
+    SELECT * FROM gone WHERE message_id IN (SELECT message_id FROM woken)
+    UNION ALL
+    SELECT * FROM put_off
   ), queued AS (
     INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload)
-    SELECT message_id, app_id, lane, exchange, routing_key, type, traceparent, payload FROM woken
+    SELECT message_id, app_id, lane, exchange, routing_key, type, traceparent, payload FROM leaving
     ON CONFLICT DO NOTHING
+  ), scheduled AS (
+    SELECT array_agg(schedule_id) AS ids FROM due WHERE cause = 'send_time'
   )
-  SELECT count(*) FROM due
+  SELECT (SELECT count(*) FROM due), CASE WHEN ids IS NOT NULL THEN release_scheduled(ids) END FROM scheduled
 )sql";
 
 }  // namespace

@@ -31,16 +31,19 @@ constexpr PgStatement kLock = {"lock_settings", R"sql(
   RETURNING preferences, quiet_hours, digest_time, (extract(epoch FROM do_not_disturb_until) * 1e6)::bigint AS quiet_until_us
 )sql"};
 
+// Times are put together from seconds and microseconds: as one number of seconds, a far
+// one would be rounded.
 constexpr PgStatement kWrite = {"write_settings", R"sql(
   UPDATE recipient_settings
   SET preferences = $3::jsonb, quiet_hours = $4::jsonb, digest_time = $5::jsonb,
-      do_not_disturb_until = to_timestamp($6::bigint / 1e6::float8)
+      do_not_disturb_until = to_timestamp($6::bigint / 1000000) + $6::bigint % 1000000 * interval '1 microsecond'
   WHERE app_id = $1 AND recipient_id = $2
 )sql"};
 
 constexpr PgStatement kAddMutes = {"add_mutes", R"sql(
   INSERT INTO mutes (app_id, recipient_id, kind, muted_id, muted_until)
-  SELECT $1, $2, kind, muted_id, coalesce(to_timestamp(until_us / 1e6::float8), 'infinity')
+  SELECT $1, $2, kind, muted_id,
+         coalesce(to_timestamp(until_us / 1000000) + until_us % 1000000 * interval '1 microsecond', 'infinity')
   FROM unnest($3::text[], $4::text[], $5::bigint[]) AS m (kind, muted_id, until_us)
   ORDER BY kind, muted_id
   ON CONFLICT (app_id, recipient_id, kind, muted_id) DO UPDATE SET muted_until = EXCLUDED.muted_until
@@ -60,7 +63,8 @@ constexpr PgStatement kRemoveMutes = {"remove_mutes", R"sql(
 )sql"};
 
 constexpr PgStatement kReadApp = {"read_app_preferences", R"sql(
-  SELECT coalesce(json_agg(json_build_object('scope', scope, 'name', name, 'channel', channel, 'choice', choice)), '[]')
+  SELECT coalesce(json_agg(json_build_object('scope', scope, 'name', name, 'channel', channel, 'choice', choice)
+                           ORDER BY scope, name, channel), '[]')
   FROM app_preferences WHERE app_id = $1
 )sql"};
 
@@ -97,11 +101,11 @@ std::vector<Mute> MutesOf(absl::string_view text) {
   return mutes;
 }
 
-void Tell(PgSession& session, pqxx::work& transaction, const FeedKey& key) {
+}  // namespace
+
+void TellSettings(PgSession& session, pqxx::work& transaction, const FeedKey& key) {
   session.Execute(transaction, kTell, absl::StrCat(key.app.value(), ":", key.recipient.value()));
 }
-
-}  // namespace
 
 absl::StatusOr<std::vector<KnownSettings>> PostgresSettingsStore::Read(absl::Span<const FeedKey> keys) {
   PgArray apps, recipients;
@@ -136,7 +140,7 @@ absl::StatusOr<RecipientSettings> PostgresSettingsStore::Update(const FeedKey& k
     session.Execute(transaction, kWrite, key.app.value(), key.recipient.value(),
                     EncodePreferences(settings.preferences), EncodeQuietHours(settings.quiet_hours),
                     EncodeDigestTime(settings.digest_time), quiet_until);
-    Tell(session, transaction, key);
+    TellSettings(session, transaction, key);
     return absl::OkStatus();
   }));
   return settings;
@@ -150,12 +154,14 @@ absl::Status PostgresSettingsStore::AddMutes(const FeedKey& key, absl::Span<cons
     mute.until == absl::InfiniteFuture() ? times.AddNull() : times.Add(mute.until);
   }
   return pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
+    // Who else adds mutes waits: together they keep to the bound.
+    session.Execute(transaction, kLock, key.app.value(), key.recipient.value());
     session.Execute(transaction, kAddMutes, key.app.value(), key.recipient.value(), kinds.str(), ids.str(), times.str());
     const auto count = session.Execute(transaction, kCountMutes, key.app.value(), key.recipient.value())[0][0].as<int>();
     if (count > kMaxMutes) {
-      return absl::ResourceExhaustedError(absl::StrCat("a recipient may mute ", kMaxMutes, " actors and objects"));
+      return error::InvalidField("mutes", absl::StrCat("would be more than the ", kMaxMutes, " of a recipient"));
     }
-    Tell(session, transaction, key);
+    TellSettings(session, transaction, key);
     return absl::OkStatus();
   });
 }
@@ -171,7 +177,7 @@ absl::StatusOr<int> PostgresSettingsStore::RemoveMutes(const FeedKey& key, absl:
     removed = static_cast<int>(session.Execute(transaction, kRemoveMutes, key.app.value(), key.recipient.value(),
                                                kinds.str(), ids.str())
                                    .affected_rows());
-    Tell(session, transaction, key);
+    TellSettings(session, transaction, key);
     return absl::OkStatus();
   }));
   return removed;

@@ -11,6 +11,9 @@ namespace carillon {
 // "app:recipient", or "app" if it is about all of an app.
 inline constexpr const char* kSettingsChannel = "carillon_settings";
 
+// Tells it, when the transaction commits.
+void TellSettings(PgSession& session, pqxx::work& transaction, const FeedKey& key);
+
 class PostgresSettingsStore final : public SettingsStore {
  public:
   explicit PostgresSettingsStore(std::shared_ptr<PgPool> pool) : pool_(std::move(pool)) {}

@@ -15,8 +15,9 @@ constexpr int64_t kCountedOutboxRows = 100'000;
 
 // Slices past their retention. Those with a notification that is unfinished, or
 // that the sweep has not read, are kept: nothing accepted is dropped, nor the
-// place of its feed item. So are those with a delivery that has not ended. What waits
-// for its send time is in no slice.
+// place of its feed item. So are those with a delivery that has not ended; one that
+// waits in a digest has no row of its own in schedules. What waits for its send time is
+// in no slice.
 constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
   SELECT parent, slice_name FROM slices
   WHERE ends_at <= to_timestamp($1::bigint / 1e6::float8) - make_interval(days => retention_days)
@@ -38,6 +39,10 @@ constexpr PgStatement kExpiredSlice = {"expired_slice", R"sql(
       SELECT FROM schedules w
       WHERE w.retention_days = slices.retention_days AND w.notification_id >= uuid_floor(starts_at)
         AND w.notification_id < uuid_floor(ends_at) AND w.cause <> 'send_time')
+    AND NOT EXISTS (
+      SELECT FROM digest_entries e
+      WHERE e.retention_days = slices.retention_days AND e.notification_id >= uuid_floor(starts_at)
+        AND e.notification_id < uuid_floor(ends_at))
   ORDER BY ends_at, parent LIMIT 1
 )sql"};
 
@@ -102,6 +107,12 @@ constexpr PgStatement kReenqueue = {"reenqueue", R"sql(
   SELECT message_id, app_id, lane, exchange, routing_key, type, payload FROM input
   WHERE message_id IN (SELECT notification_id FROM noted)
   ON CONFLICT DO NOTHING
+)sql"};
+
+constexpr PgStatement kForgetDigests = {"forget_digests", R"sql(
+  DELETE FROM digests WHERE digest_id IN (
+    SELECT digest_id FROM digests WHERE closed_at < to_timestamp($1::bigint / 1e6::float8)
+    ORDER BY closed_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 )sql"};
 
 // What was cancelled before its time: it is in no slice.
@@ -246,6 +257,15 @@ absl::StatusOr<int> PostgresUpkeepStore::ExpireKeys(absl::Time now, int limit) {
         session.Execute(transaction, kForgetCancelled, absl::ToUnixMicros(now), limit).affected_rows());
   }));
   return expired;
+}
+
+absl::StatusOr<int> PostgresUpkeepStore::ForgetDigests(absl::Time closed_before, int limit) {
+  int forgotten = 0;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    forgotten = static_cast<int>(
+        session.Execute(transaction, kForgetDigests, absl::ToUnixMicros(closed_before), limit).affected_rows());
+  }));
+  return forgotten;
 }
 
 absl::StatusOr<int> PostgresUpkeepStore::SweepStep(Pass pass, absl::Time accepted_before, int limit) {

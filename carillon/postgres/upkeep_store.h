@@ -24,6 +24,7 @@ class PostgresUpkeepStore final : public UpkeepStore {
   absl::StatusOr<int> EnsureSlices(absl::Time from, absl::Time until) override;
   absl::StatusOr<bool> RetireStep(absl::Time now, int recipients) override;
   absl::StatusOr<int> ExpireKeys(absl::Time now, int limit) override;
+  absl::StatusOr<int> ForgetDigests(absl::Time closed_before, int limit) override;
   absl::StatusOr<int> SweepStep(Pass pass, absl::Time accepted_before, int limit) override;
   absl::StatusOr<std::vector<Notification>> DueStragglers(Lane lane, absl::Time idle_since, absl::Duration again,
                                                           int limit) override;

@@ -1,5 +1,8 @@
 #include "carillon/runtime/catalogue.h"
 
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 
@@ -39,6 +42,33 @@ std::shared_ptr<const NotificationType> Catalogue::Find(AppId app, absl::string_
   return nullptr;
 }
 
+absl::StatusOr<std::shared_ptr<const NotificationType>> Catalogue::Get(AppId app, absl::string_view name) {
+  std::shared_ptr<const NotificationType> type = Find(app, name);
+  if (type != nullptr) return type;
+  RETURN_IF_ERROR(Refresh());
+  type = Find(app, name);
+  if (type == nullptr) return absl::NotFoundError(absl::StrCat("type ", name, " is not in the catalogue"));
+  return type;
+}
+
+std::vector<std::shared_ptr<const NotificationType>> Catalogue::TypesOf(AppId app) const {
+  std::shared_ptr<const Types> types;
+  {
+    absl::MutexLock lock(&mutex_);
+    types = types_;
+  }
+  if (types == nullptr) return {};
+  std::map<absl::string_view, std::shared_ptr<const NotificationType>> visible;
+  for (const AppId owner : {kShippedApp, app}) {
+    for (auto it = types->lower_bound(Key(owner, "")); it != types->end() && it->first.first == owner; ++it) {
+      visible[it->first.second] = it->second;
+    }
+  }
+  std::vector<std::shared_ptr<const NotificationType>> all;
+  for (auto& [name, type] : visible) all.push_back(std::move(type));
+  return all;
+}
+
 std::shared_ptr<const AppPolicy> Catalogue::PolicyOf(AppId app) const {
   static const auto* const none = new std::shared_ptr<const AppPolicy>(std::make_shared<AppPolicy>());
   std::shared_ptr<const Policies> policies;
@@ -49,6 +79,19 @@ std::shared_ptr<const AppPolicy> Catalogue::PolicyOf(AppId app) const {
   if (policies == nullptr || policies->empty()) return *none;
   const auto found = policies->find(app);
   return found == policies->end() ? *none : found->second;
+}
+
+absl::Time Catalogue::NowOf(const Notification& item, std::optional<absl::Time> held_until, const Clock& clock) const {
+  const absl::Time begin = std::max(item.create_time, held_until.value_or(absl::InfinitePast()));
+  return std::max(NowOf(item.app, clock), begin);
+}
+
+size_t Catalogue::CountTrippedSenders() const {
+  absl::MutexLock lock(&mutex_);
+  size_t count = 0;
+  if (policies_ == nullptr) return count;
+  for (const auto& [app, policy] : *policies_) count += policy->tripped.size();
+  return count;
 }
 
 absl::Status Catalogue::Refresh() {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -11,6 +12,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
@@ -35,10 +37,23 @@ class Catalogue {
   // What is returned stays valid and never changes.
   std::shared_ptr<const NotificationType> Find(AppId app, absl::string_view name) const;
 
+  // As Find, but looks anew for what it does not know. NOT_FOUND, or as Refresh.
+  absl::StatusOr<std::shared_ptr<const NotificationType>> Get(AppId app, absl::string_view name);
+
+  // All that the app may use, by name: its own rows in the place of shipped ones.
+  std::vector<std::shared_ptr<const NotificationType>> TypesOf(AppId app) const;
+
   // What the app has said about all its messages; never null.
   std::shared_ptr<const AppPolicy> PolicyOf(AppId app) const;
   // What time it is for the app.
   absl::Time NowOf(AppId app, const Clock& clock) const { return clock.Now() + PolicyOf(app)->clock_offset; }
+  // The same for work on an item that may have been held until a time: never before it
+  // was accepted, nor before it was to go on. A sandbox's time may have been moved a
+  // moment ago, and is not known here yet.
+  absl::Time NowOf(const Notification& item, std::optional<absl::Time> held_until, const Clock& clock) const;
+
+  // Senders of all apps that are shut out.
+  size_t CountTrippedSenders() const;
 
   // Reads it now if it has changed. Blocks for one or two round trips.
   absl::Status Refresh();

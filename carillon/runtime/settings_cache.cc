@@ -14,6 +14,13 @@ absl::TimeZone ZoneOf(const std::string& name) {
   return zone;
 }
 
+// Nearly everybody has said nothing: they share one entry.
+SettingsCache::Entry MakeEntry(KnownSettings known) {
+  static const auto* const none = new SettingsCache::Entry(std::make_shared<SettingsOfRecipient>(KnownSettings()));
+  if (known.settings == RecipientSettings() && known.time_zone.empty() && known.mutes.empty()) return *none;
+  return std::make_shared<const SettingsOfRecipient>(std::move(known));
+}
+
 }  // namespace
 
 SettingsOfRecipient::SettingsOfRecipient(KnownSettings known)
@@ -48,7 +55,7 @@ absl::StatusOr<std::vector<SettingsCache::Entry>> SettingsCache::Read(absl::Span
   ASSIGN_OR_RETURN(std::vector<KnownSettings> read, store_.Read(unknown));
   absl::MutexLock lock(&mutex_);
   for (size_t i = 0; i < read.size(); ++i) {
-    entries[positions[i]] = std::make_shared<const SettingsOfRecipient>(std::move(read[i]));
+    entries[positions[i]] = MakeEntry(std::move(read[i]));
     if (open_ && changes_ == changes_before) Keep(unknown[i], entries[positions[i]]);
   }
   return entries;

@@ -47,9 +47,41 @@ absl::Status AddDeliveries(const internal::v1::Envelope& envelope, std::vector<D
       return absl::InvalidArgumentError("a delivery lacks its id or its channel");
     }
     ASSIGN_OR_RETURN(Notification item, ToNotification(envelope, in.item()));
-    Delivery& delivery = deliveries.emplace_back(
-        Delivery{.id = *id, .channel = channel, .device_id = in.device_id(), .item = std::move(item), .decide_time = {}});
+    Delivery& delivery = deliveries.emplace_back(Delivery{
+        .id = *id, .channel = channel, .device_id = in.device_id(), .item = std::move(item), .decide_time = {}});
     if (in.decide_time_us() != 0) delivery.decide_time = absl::FromUnixMicros(in.decide_time_us());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddDigests(const internal::v1::Envelope& envelope, std::vector<DueDigest>& digests) {
+  for (const internal::v1::DueDigest& in : envelope.digests()) {
+    const std::optional<Uuid> id = Uuid::FromBytes(in.digest_id());
+    const auto channel = static_cast<Channel>(in.channel());
+    if (!id.has_value() || in.recipient_id().empty() || ToString(channel).empty()) {
+      return absl::InvalidArgumentError("a digest lacks its id, its recipient or its channel");
+    }
+    digests.push_back({.app = AppId(envelope.app_id()),
+                       .id = *id,
+                       .recipient = RecipientId(in.recipient_id()),
+                       .channel = channel,
+                       .due_time = absl::FromUnixMicros(in.due_time_us())});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddWindows(const internal::v1::Envelope& envelope, std::vector<DueWindow>& windows) {
+  for (const internal::v1::DueWindow& in : envelope.windows()) {
+    const std::optional<Uuid> id = Uuid::FromBytes(in.window_id());
+    if (!id.has_value() || in.recipient_id().empty() || in.object_id().empty()) {
+      return absl::InvalidArgumentError("a window lacks its id, its recipient or its object");
+    }
+    windows.push_back({.app = AppId(envelope.app_id()),
+                       .type = envelope.type(),
+                       .id = *id,
+                       .recipient = RecipientId(in.recipient_id()),
+                       .object_id = in.object_id(),
+                       .due_time = absl::FromUnixMicros(in.due_time_us())});
   }
   return absl::OkStatus();
 }
@@ -126,6 +158,30 @@ std::string EncodeEnvelope(const Delivery& delivery) {
   return envelope.SerializeAsString();
 }
 
+std::string EncodeEnvelope(const DueDigest& digest) {
+  internal::v1::Envelope envelope;
+  envelope.set_app_id(digest.app.value());
+  envelope.set_type(std::string(kDigestType));
+  internal::v1::DueDigest& out = *envelope.add_digests();
+  out.set_digest_id(std::string(digest.id.bytes()));
+  out.set_recipient_id(digest.recipient.value());
+  out.set_channel(static_cast<int>(digest.channel));
+  out.set_due_time_us(absl::ToUnixMicros(digest.due_time));
+  return envelope.SerializeAsString();
+}
+
+std::string EncodeEnvelope(const DueWindow& window) {
+  internal::v1::Envelope envelope;
+  envelope.set_app_id(window.app.value());
+  envelope.set_type(window.type);
+  internal::v1::DueWindow& out = *envelope.add_windows();
+  out.set_window_id(std::string(window.id.bytes()));
+  out.set_recipient_id(window.recipient.value());
+  out.set_object_id(window.object_id);
+  out.set_due_time_us(absl::ToUnixMicros(window.due_time));
+  return envelope.SerializeAsString();
+}
+
 std::string EncodeEnvelope(const Reaction& reaction) {
   internal::v1::Envelope envelope;
   envelope.set_app_id(reaction.app.value());
@@ -162,7 +218,7 @@ absl::StatusOr<EnvelopeContents> DecodeContents(absl::string_view body) {
   }
   if (envelope.app_id() <= 0 || envelope.type().empty() ||
       (envelope.items().empty() && envelope.reactions().empty() && envelope.pages().empty() &&
-       envelope.deliveries().empty())) {
+       envelope.deliveries().empty() && envelope.digests().empty() && envelope.windows().empty())) {
     return absl::InvalidArgumentError("the envelope lacks its app, its type or its items");
   }
   EnvelopeContents contents;
@@ -170,6 +226,8 @@ absl::StatusOr<EnvelopeContents> DecodeContents(absl::string_view body) {
   RETURN_IF_ERROR(AddReactions(envelope, contents.reactions));
   RETURN_IF_ERROR(AddPages(envelope, contents.pages));
   RETURN_IF_ERROR(AddDeliveries(envelope, contents.deliveries));
+  RETURN_IF_ERROR(AddDigests(envelope, contents.digests));
+  RETURN_IF_ERROR(AddWindows(envelope, contents.windows));
   return contents;
 }
 

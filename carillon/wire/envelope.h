@@ -17,6 +17,8 @@ std::string EncodeEnvelope(const Notification& notification);
 std::string EncodeEnvelope(const Reaction& reaction);
 std::string EncodeEnvelope(const FanoutPage& page);
 std::string EncodeEnvelope(const Delivery& delivery);
+std::string EncodeEnvelope(const DueDigest& digest);
+std::string EncodeEnvelope(const DueWindow& window);
 
 // What a message carries.
 struct EnvelopeContents {
@@ -24,6 +26,8 @@ struct EnvelopeContents {
   std::vector<Reaction> reactions;
   std::vector<FanoutPage> pages;
   std::vector<Delivery> deliveries;
+  std::vector<DueDigest> digests;
+  std::vector<DueWindow> windows;
 };
 // INVALID_ARGUMENT for what is no envelope, holds nothing, or something that could
 // not have been accepted. `lane` of notifications is not in an envelope and stays unset.

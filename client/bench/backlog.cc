@@ -34,7 +34,7 @@ constexpr const char* kRows = R"sql(
 constexpr const char* kNotifications = R"sql(
   INSERT INTO notifications (notification_id, app_id, created_at, finished_at, retention_days, lane, state, type,
                              recipient_id, actor_id, object_id, channels, data)
-  SELECT id, $3, now(), CASE WHEN $4 = 'delivered' THEN now() END, 7, 'marketing', $4, 'marketing.discount', recipient,
+  SELECT id, $3, now(), CASE WHEN $4 = 'delivered' THEN now() END, CASE $4 WHEN 'scheduled' THEN 0 ELSE 7 END, 'marketing', $4, 'marketing.discount', recipient,
          'actor-1', 'object-' || number, '{in_app}', $5::json
   FROM rows
 )sql";
@@ -44,6 +44,15 @@ constexpr const char* kOutbox = R"sql(
   INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload)
   SELECT id, $3, 'marketing', 'carillon.topic', 'marketing.discount', 'marketing.discount',
          $6::bytea || uuid_send(id) || $7::bytea || convert_to(recipient, 'UTF8') || $8::bytea
+  FROM rows
+)sql";
+
+// The same parameters.
+constexpr const char* kSchedules = R"sql(
+  INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, recipient_id,
+                         exchange, routing_key, type, payload)
+  SELECT $3, now(), id, id, 7, 'marketing', 'send_time', '', recipient, 'carillon.topic', 'marketing.discount',
+         'marketing.discount', $6::bytea || uuid_send(id) || $7::bytea || convert_to(recipient, 'UTF8') || $8::bytea
   FROM rows
 )sql";
 
@@ -106,16 +115,26 @@ Backlog::Backlog(const BenchOptions& options)
 }
 
 absl::Status Backlog::Add(int64_t count, const std::vector<std::string>& recipients, bool notifications) {
-  const std::string sql = notifications ? absl::StrCat(kRows, ", stored AS (", kNotifications, ")", kOutbox)
-                                        // Every parameter must be named for its type to be known.
-                                        : absl::StrCat(kRows, ", unused AS (SELECT $4::text, $5::text)", kOutbox);
+  return AddMessages(notifications ? absl::StrCat(kRows, ", stored AS (", kNotifications, ")", kOutbox)
+                                   // Every parameter must be named for its type to be known.
+                                   : absl::StrCat(kRows, ", unused AS (SELECT $4::text, $5::text)", kOutbox),
+                     "accepted", count, recipients);
+}
+
+absl::Status Backlog::AddScheduled(int64_t count, const std::vector<std::string>& recipients) {
+  return AddMessages(absl::StrCat(kRows, ", stored AS (", kNotifications, ")", kSchedules), "scheduled", count,
+                     recipients);
+}
+
+absl::Status Backlog::AddMessages(const std::string& sql, const std::string& state, int64_t count,
+                                  const std::vector<std::string>& recipients) {
   const std::string list = ArrayOf(recipients);
   for (int64_t made = 0; made < count; made += kChunk) {
     const absl::Status status = session_.Run([&](pqxx::transaction_base& transaction) {
       const auto app =
           transaction.exec_params1("SELECT app_id FROM apps WHERE app_key = $1", app_key_)[0].as<int64_t>();
       const EnvelopeParts parts = SplitEnvelope(app, recipients[0].size());
-      transaction.exec_params(sql, std::min(kChunk, count - made), list, app, "accepted", kData, Bytea(parts.before_id),
+      transaction.exec_params(sql, std::min(kChunk, count - made), list, app, state, kData, Bytea(parts.before_id),
                               Bytea(parts.before_recipient), Bytea(parts.rest));
     });
     if (!status.ok()) return status;
@@ -157,6 +176,15 @@ absl::StatusOr<bool> Backlog::IsOutboxEmpty(const std::string& lane) {
   return empty;
 }
 
+absl::StatusOr<bool> Backlog::IsNothingDue() {
+  bool none = false;
+  const absl::Status status = session_.Run([&](pqxx::transaction_base& transaction) {
+    none = transaction.exec("SELECT FROM schedules WHERE lane = 'marketing' AND due_at <= now() LIMIT 1").empty();
+  });
+  if (!status.ok()) return status;
+  return none;
+}
+
 absl::Status Backlog::WaitForEmptyOutbox(const std::string& lane, absl::Duration timeout) {
   const absl::Duration deadline = MonotonicNow() + timeout;
   while (true) {
@@ -172,6 +200,10 @@ absl::Status Backlog::WaitForEmptyOutbox(const std::string& lane, absl::Duration
 
 absl::Status Backlog::Remove() {
   if (absl::Status status = Execute("TRUNCATE outbox_marketing_ready, outbox_marketing_deferred"); !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = Execute("DELETE FROM schedules WHERE lane = 'marketing' AND cause = 'send_time'");
+      !status.ok()) {
     return status;
   }
   // Or housekeeping would find them idle and publish them again.

@@ -17,10 +17,17 @@ namespace {
 
 constexpr const char* kWorker = "worker-marketing";
 constexpr const char* kQueue = "marketing";
-constexpr const char* kTypes[] = {"payment.receipt", "otp.login"};
 // Recipients of the flood that nothing else is sent to.
 constexpr int kOthers = 10'000;
 constexpr absl::Duration kDrainTimeout = absl::Minutes(30);
+
+// The types that are measured: those of other lanes, and the flood's own if that must
+// not starve.
+std::vector<std::string> TypesOf(const IsolationOptions& options) {
+  std::vector<std::string> types = {"payment.receipt", "otp.login"};
+  if (options.due) types.push_back("marketing.discount");
+  return types;
+}
 
 class IsolationRun {
  public:
@@ -31,11 +38,16 @@ class IsolationRun {
         meter_(bench_.stack_directory),
         backlog_(bench_),
         run_name_(absl::StrCat("isolation-", absl::ToUnixSeconds(absl::Now()), "-", bench_.seed)),
-        latency_(bench_, run_name_, {std::begin(kTypes), std::end(kTypes)}) {}
+        types_(TypesOf(options)),
+        latency_(bench_, run_name_, types_) {}
 
   absl::StatusOr<Json> Run(Guards& guards) {
-    Json document = {{"scenario", "isolation"}, {"passed", false},       {"seed", bench_.seed},
-                     {"rate", options_.rate},   {"users", bench_.users}, {"flood_size", options_.flood}};
+    Json document = {{"scenario", options_.due ? "isolation --due" : "isolation"},
+                     {"passed", false},
+                     {"seed", bench_.seed},
+                     {"rate", options_.rate},
+                     {"users", bench_.users},
+                     {"flood_size", options_.flood}};
     absl::Status status = latency_.Measure(bench_.seed, options_.rate, bench_.warmup, bench_.time, meter_);
     if (!status.ok()) return status;
     AddTimes("idle", 0, document);
@@ -60,7 +72,9 @@ class IsolationRun {
       other.erase(run_name_.size() + std::strlen("-else"), std::strlen("-user"));
       recipients.push_back(std::move(other));
     }
-    if (status = backlog_.Add(options_.flood, recipients, /*notifications=*/true); !status.ok()) return status;
+    status = options_.due ? backlog_.AddScheduled(options_.flood, recipients)
+                          : backlog_.Add(options_.flood, recipients, /*notifications=*/true);
+    if (!status.ok()) return status;
     status.Update(stack_.Start(kWorker));
     status.Update(stack_.Start("relay"));
     guards.RelayStarted(MetricsUrlOf("relay"));
@@ -79,7 +93,7 @@ class IsolationRun {
     document["flood_delivered_per_second"] = RatePerSecond(moved, MonotonicNow() - begun);
     AddTimes("flood", moved, document);
     // A flood that was over before its end was measured in part only.
-    const absl::StatusOr<bool> over = backlog_.IsOutboxEmpty("marketing");
+    const absl::StatusOr<bool> over = options_.due ? backlog_.IsNothingDue() : backlog_.IsOutboxEmpty("marketing");
     document["flood_lasted"] = moved < options_.flood;
     document["outbox_drained"] = over.ok() && *over;
     // Now: the relay is stopped to take the rest away.
@@ -108,8 +122,8 @@ class IsolationRun {
     const LiveLatency::Times all = latency_.AllTimes();
     phase_passed_ = latency_.errors().empty() && all.missing == 0;
     Json& figures = document[phase];
-    for (const char* type : kTypes) {
-      const std::string lane(type, std::string(type).find('.'));
+    for (const std::string& type : types_) {
+      const std::string lane = type.substr(0, type.find('.'));
       figures[lane] = JsonOf(PercentilesOf(latency_.TimesOf(type, 0, end).arrival));
       // Those whom the flood reaches too, and those whom it does not.
       figures[absl::StrCat(lane, "_same_recipients")] =
@@ -136,6 +150,7 @@ class IsolationRun {
   const CpuMeter meter_;
   Backlog backlog_;
   const std::string run_name_;
+  const std::vector<std::string> types_;
   LiveLatency latency_;
   bool phase_passed_ = false;
 };

@@ -168,6 +168,8 @@ Run DescribeIsolation(CLI::App& command, Arguments& arguments) {
       ->check(CLI::Range(0.1, 1e6));
   command.add_option("--flood", arguments.isolation.flood, "notifications of marketing (default: 1000000)")
       ->check(CLI::Range(1, 100'000'000));
+  command.add_flag("--due", arguments.isolation.due,
+                   "the flood becomes due at one instant; sends of its own lane are measured too");
   command.add_flag("--drain", arguments.isolation.drain, "let the flood be delivered to its end");
   return [](Arguments& given) {
     given.isolation.bench = Finished(given);

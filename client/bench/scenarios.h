@@ -38,6 +38,9 @@ struct IsolationOptions {
   int64_t flood = 1'000'000;
   // Wait until the flood is delivered, instead of taking the rest away.
   bool drain = false;
+  // All of the flood becomes due at one instant, instead of standing in the outbox; and
+  // sends of marketing are measured too, which share its lane.
+  bool due = false;
 };
 // Latency of payment and otp, idle and while a flood of marketing is published
 // and delivered, to half of the same recipients too.

@@ -29,6 +29,8 @@ constexpr bool kOnce = false;
 
 // What is kept about a person is looked for everywhere: servers take up to a minute.
 constexpr absl::Duration kPersonDeadline = absl::Seconds(60);
+// Servers decide for up to 10 000 recipients.
+constexpr absl::Duration kDryRunDeadline = absl::Seconds(15);
 
 bool IsRepeatable(const v1::SendNotificationRequest& request) { return !request.idempotency_key().empty(); }
 
@@ -108,6 +110,17 @@ absl::StatusOr<v1::ListNotificationsResponse> Client::ListNotifications(const v1
   return Call(*core_, stub, &NotificationMethods::ListNotifications, request, kRepeatable);
 }
 
+absl::StatusOr<v1::ExplainNotificationResponse> Client::ExplainNotification(
+    const v1::ExplainNotificationRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::ExplainNotification, request, kRepeatable);
+}
+
+absl::StatusOr<v1::DryRunResponse> Client::DryRun(const v1::DryRunRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::DryRun, request, kRepeatable, kDryRunDeadline);
+}
+
 absl::StatusOr<v1::CancelNotificationResponse> Client::CancelNotification(
     const v1::CancelNotificationRequest& request) {
   NotificationMethods* stub = core_->notifications->async();
@@ -147,6 +160,21 @@ absl::StatusOr<v1::RecordReactionsResponse> Client::RecordReactions(const v1::Re
 absl::StatusOr<v1::RecordReceiptsResponse> Client::RecordReceipts(const v1::RecordReceiptsRequest& request) {
   NotificationMethods* stub = core_->notifications->async();
   return Call(*core_, stub, &NotificationMethods::RecordReceipts, request, kRepeatable);
+}
+
+absl::StatusOr<v1::CreateRecurrenceResponse> Client::CreateRecurrence(const v1::CreateRecurrenceRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::CreateRecurrence, request, kOnce);
+}
+
+absl::StatusOr<v1::ListRecurrencesResponse> Client::ListRecurrences(const v1::ListRecurrencesRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::ListRecurrences, request, kRepeatable);
+}
+
+absl::StatusOr<v1::DeleteRecurrenceResponse> Client::DeleteRecurrence(const v1::DeleteRecurrenceRequest& request) {
+  NotificationMethods* stub = core_->notifications->async();
+  return Call(*core_, stub, &NotificationMethods::DeleteRecurrence, request, kRepeatable);
 }
 
 absl::StatusOr<v1::ListFeedResponse> Client::ListFeed(const v1::ListFeedRequest& request) {
@@ -214,6 +242,37 @@ absl::StatusOr<v1::EraseRecipientResponse> Client::EraseRecipient(const v1::Eras
   return Call(*core_, stub, &RecipientMethods::EraseRecipient, request, kRepeatable, kPersonDeadline);
 }
 
+absl::StatusOr<v1::UpdateSettingsResponse> Client::UpdateSettings(const v1::UpdateSettingsRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::UpdateSettings, request, kRepeatable);
+}
+
+absl::StatusOr<v1::GetSettingsResponse> Client::GetSettings(const v1::GetSettingsRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::GetSettings, request, kRepeatable);
+}
+
+absl::StatusOr<v1::AddMutesResponse> Client::AddMutes(const v1::AddMutesRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::AddMutes, request, kRepeatable);
+}
+
+absl::StatusOr<v1::RemoveMutesResponse> Client::RemoveMutes(const v1::RemoveMutesRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::RemoveMutes, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ListMutesResponse> Client::ListMutes(const v1::ListMutesRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::ListMutes, request, kRepeatable);
+}
+
+absl::StatusOr<v1::GetPreferenceCentreResponse> Client::GetPreferenceCentre(
+    const v1::GetPreferenceCentreRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::GetPreferenceCentre, request, kRepeatable);
+}
+
 absl::StatusOr<v1::ListSuppressionsResponse> Client::ListSuppressions(const v1::ListSuppressionsRequest& request) {
   RecipientMethods* stub = core_->recipients->async();
   return Call(*core_, stub, &RecipientMethods::ListSuppressions, request, kRepeatable);
@@ -272,6 +331,16 @@ absl::StatusOr<v1::ListTypesResponse> Client::ListTypes(const v1::ListTypesReque
   return Call(*core_, stub, &CatalogMethods::ListTypes, request, kRepeatable);
 }
 
+absl::StatusOr<v1::SetAppPreferencesResponse> Client::SetAppPreferences(const v1::SetAppPreferencesRequest& request) {
+  CatalogMethods* stub = core_->catalog->async();
+  return Call(*core_, stub, &CatalogMethods::SetAppPreferences, request, kRepeatable);
+}
+
+absl::StatusOr<v1::GetAppPreferencesResponse> Client::GetAppPreferences(const v1::GetAppPreferencesRequest& request) {
+  CatalogMethods* stub = core_->catalog->async();
+  return Call(*core_, stub, &CatalogMethods::GetAppPreferences, request, kRepeatable);
+}
+
 absl::StatusOr<v1::ApplyTemplatesResponse> Client::ApplyTemplates(const v1::ApplyTemplatesRequest& request) {
   CatalogMethods* stub = core_->catalog->async();
   return Call(*core_, stub, &CatalogMethods::ApplyTemplates, request, kRepeatable);
@@ -305,6 +374,22 @@ absl::StatusOr<v1::RotateAppSecretResponse> Client::RotateAppSecret(const v1::Ro
 absl::StatusOr<v1::UpdateAppResponse> Client::UpdateApp(const v1::UpdateAppRequest& request) {
   AdminMethods* stub = core_->admin->async();
   return Call(*core_, stub, &AdminMethods::UpdateApp, request, kRepeatable);
+}
+
+absl::StatusOr<v1::ListTrippedSendersResponse> Client::ListTrippedSenders(
+    const v1::ListTrippedSendersRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::ListTrippedSenders, request, kRepeatable);
+}
+
+absl::StatusOr<v1::LiftTrippedSenderResponse> Client::LiftTrippedSender(const v1::LiftTrippedSenderRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::LiftTrippedSender, request, kRepeatable);
+}
+
+absl::StatusOr<v1::AdvanceClockResponse> Client::AdvanceClock(const v1::AdvanceClockRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::AdvanceClock, request, kOnce);
 }
 
 absl::StatusOr<v1::ListQueuesResponse> Client::ListQueues(const v1::ListQueuesRequest& request) {

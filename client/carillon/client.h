@@ -11,7 +11,7 @@
 // RESOURCE_EXHAUSTED and a delay to wait, is repeated with exponential backoff
 // and jitter, within a bounded number of attempts and a bounded time, but only
 // where a repeat can't do a thing twice: reads, MarkRead, contacts, devices, erasures,
-// suppressions, follows, subscriptions,
+// settings, mutes, app preferences, suppressions, follows, subscriptions,
 // reactions, templates, receipts, interactions, cancellations, what steers an event, and sends and events that
 // carry an idempotency_key (a batch: every one of it).
 #pragma once
@@ -57,6 +57,9 @@ class Client {
                                    Callback<v1::BatchSendNotificationsResponse> done);
   absl::StatusOr<v1::GetNotificationResponse> GetNotification(const v1::GetNotificationRequest& request);
   absl::StatusOr<v1::ListNotificationsResponse> ListNotifications(const v1::ListNotificationsRequest& request);
+  absl::StatusOr<v1::ExplainNotificationResponse> ExplainNotification(const v1::ExplainNotificationRequest& request);
+  // Of a large audience it takes seconds.
+  absl::StatusOr<v1::DryRunResponse> DryRun(const v1::DryRunRequest& request);
   absl::StatusOr<v1::CancelNotificationResponse> CancelNotification(const v1::CancelNotificationRequest& request);
   absl::StatusOr<v1::PublishEventResponse> PublishEvent(const v1::PublishEventRequest& request);
   absl::StatusOr<v1::GetEventResponse> GetEvent(const v1::GetEventRequest& request);
@@ -65,6 +68,10 @@ class Client {
   absl::StatusOr<v1::CancelEventResponse> CancelEvent(const v1::CancelEventRequest& request);
   absl::StatusOr<v1::RecordReactionsResponse> RecordReactions(const v1::RecordReactionsRequest& request);
   absl::StatusOr<v1::RecordReceiptsResponse> RecordReceipts(const v1::RecordReceiptsRequest& request);
+  // Not repeated: each creates another one.
+  absl::StatusOr<v1::CreateRecurrenceResponse> CreateRecurrence(const v1::CreateRecurrenceRequest& request);
+  absl::StatusOr<v1::ListRecurrencesResponse> ListRecurrences(const v1::ListRecurrencesRequest& request);
+  absl::StatusOr<v1::DeleteRecurrenceResponse> DeleteRecurrence(const v1::DeleteRecurrenceRequest& request);
 
   // --- FeedService. Scope: feed.
   absl::StatusOr<v1::ListFeedResponse> ListFeed(const v1::ListFeedRequest& request);
@@ -84,6 +91,12 @@ class Client {
   absl::StatusOr<v1::ExportRecipientResponse> ExportRecipient(const v1::ExportRecipientRequest& request);
   // May take a minute. DEADLINE_EXCEEDED: not all is erased yet; the next call goes on.
   absl::StatusOr<v1::EraseRecipientResponse> EraseRecipient(const v1::EraseRecipientRequest& request);
+  absl::StatusOr<v1::UpdateSettingsResponse> UpdateSettings(const v1::UpdateSettingsRequest& request);
+  absl::StatusOr<v1::GetSettingsResponse> GetSettings(const v1::GetSettingsRequest& request);
+  absl::StatusOr<v1::AddMutesResponse> AddMutes(const v1::AddMutesRequest& request);
+  absl::StatusOr<v1::RemoveMutesResponse> RemoveMutes(const v1::RemoveMutesRequest& request);
+  absl::StatusOr<v1::ListMutesResponse> ListMutes(const v1::ListMutesRequest& request);
+  absl::StatusOr<v1::GetPreferenceCentreResponse> GetPreferenceCentre(const v1::GetPreferenceCentreRequest& request);
   absl::StatusOr<v1::ListSuppressionsResponse> ListSuppressions(const v1::ListSuppressionsRequest& request);
   absl::StatusOr<v1::AddSuppressionResponse> AddSuppression(const v1::AddSuppressionRequest& request);
   absl::StatusOr<v1::RemoveSuppressionResponse> RemoveSuppression(const v1::RemoveSuppressionRequest& request);
@@ -99,6 +112,8 @@ class Client {
   // --- CatalogService. Scope: catalog.
   absl::StatusOr<v1::ApplyTypesResponse> ApplyTypes(const v1::ApplyTypesRequest& request);
   absl::StatusOr<v1::ListTypesResponse> ListTypes(const v1::ListTypesRequest& request);
+  absl::StatusOr<v1::SetAppPreferencesResponse> SetAppPreferences(const v1::SetAppPreferencesRequest& request);
+  absl::StatusOr<v1::GetAppPreferencesResponse> GetAppPreferences(const v1::GetAppPreferencesRequest& request);
   absl::StatusOr<v1::ApplyTemplatesResponse> ApplyTemplates(const v1::ApplyTemplatesRequest& request);
   absl::StatusOr<v1::ActivateTemplateResponse> ActivateTemplate(const v1::ActivateTemplateRequest& request);
   absl::StatusOr<v1::ListTemplatesResponse> ListTemplates(const v1::ListTemplatesRequest& request);
@@ -108,6 +123,10 @@ class Client {
   absl::StatusOr<v1::CreateAppResponse> CreateApp(const v1::CreateAppRequest& request);
   absl::StatusOr<v1::RotateAppSecretResponse> RotateAppSecret(const v1::RotateAppSecretRequest& request);
   absl::StatusOr<v1::UpdateAppResponse> UpdateApp(const v1::UpdateAppRequest& request);
+  absl::StatusOr<v1::ListTrippedSendersResponse> ListTrippedSenders(const v1::ListTrippedSendersRequest& request);
+  absl::StatusOr<v1::LiftTrippedSenderResponse> LiftTrippedSender(const v1::LiftTrippedSenderRequest& request);
+  // Never repeated: each call moves it.
+  absl::StatusOr<v1::AdvanceClockResponse> AdvanceClock(const v1::AdvanceClockRequest& request);
   absl::StatusOr<v1::ListQueuesResponse> ListQueues(const v1::ListQueuesRequest& request);
   absl::StatusOr<v1::ListDeadLettersResponse> ListDeadLetters(const v1::ListDeadLettersRequest& request);
   absl::StatusOr<v1::SetProvidersResponse> SetProviders(const v1::SetProvidersRequest& request);

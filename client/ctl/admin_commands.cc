@@ -213,6 +213,7 @@ void AddAppCommands(CLI::App& app, Context& context) {
   CLI::App* rotate = AddCommand(*apps, context, "rotate", "give an app a new secret; the one before stays valid",
                                 [&context, app_key] { return RotateSecret(context, *app_key); });
   rotate->add_option("APP_KEY", *app_key, "ck_...")->required();
+  AddLimitCommands(*apps, context);
 }
 
 }  // namespace

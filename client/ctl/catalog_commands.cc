@@ -35,14 +35,23 @@ absl::Status List(Context& context) {
   return absl::OkStatus();
 }
 
+void LengthenField(nlohmann::json& object, const char* field, const std::string& prefix) {
+  if (object.is_object() && object.contains(field)) LengthenEnum(object[field], prefix);
+}
+
 // What is not an array of types stays as it is: the parser names the fault.
 std::string LengthenEnums(const std::string& text) {
   nlohmann::json types = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!types.is_array()) return text;
   for (nlohmann::json& type : types) {
     if (!type.is_object()) continue;
-    if (type.contains("weight")) LengthenEnum(type["weight"], "WEIGHT_");
-    if (type.contains("exchange")) LengthenEnum(type["exchange"], "EXCHANGE_");
+    LengthenField(type, "weight", "WEIGHT_");
+    LengthenField(type, "exchange", "EXCHANGE_");
+    LengthenField(type, "cap_overflow", "OVERFLOW_");
+    LengthenField(type, "quiet_overflow", "OVERFLOW_");
+    if (type.contains("caps")) {
+      for (nlohmann::json& cap : type["caps"]) LengthenField(cap, "channel", "CHANNEL_");
+    }
     if (!type.contains("channels")) continue;
     for (nlohmann::json& channel : type["channels"]) LengthenEnum(channel, "CHANNEL_");
   }

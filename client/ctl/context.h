@@ -49,20 +49,28 @@ CLI::App* AddCommand(CLI::App& parent, Context& context, const std::string& name
 
 // send, get, cancel, opened, clicked.
 void AddNotificationCommands(CLI::App& app, Context& context);
+// explain.
+void AddExplainCommands(CLI::App& app, Context& context);
 // feed, watch.
 void AddFeedCommands(CLI::App& app, Context& context);
 // recipients set, get, export, erase; devices add, remove; suppressions list, add, remove.
 void AddRecipientCommands(CLI::App& app, Context& context);
+// settings get, set, mute, unmute, mutes, centre, app.
+void AddSettingsCommands(CLI::App& app, Context& context);
 // follows add, remove, list, import; topics subscribe, unsubscribe, subscribers, feed, watch.
 void AddAudienceCommands(CLI::App& app, Context& context);
 // event publish, get, watch, pause, resume, cancel; react, counters.
 void AddEventCommands(CLI::App& app, Context& context);
+// recurrences create, list, delete.
+void AddRecurrenceCommands(CLI::App& app, Context& context);
 // types list, types apply.
 void AddCatalogCommands(CLI::App& app, Context& context);
 // templates apply, list, activate, preview.
 void AddTemplateCommands(CLI::App& app, Context& context);
 // migrate, app create, app set, app rotate, queues, dlq list.
 void AddAdminCommands(CLI::App& app, Context& context);
+// app limits, sandbox, advance, tripped, lift.
+void AddLimitCommands(CLI::App& apps, Context& context);
 // providers apply, providers list; stats.
 void AddProviderCommands(CLI::App& app, Context& context);
 

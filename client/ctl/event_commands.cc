@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "carillon/domain/status_macros.h"
 #include "client/ctl/context.h"
+#include "client/ctl/dry_run.h"
 #include "client/ctl/output.h"
 
 namespace carillon::ctl {
@@ -55,6 +56,7 @@ struct PublishOptions {
   std::string followers_of, topic;
   std::vector<std::string> users;
   bool everyone = false;
+  bool dry_run = false;
 };
 
 absl::StatusOr<v1::PublishEventRequest> ToRequest(const PublishOptions& options) {
@@ -74,6 +76,11 @@ absl::StatusOr<v1::PublishEventRequest> ToRequest(const PublishOptions& options)
 
 absl::Status Publish(Context& context, const PublishOptions& options) {
   ASSIGN_OR_RETURN(const v1::PublishEventRequest request, ToRequest(options));
+  if (options.dry_run) {
+    v1::DryRunRequest dry;
+    *dry.mutable_event() = request;
+    return RunDry(context, dry);
+  }
   ASSIGN_OR_RETURN(Client * client, context.client());
   ASSIGN_OR_RETURN(const v1::PublishEventResponse published, client->PublishEvent(request));
   if (context.json()) {
@@ -175,6 +182,7 @@ void AddPublishCommand(CLI::App& event, Context& context) {
   publish->add_option("--object", options->object, "what it is about");
   publish->add_option("--data", options->data, "a JSON object for templates and clients");
   publish->add_option("--key", options->key, "idempotency key: published again within 24 h it answers the same");
+  publish->add_flag("--dry-run", options->dry_run, kDryRunHelp);
   CLI::Option_group* audience = publish->add_option_group("audience", "whom it is told: exactly one");
   audience->add_option("--followers-of", options->followers_of, "the followers of this user");
   audience->add_option("--topic", options->topic, "the subscribers of this topic, and its public feed");

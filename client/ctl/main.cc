@@ -10,7 +10,8 @@ constexpr const char* kFooter =
     "app create --direct: CARILLON_DATABASE_URL). After ./dev up:  . .run/env\n\n"
     "  carillonctl send --type like --user ana --actor bob --object post-1 --data '{\"actor_name\": \"Bob\"}'\n"
     "  carillonctl watch --user ana\n"
-    "  carillonctl get ID\n\n"
+    "  carillonctl get ID\n"
+    "  carillonctl explain ID\n\n"
     "Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.";
 
 }  // namespace
@@ -23,10 +24,13 @@ int main(int argc, char** argv) {
   carillon::ctl::Context context;
   context.AddOptions(app);
   carillon::ctl::AddNotificationCommands(app, context);
+  carillon::ctl::AddExplainCommands(app, context);
   carillon::ctl::AddFeedCommands(app, context);
   carillon::ctl::AddRecipientCommands(app, context);
+  carillon::ctl::AddSettingsCommands(app, context);
   carillon::ctl::AddAudienceCommands(app, context);
   carillon::ctl::AddEventCommands(app, context);
+  carillon::ctl::AddRecurrenceCommands(app, context);
   carillon::ctl::AddCatalogCommands(app, context);
   carillon::ctl::AddTemplateCommands(app, context);
   carillon::ctl::AddAdminCommands(app, context);

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "carillon/domain/status_macros.h"
 #include "client/ctl/context.h"
+#include "client/ctl/dry_run.h"
 #include "client/ctl/output.h"
 
 namespace carillon::ctl {
@@ -19,6 +20,7 @@ namespace {
 struct SendOptions {
   std::string type, user, actor, object, data, key, ttl, send_time;
   std::vector<std::string> channels;
+  bool dry_run = false;
 };
 
 constexpr const char* kChannelNames = "in_app, email, sms, apns, fcm or webhook";
@@ -69,6 +71,11 @@ absl::StatusOr<v1::SendNotificationRequest> ToRequest(const SendOptions& options
 
 absl::Status Send(Context& context, const SendOptions& options) {
   ASSIGN_OR_RETURN(const v1::SendNotificationRequest request, ToRequest(options));
+  if (options.dry_run) {
+    v1::DryRunRequest dry;
+    *dry.mutable_send() = request;
+    return RunDry(context, dry);
+  }
   ASSIGN_OR_RETURN(Client * client, context.client());
   ASSIGN_OR_RETURN(const v1::SendNotificationResponse sent, client->SendNotification(request));
   if (context.json()) {
@@ -190,6 +197,7 @@ void AddNotificationCommands(CLI::App& app, Context& context) {
   send->add_option("--channels", options->channels,
                    absl::StrCat("comma-separated, of ", kChannelNames, "; default: those of the type"))
       ->delimiter(',');
+  send->add_flag("--dry-run", options->dry_run, kDryRunHelp);
 
   auto id = std::make_shared<std::string>();
   CLI::App* get = AddCommand(app, context, "get", "show a notification's state, timeline and deliveries",

@@ -8,10 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
-#include "carillon/domain/locale.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/domain/topology.h"
 #include "carillon/runtime/secrets.h"
+#include "server/api/app_requests.h"
 #include "server/api/page_token.h"
 #include "server/api/stats_request.h"
 #include "server/api/validation.h"
@@ -33,16 +33,6 @@ std::vector<std::string> CheckScopes(const v1::CreateAppRequest& request, Violat
     }
   }
   return scopes;
-}
-
-void ToProto(const App& app, v1::App* out) {
-  out->set_app_id(absl::StrCat(app.id.value()));
-  out->set_name(app.name);
-  out->set_app_key(app.key);
-  for (const std::string& scope : app.scopes) out->add_scopes(scope);
-  *out->mutable_create_time() = TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(app.create_time));
-  out->set_shared_audience_threshold(app.shared_audience_threshold);
-  out->set_default_locale(app.default_locale);
 }
 
 void ToProto(const DeadLetter& letter, v1::DeadLetter* out) {
@@ -74,7 +64,7 @@ absl::Status AdminServiceImpl::Create(const v1::CreateAppRequest& request, v1::C
   const std::string secret = NewAppSecret();
   const App wanted{.id = {}, .name = request.name(), .key = NewAppKey(), .scopes = scopes, .create_time = {}};
   ASSIGN_OR_RETURN(const App created, deps_.apps->Create(wanted, HashSecret(secret)));
-  ToProto(created, response->mutable_app());
+  ToProto(created, calls_.clock.Now(), response->mutable_app());
   response->set_app_secret(secret);
   return absl::OkStatus();
 }
@@ -103,20 +93,69 @@ grpc::ServerUnaryReactor* AdminServiceImpl::UpdateApp(grpc::CallbackServerContex
 absl::Status AdminServiceImpl::Update(const v1::UpdateAppRequest& request, v1::UpdateAppResponse* response) {
   Violations violations;
   violations.CheckId("app_key", request.app_key(), /*required=*/true);
-  AppChanges changes;
-  if (request.has_shared_audience_threshold()) {
-    changes.shared_audience_threshold = request.shared_audience_threshold().value();
-    if (request.shared_audience_threshold().value() < 0)
-      violations.Add("shared_audience_threshold", "must be 0 or more");
-  }
-  if (!request.default_locale().empty()) {
-    const std::optional<std::string> locale = CanonicalLocale(request.default_locale());
-    if (!locale.has_value()) violations.Add("default_locale", "must be a BCP 47 language tag such as es or es-MX");
-    changes.default_locale = locale.value_or("");
-  }
+  const AppChanges changes = CheckAppChanges(request, violations);
   RETURN_IF_ERROR(violations.ToStatus());
   ASSIGN_OR_RETURN(const App updated, deps_.apps->Update(request.app_key(), changes));
-  ToProto(updated, response->mutable_app());
+  deps_.catalogue.Refresh().IgnoreError();
+  ToProto(updated, calls_.clock.Now(), response->mutable_app());
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::ListTrippedSenders(grpc::CallbackServerContext* context,
+                                                               const v1::ListTrippedSendersRequest* request,
+                                                               v1::ListTrippedSendersResponse* response) {
+  return RunUnary(calls_, context, "ListTrippedSenders", kScope,
+                  [=, this](const Caller&) { return ListTripped(*request, response); });
+}
+
+absl::Status AdminServiceImpl::ListTripped(const v1::ListTrippedSendersRequest& request,
+                                           v1::ListTrippedSendersResponse* response) {
+  Violations violations;
+  violations.CheckId("app_key", request.app_key(), /*required=*/false);
+  RETURN_IF_ERROR(violations.ToStatus());
+  ASSIGN_OR_RETURN(const std::vector<TrippedSender> senders,
+                   deps_.trips->List(request.app_key(), limits::kMaxTrippedSenders));
+  for (const TrippedSender& sender : senders) ToProto(sender, response->add_senders());
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::LiftTrippedSender(grpc::CallbackServerContext* context,
+                                                              const v1::LiftTrippedSenderRequest* request,
+                                                              v1::LiftTrippedSenderResponse* response) {
+  return RunUnary(calls_, context, "LiftTrippedSender", kScope,
+                  [=, this](const Caller&) { return Lift(*request, response); });
+}
+
+absl::Status AdminServiceImpl::Lift(const v1::LiftTrippedSenderRequest& request,
+                                    v1::LiftTrippedSenderResponse* response) {
+  Violations violations;
+  violations.CheckId("app_key", request.app_key(), /*required=*/true);
+  violations.CheckId("sender_id", request.sender_id(), /*required=*/false);
+  RETURN_IF_ERROR(violations.ToStatus());
+  ASSIGN_OR_RETURN(const bool lifted, deps_.trips->Lift(request.app_key(), request.sender_id()));
+  deps_.catalogue.Refresh().IgnoreError();
+  response->set_lifted(lifted);
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::AdvanceClock(grpc::CallbackServerContext* context,
+                                                         const v1::AdvanceClockRequest* request,
+                                                         v1::AdvanceClockResponse* response) {
+  return RunUnary(calls_, context, "AdvanceClock", kScope,
+                  [=, this](const Caller& caller) { return Advance(caller.app, *request, response); });
+}
+
+absl::Status AdminServiceImpl::Advance(AppId app, const v1::AdvanceClockRequest& request,
+                                       v1::AdvanceClockResponse* response) {
+  const absl::Duration by = absl::Seconds(request.by().seconds()) + absl::Nanoseconds(request.by().nanos());
+  if (by < limits::kMinClockStep || by > limits::kMaxClockStep) {
+    return error::InvalidField("by", "must be 1 s to 366 days");
+  }
+  ASSIGN_OR_RETURN(const MovedClock moved, deps_.apps->AdvanceClock(app, by));
+  deps_.catalogue.Refresh().IgnoreError();
+  for (const Lane lane : kNotificationLanes) deps_.waker.Wake(lane);
+  *response->mutable_app_time() = TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(moved.app_time));
+  response->set_due(moved.due);
   return absl::OkStatus();
 }
 

@@ -1,4 +1,4 @@
-// AdminService: apps, queues, dead letters, providers, statistics.
+// AdminService: apps and their limits, queues, dead letters, providers, statistics.
 #pragma once
 
 #include <memory>
@@ -7,8 +7,11 @@
 #include "absl/synchronization/mutex.h"
 #include "carillon/ports/broker.h"
 #include "carillon/ports/catalog_store.h"
+#include "carillon/ports/outbox_store.h"
 #include "carillon/ports/stats_store.h"
+#include "carillon/ports/trip_store.h"
 #include "carillon/ports/upkeep_store.h"
+#include "carillon/runtime/catalogue.h"
 #include "carillon/v1/admin_service.grpc.pb.h"
 #include "server/api/provider_requests.h"
 #include "server/api/unary_call.h"
@@ -25,6 +28,10 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
     std::unique_ptr<TopologyAdmin> broker;
     std::shared_ptr<ProviderRequests> providers;
     std::shared_ptr<StatsStore> stats;
+    std::shared_ptr<TripStore> trips;
+    // What is changed here counts here at once; elsewhere within about a second.
+    Catalogue& catalogue;
+    OutboxWaker& waker;
   };
 
   AdminServiceImpl(ServerCalls& calls, Deps deps) : calls_(calls), deps_(std::move(deps)) {}
@@ -36,6 +43,14 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
                                             v1::RotateAppSecretResponse* response) override;
   grpc::ServerUnaryReactor* UpdateApp(grpc::CallbackServerContext* context, const v1::UpdateAppRequest* request,
                                       v1::UpdateAppResponse* response) override;
+  grpc::ServerUnaryReactor* ListTrippedSenders(grpc::CallbackServerContext* context,
+                                               const v1::ListTrippedSendersRequest* request,
+                                               v1::ListTrippedSendersResponse* response) override;
+  grpc::ServerUnaryReactor* LiftTrippedSender(grpc::CallbackServerContext* context,
+                                              const v1::LiftTrippedSenderRequest* request,
+                                              v1::LiftTrippedSenderResponse* response) override;
+  grpc::ServerUnaryReactor* AdvanceClock(grpc::CallbackServerContext* context, const v1::AdvanceClockRequest* request,
+                                         v1::AdvanceClockResponse* response) override;
   grpc::ServerUnaryReactor* ListQueues(grpc::CallbackServerContext* context, const v1::ListQueuesRequest* request,
                                        v1::ListQueuesResponse* response) override;
   grpc::ServerUnaryReactor* ListDeadLetters(grpc::CallbackServerContext* context,
@@ -51,6 +66,9 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
  private:
   absl::Status Create(const v1::CreateAppRequest& request, v1::CreateAppResponse* response);
   absl::Status Update(const v1::UpdateAppRequest& request, v1::UpdateAppResponse* response);
+  absl::Status ListTripped(const v1::ListTrippedSendersRequest& request, v1::ListTrippedSendersResponse* response);
+  absl::Status Lift(const v1::LiftTrippedSenderRequest& request, v1::LiftTrippedSenderResponse* response);
+  absl::Status Advance(AppId app, const v1::AdvanceClockRequest& request, v1::AdvanceClockResponse* response);
   absl::Status InspectQueues(v1::ListQueuesResponse* response) ABSL_LOCKS_EXCLUDED(broker_mutex_);
   absl::Status ReadDeadLetters(AppId app, const v1::ListDeadLettersRequest& request,
                                v1::ListDeadLettersResponse* response);

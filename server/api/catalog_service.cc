@@ -14,6 +14,7 @@
 #include "carillon/domain/status_macros.h"
 #include "carillon/domain/topology.h"
 #include "server/api/page_token.h"
+#include "server/api/type_policy.h"
 #include "server/api/validation.h"
 
 namespace carillon {
@@ -151,6 +152,7 @@ NotificationType CheckType(const v1::Type& in, AppId app, Violations& violations
   }
   type.unsubscribable = in.unsubscribable();
   type.at_most_once = in.at_most_once();
+  type.policy = CheckPolicy(in, type.lane, violations);
   return type;
 }
 
@@ -181,6 +183,7 @@ void ToProto(const NotificationType& type, v1::Type* out) {
   out->set_track_interactions(type.track_interactions);
   out->set_unsubscribable(type.unsubscribable);
   out->set_at_most_once(type.at_most_once);
+  PolicyToProto(type.policy, out);
   out->set_shipped(type.app == kShippedApp);
 }
 
@@ -240,6 +243,20 @@ absl::Status CatalogServiceImpl::List(AppId app, const v1::ListTypesRequest& req
     ToProto(*it->second, response->add_types());
   }
   return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* CatalogServiceImpl::SetAppPreferences(grpc::CallbackServerContext* context,
+                                                                const v1::SetAppPreferencesRequest* request,
+                                                                v1::SetAppPreferencesResponse* response) {
+  return RunUnary(calls_, context, "SetAppPreferences", kScope,
+                  [=, this](const Caller& caller) { return preferences_.Set(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* CatalogServiceImpl::GetAppPreferences(grpc::CallbackServerContext* context,
+                                                                const v1::GetAppPreferencesRequest*,
+                                                                v1::GetAppPreferencesResponse* response) {
+  return RunUnary(calls_, context, "GetAppPreferences", kScope,
+                  [=, this](const Caller& caller) { return preferences_.Get(caller.app, response); });
 }
 
 grpc::ServerUnaryReactor* CatalogServiceImpl::ApplyTemplates(grpc::CallbackServerContext* context,

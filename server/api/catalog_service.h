@@ -1,4 +1,4 @@
-// CatalogService: the types of an app, and its templates.
+// CatalogService: the types of an app, its preferences, and its templates.
 #pragma once
 
 #include <memory>
@@ -6,6 +6,7 @@
 #include "carillon/ports/catalog_store.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/v1/catalog_service.grpc.pb.h"
+#include "server/api/app_preferences.h"
 #include "server/api/template_requests.h"
 #include "server/api/unary_call.h"
 
@@ -14,13 +15,23 @@ namespace carillon {
 class CatalogServiceImpl final : public v1::CatalogService::CallbackService {
  public:
   CatalogServiceImpl(ServerCalls& calls, std::shared_ptr<CatalogStore> store, std::shared_ptr<TemplateStore> templates,
-                     Catalogue& catalogue)
-      : calls_(calls), store_(std::move(store)), catalogue_(catalogue), templates_(std::move(templates), catalogue) {}
+                     std::shared_ptr<SettingsStore> settings, Catalogue& catalogue)
+      : calls_(calls),
+        store_(std::move(store)),
+        catalogue_(catalogue),
+        preferences_(std::move(settings), catalogue),
+        templates_(std::move(templates), catalogue) {}
 
   grpc::ServerUnaryReactor* ApplyTypes(grpc::CallbackServerContext* context, const v1::ApplyTypesRequest* request,
                                        v1::ApplyTypesResponse* response) override;
   grpc::ServerUnaryReactor* ListTypes(grpc::CallbackServerContext* context, const v1::ListTypesRequest* request,
                                       v1::ListTypesResponse* response) override;
+  grpc::ServerUnaryReactor* SetAppPreferences(grpc::CallbackServerContext* context,
+                                              const v1::SetAppPreferencesRequest* request,
+                                              v1::SetAppPreferencesResponse* response) override;
+  grpc::ServerUnaryReactor* GetAppPreferences(grpc::CallbackServerContext* context,
+                                              const v1::GetAppPreferencesRequest* request,
+                                              v1::GetAppPreferencesResponse* response) override;
   grpc::ServerUnaryReactor* ApplyTemplates(grpc::CallbackServerContext* context,
                                            const v1::ApplyTemplatesRequest* request,
                                            v1::ApplyTemplatesResponse* response) override;
@@ -40,6 +51,7 @@ class CatalogServiceImpl final : public v1::CatalogService::CallbackService {
   ServerCalls& calls_;
   const std::shared_ptr<CatalogStore> store_;
   Catalogue& catalogue_;
+  AppPreferences preferences_;
   TemplateRequests templates_;
 };
 

@@ -98,7 +98,7 @@ NewEvent PrepareEvent(const v1::PublishEventRequest& request, const SendOrigin& 
   event.data_json = CheckData(request.data(), violations);
   if (type == nullptr || !violations.empty()) return prepared;
 
-  event.id = NewUuid7(origin.time);
+  event.id = NewUuid7(origin.time - origin.clock_offset);
   event.app = origin.app;
   event.lane = type->lane;
   event.type = type->name;
@@ -137,6 +137,7 @@ void ToProto(const EventRecord& record, v1::Event* out) {
   out->set_shared(record.shared);
   out->set_audience_size(record.audience_size);
   out->set_expanded(record.expanded);
+  for (const auto& [reason, count] : record.suppressed) (*out->mutable_suppressed())[reason] = count;
   out->set_idempotency_key(record.idempotency_key);
   *out->mutable_create_time() = ToTimestamp(event.create_time);
   if (record.finish_time.has_value()) *out->mutable_finish_time() = ToTimestamp(*record.finish_time);

@@ -1,6 +1,7 @@
 #include "server/api/notification_service.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "absl/algorithm/container.h"
@@ -24,8 +25,21 @@ absl::Status CatalogueNotLoaded() {
   return error::BackendUnavailable("postgresql", "the catalogue has not been read yet");
 }
 
-SendOrigin OriginOf(const UnaryCall& call, AppId app) {
-  return {.app = app, .time = call.started(), .traceparent = call.traceparent()};
+SendOrigin OriginOf(const UnaryCall& call, AppId app, const Catalogue& catalogue) {
+  const absl::Duration clock_offset = catalogue.PolicyOf(app)->clock_offset;
+  return {.app = app,
+          .time = call.started() + clock_offset,
+          .traceparent = call.traceparent(),
+          .clock_offset = clock_offset};
+}
+
+// Who sends these, and how many each.
+std::vector<RateRequest::Sender> SendersOf(absl::Span<const NewNotification> items) {
+  std::map<absl::string_view, int64_t> places;
+  for (const NewNotification& item : items) ++places[item.notification.actor_id];
+  std::vector<RateRequest::Sender> senders;
+  for (const auto& [id, count] : places) senders.push_back({.id = std::string(id), .places = count});
+  return senders;
 }
 
 // Does something with the event that a request names and shows what it is then.
@@ -76,7 +90,7 @@ void NotificationServiceImpl::Send(const CallPtr& call, AppId app, const v1::Sen
                                    v1::SendNotificationResponse* response) {
   if (!deps_.catalogue.loaded()) return call->Finish(CatalogueNotLoaded());
   Violations violations;
-  NewNotification prepared = PrepareSend(*request, OriginOf(*call, app), deps_.catalogue, violations);
+  NewNotification prepared = PrepareSend(*request, OriginOf(*call, app, deps_.catalogue), deps_.catalogue, violations);
   if (!violations.empty()) return call->Finish(violations.ToStatus());
   const Lane lane = prepared.notification.lane;
   IngestRequest ingest{.items = {}, .all_or_nothing = false, .deadline = call->deadline(), .done = nullptr};
@@ -87,7 +101,22 @@ void NotificationServiceImpl::Send(const CallPtr& call, AppId app, const v1::Sen
     if (outcome.status.ok()) FillSendResponse(*request, items.front(), outcome, response);
     call->Finish(outcome.status);
   };
-  deps_.writers.at(lane)->Submit(std::move(ingest));
+  Submit(call, app, lane, std::move(ingest));
+}
+
+void NotificationServiceImpl::Submit(const CallPtr& call, AppId app, Lane lane, IngestRequest ingest) {
+  const std::shared_ptr<const AppPolicy> policy = deps_.catalogue.PolicyOf(app);
+  IngestWriter& writer = *deps_.writers.at(lane);
+  if (!DoorLimits::Concern(*policy)) return writer.Submit(std::move(ingest));
+  DoorLimits::Call entry{.senders = SendersOf(ingest.items),
+                         .urgent = lane == Lane::kPayment || lane == Lane::kOtp,
+                         .deadline = ingest.deadline,
+                         .done = nullptr};
+  entry.done = [call, &writer, ingest = std::move(ingest)](const absl::Status& admitted) mutable {
+    if (!admitted.ok()) return call->Finish(admitted);
+    writer.Submit(std::move(ingest));
+  };
+  deps_.limits.Admit(*policy, std::move(entry));
 }
 
 grpc::ServerUnaryReactor* NotificationServiceImpl::BatchSendNotifications(
@@ -111,7 +140,7 @@ void NotificationServiceImpl::SendBatch(const CallPtr& call, AppId app,
   }
   std::vector<NewNotification> prepared;
   prepared.reserve(request->requests_size());
-  const SendOrigin origin = OriginOf(*call, app);
+  const SendOrigin origin = OriginOf(*call, app, deps_.catalogue);
   Violations violations;
   for (int i = 0; i < request->requests_size(); ++i) {
     Violations own(absl::StrCat("requests[", i, "]."));
@@ -134,7 +163,7 @@ void NotificationServiceImpl::SendBatch(const CallPtr& call, AppId app,
     }
     call->Finish(absl::OkStatus());
   };
-  deps_.writers.at(lane)->Submit(std::move(ingest));
+  Submit(call, app, lane, std::move(ingest));
 }
 
 grpc::ServerUnaryReactor* NotificationServiceImpl::GetNotification(grpc::CallbackServerContext* context,
@@ -197,6 +226,26 @@ absl::Status NotificationServiceImpl::List(AppId app, const v1::ListNotification
   return absl::OkStatus();
 }
 
+grpc::ServerUnaryReactor* NotificationServiceImpl::ExplainNotification(grpc::CallbackServerContext* context,
+                                                                       const v1::ExplainNotificationRequest* request,
+                                                                       v1::ExplainNotificationResponse* response) {
+  return RunUnary(calls_, context, "ExplainNotification", kScope,
+                  [=, this](const Caller& caller) { return explainer_.Explain(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::DryRun(grpc::CallbackServerContext* context,
+                                                          const v1::DryRunRequest* request,
+                                                          v1::DryRunResponse* response) {
+  return RunUnary(calls_, context, "DryRun", kScope, [=, this](const UnaryCall& call, const Caller& caller) {
+    if (!deps_.catalogue.loaded()) return CatalogueNotLoaded();
+    const auto goes_on = [&] {
+      const bool late = call.is_cancelled() || call.deadline() < calls_.clock.Now();
+      return late ? error::DeadlineExceeded() : absl::OkStatus();
+    };
+    return dry_runner_.Run(*request, OriginOf(call, caller.app), goes_on, response);
+  });
+}
+
 grpc::ServerUnaryReactor* NotificationServiceImpl::RecordReactions(grpc::CallbackServerContext* context,
                                                                    const v1::RecordReactionsRequest* request,
                                                                    v1::RecordReactionsResponse*) {
@@ -212,7 +261,8 @@ grpc::ServerUnaryReactor* NotificationServiceImpl::RecordReactions(grpc::Callbac
 void NotificationServiceImpl::Record(const CallPtr& call, AppId app, const v1::RecordReactionsRequest& request) {
   if (!deps_.catalogue.loaded()) return call->Finish(CatalogueNotLoaded());
   Violations violations;
-  std::vector<Reaction> reactions = PrepareReactions(request, OriginOf(*call, app), deps_.catalogue, violations);
+  std::vector<Reaction> reactions =
+      PrepareReactions(request, OriginOf(*call, app, deps_.catalogue), deps_.catalogue, violations);
   if (!violations.empty()) return call->Finish(violations.ToStatus());
   if (!deps_.writers.at(Lane::kSocial)->is_open()) return call->Finish(OutboxFull(Lane::kSocial));
   deps_.reactions.Submit({.reactions = std::move(reactions),
@@ -247,9 +297,12 @@ absl::Status NotificationServiceImpl::Publish(const UnaryCall& call, AppId app, 
                                               v1::PublishEventResponse* response) {
   if (!deps_.catalogue.loaded()) return CatalogueNotLoaded();
   Violations violations;
-  const NewEvent event = PrepareEvent(request, OriginOf(call, app), deps_.catalogue, violations);
+  const NewEvent event = PrepareEvent(request, OriginOf(call, app, deps_.catalogue), deps_.catalogue, violations);
   if (!violations.empty()) return violations.ToStatus();
   if (!deps_.outbox.fanout_is_open()) return OutboxFull(Lane::kFanout);
+  if (const auto policy = deps_.catalogue.PolicyOf(app); DoorLimits::Concern(*policy)) {
+    RETURN_IF_ERROR(deps_.limits.AdmitNow(*policy, {.senders = {{.id = request.actor_id()}}, .done = nullptr}));
+  }
   ASSIGN_OR_RETURN(const EventOutcome outcome, deps_.events->Accept(event));
   if (!outcome.duplicate) deps_.waker.Wake(Lane::kFanout);
   FillPublishResponse(request, event, outcome, response);
@@ -288,6 +341,31 @@ grpc::ServerUnaryReactor* NotificationServiceImpl::CancelEvent(grpc::CallbackSer
                                                                v1::CancelEventResponse* response) {
   return RunUnary(calls_, context, "CancelEvent", kScope, [=, this](const Caller& caller) -> absl::Status {
     return AnswerEvent(*request, response, [&](const Uuid& id) { return deps_.events->Cancel(caller.app, id); });
+  });
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::CreateRecurrence(grpc::CallbackServerContext* context,
+                                                                    const v1::CreateRecurrenceRequest* request,
+                                                                    v1::CreateRecurrenceResponse* response) {
+  return RunUnary(calls_, context, "CreateRecurrence", kScope,
+                  [=, this](const UnaryCall& call, const Caller& caller) -> absl::Status {
+                    if (!deps_.catalogue.loaded()) return CatalogueNotLoaded();
+                    return deps_.recurrences->Create(caller.app, call.started(), *request, response);
+                  });
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::ListRecurrences(grpc::CallbackServerContext* context,
+                                                                   const v1::ListRecurrencesRequest* request,
+                                                                   v1::ListRecurrencesResponse* response) {
+  return RunUnary(calls_, context, "ListRecurrences", kScope,
+                  [=, this](const Caller& caller) { return deps_.recurrences->List(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* NotificationServiceImpl::DeleteRecurrence(grpc::CallbackServerContext* context,
+                                                                    const v1::DeleteRecurrenceRequest* request,
+                                                                    v1::DeleteRecurrenceResponse* response) {
+  return RunUnary(calls_, context, "DeleteRecurrence", kScope, [=, this](const Caller& caller) {
+    return deps_.recurrences->Delete(caller.app, *request, response);
   });
 }
 

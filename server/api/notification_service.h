@@ -5,13 +5,19 @@
 
 #include "carillon/ports/delivery_store.h"
 #include "carillon/ports/event_store.h"
+#include "carillon/ports/explain_store.h"
 #include "carillon/ports/interaction_store.h"
 #include "carillon/ports/notification_store.h"
 #include "carillon/ports/outbox_store.h"
 #include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/decision_maker.h"
 #include "carillon/v1/notification_service.grpc.pb.h"
 #include "server/api/arena_allocator.h"
+#include "server/api/dry_run.h"
+#include "server/api/explain.h"
+#include "server/api/recurrence_requests.h"
 #include "server/api/unary_call.h"
+#include "server/ingest/door_limits.h"
 #include "server/ingest/ingest_writer.h"
 #include "server/ingest/outbox_guard.h"
 #include "server/ingest/reaction_writer.h"
@@ -29,10 +35,24 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
     std::shared_ptr<DeliveryStore> deliveries;
     std::shared_ptr<EventStore> events;
     std::shared_ptr<InteractionStore> interactions;
+    std::shared_ptr<RecurrenceRequests> recurrences;
     const Catalogue& catalogue;
+    std::shared_ptr<ExplainStore> explanations;
+    DecisionMaker& decisions;  // For dry runs.
+    DoorLimits& limits;
   };
 
-  NotificationServiceImpl(ServerCalls& calls, Deps deps) : calls_(calls), deps_(std::move(deps)) {
+  NotificationServiceImpl(ServerCalls& calls, Deps deps)
+      : calls_(calls),
+        deps_(std::move(deps)),
+        explainer_({.store = deps_.store,
+                    .deliveries = deps_.deliveries,
+                    .facts = deps_.explanations,
+                    .catalogue = deps_.catalogue}),
+        dry_runner_({.catalogue = deps_.catalogue,
+                     .decisions = deps_.decisions,
+                     .events = deps_.events,
+                     .deliveries = deps_.deliveries}) {
     SetMessageAllocatorFor_SendNotification(&send_messages_);
     SetMessageAllocatorFor_BatchSendNotifications(&batch_messages_);
   }
@@ -53,6 +73,12 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
                                               const v1::ListNotificationsRequest* request,
                                               v1::ListNotificationsResponse* response) override;
 
+  grpc::ServerUnaryReactor* ExplainNotification(grpc::CallbackServerContext* context,
+                                                const v1::ExplainNotificationRequest* request,
+                                                v1::ExplainNotificationResponse* response) override;
+  grpc::ServerUnaryReactor* DryRun(grpc::CallbackServerContext* context, const v1::DryRunRequest* request,
+                                   v1::DryRunResponse* response) override;
+
   grpc::ServerUnaryReactor* PublishEvent(grpc::CallbackServerContext* context, const v1::PublishEventRequest* request,
                                          v1::PublishEventResponse* response) override;
   grpc::ServerUnaryReactor* GetEvent(grpc::CallbackServerContext* context, const v1::GetEventRequest* request,
@@ -71,6 +97,16 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
                                            const v1::RecordReceiptsRequest* request,
                                            v1::RecordReceiptsResponse* response) override;
 
+  grpc::ServerUnaryReactor* CreateRecurrence(grpc::CallbackServerContext* context,
+                                             const v1::CreateRecurrenceRequest* request,
+                                             v1::CreateRecurrenceResponse* response) override;
+  grpc::ServerUnaryReactor* ListRecurrences(grpc::CallbackServerContext* context,
+                                            const v1::ListRecurrencesRequest* request,
+                                            v1::ListRecurrencesResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteRecurrence(grpc::CallbackServerContext* context,
+                                             const v1::DeleteRecurrenceRequest* request,
+                                             v1::DeleteRecurrenceResponse* response) override;
+
  private:
   using CallPtr = std::shared_ptr<UnaryCall>;
 
@@ -78,6 +114,8 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
             v1::SendNotificationResponse* response);
   void SendBatch(const CallPtr& call, AppId app, const v1::BatchSendNotificationsRequest* request,
                  v1::BatchSendNotificationsResponse* response);
+  // Hands it to the writer, once the limits have let it in.
+  void Submit(const CallPtr& call, AppId app, Lane lane, IngestRequest ingest);
   void Record(const CallPtr& call, AppId app, const v1::RecordReactionsRequest& request);
   absl::Status Publish(const UnaryCall& call, AppId app, const v1::PublishEventRequest& request,
                        v1::PublishEventResponse* response);
@@ -89,6 +127,8 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
   ArenaAllocator<v1::BatchSendNotificationsRequest, v1::BatchSendNotificationsResponse, 64 * 1024> batch_messages_;
   ServerCalls& calls_;
   const Deps deps_;
+  const Explainer explainer_;
+  DryRunner dry_runner_;
 };
 
 }  // namespace carillon

@@ -42,11 +42,7 @@ void TakeNamed(const std::string& path, const v1::Recipient& recipient, ContactC
   for (const ContactField& field : kFields) {
     if (path == field.path) return Take(field, recipient, change, violations);
   }
-  // What is unknown may be anything: shown only as far as it could be a path.
-  Violations readable;
-  const bool shown = readable.CheckName("path", path, limits::kMaxTypeNameBytes);
-  violations.Add("update_mask", absl::StrCat(shown ? absl::StrCat("may not name ", path, ", ") : "may name ",
-                                             "only email, phone, locale and time_zone"));
+  violations.AddUnknownPath(path, "email, phone, locale and time_zone");
 }
 
 absl::Status CheckUser(const std::string& user_id) {

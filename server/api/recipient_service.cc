@@ -114,6 +114,48 @@ grpc::ServerUnaryReactor* RecipientServiceImpl::EraseRecipient(grpc::CallbackSer
   return RunUnary(slow_calls_, context, "EraseRecipient", kScope, work, limits::kPersonDeadline);
 }
 
+grpc::ServerUnaryReactor* RecipientServiceImpl::UpdateSettings(grpc::CallbackServerContext* context,
+                                                               const v1::UpdateSettingsRequest* request,
+                                                               v1::UpdateSettingsResponse* response) {
+  return RunUnary(calls_, context, "UpdateSettings", kScope,
+                  [=, this](const Caller& caller) { return settings_.Update(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::GetSettings(grpc::CallbackServerContext* context,
+                                                            const v1::GetSettingsRequest* request,
+                                                            v1::GetSettingsResponse* response) {
+  return RunUnary(calls_, context, "GetSettings", kScope,
+                  [=, this](const Caller& caller) { return settings_.Get(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::AddMutes(grpc::CallbackServerContext* context,
+                                                         const v1::AddMutesRequest* request,
+                                                         v1::AddMutesResponse* response) {
+  return RunUnary(calls_, context, "AddMutes", kScope,
+                  [=, this](const Caller& caller) { return settings_.AddMutes(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::RemoveMutes(grpc::CallbackServerContext* context,
+                                                            const v1::RemoveMutesRequest* request,
+                                                            v1::RemoveMutesResponse* response) {
+  return RunUnary(calls_, context, "RemoveMutes", kScope,
+                  [=, this](const Caller& caller) { return settings_.RemoveMutes(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::ListMutes(grpc::CallbackServerContext* context,
+                                                          const v1::ListMutesRequest* request,
+                                                          v1::ListMutesResponse* response) {
+  return RunUnary(calls_, context, "ListMutes", kScope,
+                  [=, this](const Caller& caller) { return settings_.ListMutes(caller.app, *request, response); });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::GetPreferenceCentre(grpc::CallbackServerContext* context,
+                                                                    const v1::GetPreferenceCentreRequest* request,
+                                                                    v1::GetPreferenceCentreResponse* response) {
+  return RunUnary(calls_, context, "GetPreferenceCentre", kScope,
+                  [=, this](const Caller& caller) { return settings_.GetCentre(caller.app, *request, response); });
+}
+
 grpc::ServerUnaryReactor* RecipientServiceImpl::ListSuppressions(grpc::CallbackServerContext* context,
                                                                  const v1::ListSuppressionsRequest* request,
                                                                  v1::ListSuppressionsResponse* response) {

@@ -1,5 +1,5 @@
-// RecipientService: how people are reached, who follows whom, and who subscribes to
-// which topic.
+// RecipientService: how people are reached and want to be told, who follows whom, and who
+// subscribes to which topic.
 #pragma once
 
 #include <memory>
@@ -10,6 +10,7 @@
 #include "carillon/v1/recipient_service.grpc.pb.h"
 #include "server/api/person_data.h"
 #include "server/api/recipient_contacts.h"
+#include "server/api/settings_requests.h"
 #include "server/api/suppressions.h"
 #include "server/api/unary_call.h"
 
@@ -23,6 +24,8 @@ class RecipientServiceImpl final : public v1::RecipientService::CallbackService 
     std::shared_ptr<RecipientStore> recipients;
     std::shared_ptr<SuppressionStore> suppressions;
     std::shared_ptr<PersonStore> persons;
+    std::shared_ptr<SettingsStore> settings;
+    const Catalogue& catalogue;
     // For calls that export and erase: threads of their own, since they take long.
     ServerCalls& slow_calls;
   };
@@ -33,7 +36,8 @@ class RecipientServiceImpl final : public v1::RecipientService::CallbackService 
         store_(std::move(deps.memberships)),
         contacts_(std::move(deps.recipients)),
         suppressions_(std::move(deps.suppressions)),
-        persons_(std::move(deps.persons)) {}
+        persons_(std::move(deps.persons)),
+        settings_(std::move(deps.settings), deps.catalogue, calls.clock) {}
 
   grpc::ServerUnaryReactor* UpdateRecipient(grpc::CallbackServerContext* context,
                                             const v1::UpdateRecipientRequest* request,
@@ -51,6 +55,21 @@ class RecipientServiceImpl final : public v1::RecipientService::CallbackService 
   grpc::ServerUnaryReactor* EraseRecipient(grpc::CallbackServerContext* context,
                                            const v1::EraseRecipientRequest* request,
                                            v1::EraseRecipientResponse* response) override;
+  grpc::ServerUnaryReactor* UpdateSettings(grpc::CallbackServerContext* context,
+                                           const v1::UpdateSettingsRequest* request,
+                                           v1::UpdateSettingsResponse* response) override;
+  grpc::ServerUnaryReactor* GetSettings(grpc::CallbackServerContext* context, const v1::GetSettingsRequest* request,
+                                        v1::GetSettingsResponse* response) override;
+  grpc::ServerUnaryReactor* AddMutes(grpc::CallbackServerContext* context, const v1::AddMutesRequest* request,
+                                     v1::AddMutesResponse* response) override;
+  grpc::ServerUnaryReactor* RemoveMutes(grpc::CallbackServerContext* context, const v1::RemoveMutesRequest* request,
+                                        v1::RemoveMutesResponse* response) override;
+  grpc::ServerUnaryReactor* ListMutes(grpc::CallbackServerContext* context, const v1::ListMutesRequest* request,
+                                      v1::ListMutesResponse* response) override;
+  grpc::ServerUnaryReactor* GetPreferenceCentre(grpc::CallbackServerContext* context,
+                                                const v1::GetPreferenceCentreRequest* request,
+                                                v1::GetPreferenceCentreResponse* response) override;
+
   grpc::ServerUnaryReactor* ListSuppressions(grpc::CallbackServerContext* context,
                                              const v1::ListSuppressionsRequest* request,
                                              v1::ListSuppressionsResponse* response) override;
@@ -90,6 +109,7 @@ class RecipientServiceImpl final : public v1::RecipientService::CallbackService 
   RecipientContacts contacts_;
   Suppressions suppressions_;
   PersonData persons_;
+  SettingsRequests settings_;
 };
 
 }  // namespace carillon

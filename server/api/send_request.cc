@@ -95,18 +95,18 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, const Se
   violations.CheckId("actor_id", request.actor_id(), /*required=*/false);
   violations.CheckId("object_id", request.object_id(), /*required=*/false);
   violations.CheckId("idempotency_key", request.idempotency_key(), /*required=*/false);
-  const std::shared_ptr<const AppPolicy> policy = catalogue.PolicyOf(origin.app);
-  const absl::Time now = origin.time + policy->clock_offset;
-  n.send_time = CheckSendTime(request, now, violations);
+  n.send_time = CheckSendTime(request, origin.time, violations);
   n.channels = CheckChannels(request.channels(), violations);
   if (n.channels.empty() && type != nullptr) n.channels = type->channels;
   n.data_json = CheckData(request.data(), violations);
   const std::optional<absl::Duration> ttl = CheckTtl(request, type.get(), violations);
   if (type == nullptr || !violations.empty()) return prepared;
 
-  if (n.send_time.has_value()) prepared.due_time = *n.send_time - policy->clock_offset;
+  // By our clock, as slices and the sweep are.
+  const absl::Time now = origin.time - origin.clock_offset;
+  if (n.send_time.has_value()) prepared.due_time = *n.send_time - origin.clock_offset;
   // Retention counts from the time in the id: that of sending, except where clocks are moved (ADR 0026).
-  n.id = NewUuid7(policy->sandbox ? origin.time : prepared.due_time.value_or(origin.time));
+  n.id = NewUuid7(catalogue.PolicyOf(origin.app)->sandbox ? now : prepared.due_time.value_or(now));
   n.app = origin.app;
   n.lane = type->lane;
   n.type = type->name;
@@ -117,7 +117,7 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, const Se
   // What is stored and what is answered agree to the microsecond.
   n.create_time = absl::FromUnixMicros(absl::ToUnixMicros(origin.time));
   n.traceparent = origin.traceparent;
-  if (ttl.has_value()) n.expire_time = n.send_time.value_or(n.create_time + policy->clock_offset) + *ttl;
+  if (ttl.has_value()) n.expire_time = n.send_time.value_or(n.create_time) + *ttl;
   prepared.exchange = type->exchange;
   prepared.routing_key = type->routing_key;
   prepared.idempotency_key = request.idempotency_key();

@@ -13,8 +13,10 @@ namespace carillon {
 // What a call says of all of its requests.
 struct SendOrigin {
   AppId app;
-  absl::Time time;
+  absl::Time time;          // By the app's clock.
   std::string traceparent;  // Empty: none.
+  // How far that is ahead: ids are by the time of all of us.
+  absl::Duration clock_offset;
 };
 
 // data as JSON; empty if there is none, or if it is not fine.

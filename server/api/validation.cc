@@ -97,6 +97,12 @@ bool Violations::CheckName(absl::string_view field, absl::string_view value, siz
   return fine;
 }
 
+void Violations::AddUnknownPath(absl::string_view path, absl::string_view known) {
+  Violations readable;
+  const bool shown = readable.CheckName("path", path, limits::kMaxTypeNameBytes);
+  Add("update_mask", absl::StrCat(shown ? absl::StrCat("may not name ", path, ", ") : "may name ", "only ", known));
+}
+
 void Violations::AddUnknownType(absl::string_view field, absl::string_view type) {
   Add(field, absl::StrCat("no type \"", type, "\" in the catalogue"));
   unknown_type_ = std::string(type);

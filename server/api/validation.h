@@ -27,6 +27,10 @@ class Violations {
   // A name: a-z, 0-9, '.', '_' and '-', beginning with a letter.
   bool CheckName(absl::string_view field, absl::string_view value, size_t max_bytes);
 
+  // A path of an update mask that is none of the `known`. It may be anything: shown
+  // only as far as it could be a path.
+  void AddUnknownPath(absl::string_view path, absl::string_view known);
+
   // A type that is not in the catalogue: an error with a reason of its own if
   // nothing else is wrong.
   void AddUnknownType(absl::string_view field, absl::string_view type);

@@ -86,7 +86,7 @@ TEST_F(Templates, AreAppliedListedAndActivatedByVersion) {
   EXPECT_THAT(versions(Document({"templates", "list", "--type", "like"})),
               ElementsAre("CHANNEL_FCM 1 active", "CHANNEL_SMS 1 active"));
   EXPECT_THAT(Output({"templates", "list"}),
-              AllOf(StartsWith("TYPE"), HasSubstr("otp.login        sms      (all)"), HasSubstr("es-MX")));
+              AllOf(StartsWith("TYPE"), HasSubstr("otp.login         sms      (all)"), HasSubstr("es-MX")));
 }
 
 TEST_F(Templates, ArePreviewedAsARecipientWouldGetThem) {

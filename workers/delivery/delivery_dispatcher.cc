@@ -42,12 +42,6 @@ absl::Duration TimeoutOf(const ProviderSlot& slot) {
   return OrDefault(settings.has_timeout(), settings.timeout(), kDefaultTimeout);
 }
 
-// Nothing is sent from then on: its ttl, or what is kept of it, has ended.
-absl::Time EndOf(const Notification& item) {
-  const absl::Time kept = item.create_time + absl::Hours(24) * item.retention_days;
-  return item.expire_time.has_value() ? std::min(kept, *item.expire_time) : kept;
-}
-
 // The provider's last words.
 std::string Words(const ProviderSlot& slot, const SendResult& result) {
   return absl::StrCat(slot.config->name, ": ", result.code, result.code.empty() || result.error.empty() ? "" : " ",
@@ -86,7 +80,8 @@ void DeliveryDispatcher::Begin(std::unique_ptr<DeliveryJob> job) {
   job->update.claim = job->claim.claim;
   job->update.address = job->claim.address;
   ForgetEarlierLife(*job);
-  deps_.slots.NoteArrival(job->delivery.item.app, job->delivery.item.create_time);
+  const Notification& item = job->delivery.item;
+  deps_.slots.NoteArrival(item.app, item.create_time - deps_.builder.ClockOffsetOf(job->delivery));
   if (Prepare(job)) Continue(std::move(job));
 }
 
@@ -129,14 +124,21 @@ bool DeliveryDispatcher::Prepare(JobPtr& job) {
   return true;
 }
 
+absl::Time DeliveryDispatcher::EndOf(const Delivery& delivery) const {
+  const Notification& item = delivery.item;
+  const absl::Time kept = item.create_time + absl::Hours(24) * item.retention_days;
+  return std::min(kept, item.expire_time.value_or(kept)) - deps_.builder.ClockOffsetOf(delivery);
+}
+
 bool DeliveryDispatcher::ExpireIfDue(JobPtr& job, absl::Time now) {
   const Notification& item = job->delivery.item;
-  if (EndOf(item) > now) return false;
+  if (EndOf(job->delivery) > now) return false;
   if (job->was_accepted) {
     Finish(std::move(job), DeliveryState::kUndelivered, "a receipt said so, and its time ended before another try");
     return true;
   }
-  const bool by_ttl = item.expire_time.has_value() && *item.expire_time <= now;
+  const bool by_ttl =
+      item.expire_time.has_value() && *item.expire_time <= now + deps_.builder.ClockOffsetOf(job->delivery);
   Finish(std::move(job), DeliveryState::kExpired,
          by_ttl ? "its ttl ended before a provider had it"
                 : absl::StrCat("no provider took it within its retention of ", item.retention_days, " days"));
@@ -273,7 +275,7 @@ void DeliveryDispatcher::OnCallEnd(CallEnd end) {
   if (!result.suppress_reason.empty()) job->update.suppress_reason = result.suppress_reason;
   switch (result.outcome) {
     case AttemptOutcome::kAccepted:
-      accepted_to_sent_.Observe(absl::ToDoubleSeconds(deps_.clock.Now() - job->delivery.item.create_time));
+      NoteAcceptedToSent(job->delivery);
       job->update.may_resend = MayResend(*job, slot);
       return Finish(std::move(job), DeliveryState::kSent, "");
     case AttemptOutcome::kBadRecipient:
@@ -292,10 +294,15 @@ void DeliveryDispatcher::OnCallEnd(CallEnd end) {
   }
 }
 
+void DeliveryDispatcher::NoteAcceptedToSent(const Delivery& delivery) {
+  const absl::Time now = deps_.clock.Now() + deps_.builder.ClockOffsetOf(delivery);
+  accepted_to_sent_.Observe(std::max(0.0, absl::ToDoubleSeconds(now - delivery.item.create_time)));
+}
+
 // Only handsets are ever out of reach, and only who reports says so.
 bool DeliveryDispatcher::MayResend(const DeliveryJob& job, const ProviderSlot& slot) const {
   return deps_.channel == Channel::kSms && !job.type->at_most_once && slot.provider->reports_receipts() &&
-         deps_.links.enabled() && EndOf(job.delivery.item) > deps_.clock.Now() + kResendDelay;
+         deps_.links.enabled() && EndOf(job.delivery) > deps_.clock.Now() + kResendDelay;
 }
 
 void DeliveryDispatcher::NoteHealth(ProviderSlot& slot, const SendResult& result) {
@@ -421,7 +428,7 @@ void DeliveryDispatcher::Finish(JobPtr job, DeliveryState state, std::string det
 
 // It comes back in time to be told that its ttl has ended.
 void DeliveryDispatcher::Hold(JobPtr job, HoldCause cause, absl::Time until, std::string detail) {
-  job->update.hold_until = std::min(until, EndOf(job->delivery.item));
+  job->update.hold_until = std::min(until, EndOf(job->delivery));
   job->update.cause = cause;
   Finish(std::move(job), DeliveryState::kHeld, std::move(detail));
 }

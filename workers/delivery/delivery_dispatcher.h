@@ -119,6 +119,9 @@ class DeliveryDispatcher {
   // False if there was a reason to end it before any call.
   bool Prepare(JobPtr& job);
   static void ForgetEarlierLife(DeliveryJob& job);
+  // By our clock. Nothing is sent from then on: its ttl, or what is kept of it, has ended.
+  absl::Time EndOf(const Delivery& delivery) const;
+  void NoteAcceptedToSent(const Delivery& delivery);
   // True if its time is over; then it is finished.
   bool ExpireIfDue(JobPtr& job, absl::Time now);
   bool MayWaitFor(const DeliveryJob& job, const ProviderSlot& slot) const;

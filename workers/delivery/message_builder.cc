@@ -27,10 +27,15 @@ absl::StatusOr<std::shared_ptr<const NotificationType>> MessageBuilder::TypeOf(c
   return absl::NotFoundError(absl::StrCat("type ", delivery.item.type, " is not in the catalogue"));
 }
 
+absl::Duration MessageBuilder::ClockOffsetOf(const Delivery& delivery) const {
+  return deps_.catalogue.PolicyOf(delivery.item.app)->clock_offset;
+}
+
 absl::StatusOr<ProviderMessage> MessageBuilder::Build(const Delivery& delivery, const NotificationType& type,
                                                       const ClaimResult& claim) const {
   const Notification& item = delivery.item;
   const LinkTarget target = TargetOf(delivery);
+  const absl::Duration clock_offset = ClockOffsetOf(delivery);
   ProviderMessage message{.delivery_id = delivery.id,
                           .notification_id = item.id,
                           .app = item.app,
@@ -42,11 +47,12 @@ absl::StatusOr<ProviderMessage> MessageBuilder::Build(const Delivery& delivery, 
                           .address = claim.address,
                           .collapse_id = item.id.ToString(),
                           .urgent = type.lane == Lane::kPayment || type.lane == Lane::kOtp,
-                          .create_time = item.create_time,
-                          .expire_time = item.expire_time,
+                          .create_time = item.create_time - clock_offset,
+                          .expire_time = std::nullopt,
                           .receipt_token = deps_.links.ReceiptToken(target),
                           .traceparent = item.traceparent,
                           .at_most_once = type.at_most_once};
+  if (item.expire_time.has_value()) message.expire_time = *item.expire_time - clock_offset;
   const bool is_mail = delivery.channel == Channel::kEmail;
   if (is_mail && type.unsubscribable) {
     message.unsubscribe_url = deps_.links.UnsubscribeUrl(target, item.type, claim.address);

@@ -27,7 +27,10 @@ class MessageBuilder {
   // The type of a delivery. NOT_FOUND if it is not in the catalogue (any more).
   absl::StatusOr<std::shared_ptr<const NotificationType>> TypeOf(const Delivery& delivery);
 
-  // INVALID_ARGUMENT if what the template renders to can't be sent. Without a receipt_url.
+  // How far the clock of the delivery's app is ahead of ours.
+  absl::Duration ClockOffsetOf(const Delivery& delivery) const;
+
+  // The times of the message are by our clock. INVALID_ARGUMENT if what the template renders to can't be sent. Without a receipt_url.
   absl::StatusOr<ProviderMessage> Build(const Delivery& delivery, const NotificationType& type,
                                         const ClaimResult& claim) const;
 

@@ -4,14 +4,14 @@
 #include <set>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "carillon/channels/delivery_plan.h"
+#include "carillon/channels/event_messages.h"
 #include "carillon/channels/in_app_template.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/feed_event.h"
-#include "workers/handlers/delivery_plan.h"
 
 namespace carillon {
 namespace {
@@ -20,28 +20,13 @@ constexpr std::string FeedItem::*kTexts[] = {
     &FeedItem::title,     &FeedItem::body,        &FeedItem::actor_name, &FeedItem::actor_picture_url,
     &FeedItem::image_url, &FeedItem::action_link, &FeedItem::badge};
 
-Notification AsNotification(const Event& event, const std::string& recipient) {
-  Notification n;
-  n.id = event.id;
-  n.app = event.app;
-  n.type = event.type;
-  n.recipient = RecipientId(recipient);
-  n.actor_id = event.actor_id;
-  n.object_id = event.object_id;
-  n.data_json = event.data_json;
-  n.create_time = event.create_time;
-  return n;
-}
-
-// What one of the audience is sent outside the feed.
-Notification AsDelivered(const Event& event, const NotificationType& type, const WrittenItem& item) {
-  Notification n = AsNotification(event, item.recipient);
-  n.id = item.id;
-  n.channels = type.channels;
-  n.retention_days = event.retention_days;
-  n.traceparent = event.traceparent;
-  if (type.ttl.has_value()) n.expire_time = event.create_time + *type.ttl;
-  return n;
+// The rule that keeps it from a feed, in words that are the same for many; empty: it was
+// not meant for feeds.
+std::string KeptFromFeedBy(const Decision& decision) {
+  for (const ChannelDecision& channel : decision.channels) {
+    if (channel.channel == Channel::kInApp) return SharedReasonOf(decision, channel);
+  }
+  return "";
 }
 
 // Rendered once, with the event's id, which nobody else's text holds, in place of
@@ -127,21 +112,11 @@ absl::Status FanoutHandler::HandlePage(const FanoutPage& page) {
     // Who wrote the last page may have died before it ended the event.
     return state == EventState::kExpanding ? deps_.events->FinishIfDone(event.id) : absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(const std::shared_ptr<const NotificationType> type, TypeOf(event));
+  ASSIGN_OR_RETURN(const std::shared_ptr<const NotificationType> type, deps_.catalogue.Get(event.app, event.type));
   PageItems items = RenderItems(event, type->in_app);
   if (state == EventState::kExpanding) return WriteNext(event, *open->range, *type, std::move(items));
   ASSIGN_OR_RETURN(const std::optional<EventRange> first, Plan(*open, items, *type));
   return first.has_value() ? WriteNext(event, *first, *type, std::move(items)) : absl::OkStatus();
-}
-
-absl::StatusOr<std::shared_ptr<const NotificationType>> FanoutHandler::TypeOf(const Event& event) {
-  std::shared_ptr<const NotificationType> type = deps_.catalogue.Find(event.app, event.type);
-  if (type == nullptr) {
-    RETURN_IF_ERROR(deps_.catalogue.Refresh());
-    type = deps_.catalogue.Find(event.app, event.type);
-  }
-  if (type == nullptr) return absl::NotFoundError(absl::StrCat("type ", event.type, " is not in the catalogue"));
-  return type;
 }
 
 // Every step may be repeated: a worker that dies in between leaves the event
@@ -173,15 +148,12 @@ absl::StatusOr<std::optional<EventRange>> FanoutHandler::Plan(const OpenPage& op
 }
 
 absl::StatusOr<bool> FanoutHandler::TakeWindow(const Event& event, const NotificationType& type) {
-  if (type.dedupe_key.empty()) return true;
-  const std::string key = RenderText(type.dedupe_key, AsNotification(event, ""));
+  const std::string key = DedupeKeyOf(event, type);
   if (key.empty()) return true;
   ASSIGN_OR_RETURN(const bool taken, deps_.events->TakeWindow(event, key, type.dedupe_window));
   if (taken) return true;
   suppressed_.Increment();
-  RETURN_IF_ERROR(deps_.events->Suppress(
-      event.id, absl::StrCat("another event of its type with the key \"", key, "\" came less than ",
-                             absl::FormatDuration(type.dedupe_window), " before")));
+  RETURN_IF_ERROR(deps_.events->Suppress(event.id, WithinWindow(key, type)));
   return false;
 }
 
@@ -197,19 +169,43 @@ absl::Status FanoutHandler::ShowInTopicFeed(const Event& event, const PageItems&
   return absl::OkStatus();
 }
 
-absl::Status FanoutHandler::PlanDeliveries(const Event& event, const NotificationType& type,
-                                           const std::vector<std::string>& recipients, EventStore::PageWrite& write) {
-  if (!GoesOutside(type.channels) || recipients.empty()) return absl::OkStatus();
+absl::Status FanoutHandler::Decide(const Event& event, const NotificationType& type, std::vector<std::string> members,
+                                   PageItems& items, EventStore::PageWrite& write) {
+  const Notification told = AsDelivered(event, type, {.id = event.id, .recipient = "", .seq = 0});
+  std::vector<DecisionSubject> subjects;
   std::vector<FeedKey> keys;
-  for (const std::string& recipient : recipients) keys.push_back({event.app, RecipientId(recipient)});
+  for (const std::string& member : members) {
+    keys.push_back({event.app, RecipientId(member)});
+    subjects.push_back({.item = &told, .key = keys.back(), .type = &type, .channels = type.channels});
+  }
+  ASSIGN_OR_RETURN(std::vector<Decision> decisions, deps_.decisions.Decide(subjects, CapStore::Mode::kTake));
+  const bool goes_outside = GoesOutside(type.channels);
+  const absl::Time now = deps_.clock.Now();
+  for (size_t i = 0; i < members.size(); ++i) {
+    if (IsShown(decisions[i])) {
+      items.ids.push_back(NewUuid7(now));
+      items.recipients.push_back(members[i]);
+      continue;
+    }
+    const std::string reason = KeptFromFeedBy(decisions[i]);
+    if (!reason.empty()) ++write.suppressed[reason];
+    if (goes_outside) write.unshown.push_back({.id = NewUuid7(now), .recipient = members[i], .seq = 0});
+  }
+  if (!goes_outside || members.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(std::vector<Contacts> contacts, deps_.deliveries->ReadContacts(keys));
-  absl::flat_hash_map<std::string, Contacts> of;
-  for (size_t i = 0; i < recipients.size(); ++i) of.emplace(recipients[i], std::move(contacts[i]));
-  write.begin_deliveries = [this, &event, &type, of = std::move(of)](absl::Span<const WrittenItem> written) {
+  struct Known {
+    Contacts contacts;
+    Decision decision;
+  };
+  absl::flat_hash_map<std::string, Known> known;
+  for (size_t i = 0; i < members.size(); ++i) {
+    known.emplace(std::move(members[i]), Known{std::move(contacts[i]), std::move(decisions[i])});
+  }
+  write.begin_deliveries = [this, &event, &type, known = std::move(known)](absl::Span<const WrittenItem> written) {
     std::vector<std::vector<NewDelivery>> deliveries;
     for (const WrittenItem& item : written) {
-      deliveries.push_back(
-          carillon::PlanDeliveries(AsDelivered(event, type, item), of.at(item.recipient), deps_.clock.Now()));
+      const Known& of = known.at(item.recipient);
+      deliveries.push_back(PlanDeliveries(AsDelivered(event, type, item), of.contacts, of.decision, deps_.clock.Now()));
     }
     return deliveries;
   };
@@ -223,13 +219,13 @@ absl::Status FanoutHandler::WriteNext(const Event& event, const EventRange& rang
       .page = {.app = event.app, .event_id = event.id, .type = event.type, .shard = range.shard, .cursor = range.after},
       .new_cursor = members.empty() ? range.after : members.back(),
       .read = static_cast<int64_t>(members.size()),
-      .is_last = members.size() < static_cast<size_t>(deps_.page)};
-  // Settings and mutes will choose among them here; so far everybody is told.
-  items.recipients = std::move(members);
-  const absl::Time now = deps_.clock.Now();
-  items.ids.reserve(items.recipients.size());
-  for (size_t i = 0; i < items.recipients.size(); ++i) items.ids.push_back(NewUuid7(now));
-  RETURN_IF_ERROR(PlanDeliveries(event, type, items.recipients, write));
+      .is_last = members.size() < static_cast<size_t>(deps_.page),
+      .unshown = {},
+      .suppressed = {},
+      .exchange = type.exchange,
+      .routing_key = type.routing_key,
+      .begin_deliveries = nullptr};
+  RETURN_IF_ERROR(Decide(event, type, std::move(members), items, write));
   ASSIGN_OR_RETURN(const std::vector<WrittenItem> written, deps_.events->WritePage(event, write, items));
   if (write.begin_deliveries != nullptr) deps_.waker.Wake(event.lane);
   if (!write.is_last) deps_.waker.Wake(Lane::kFanout);

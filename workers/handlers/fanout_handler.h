@@ -16,6 +16,7 @@
 #include "carillon/ports/live_bus.h"
 #include "carillon/ports/outbox_store.h"
 #include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/metrics.h"
 #include "workers/lane/batch.h"
 
@@ -32,6 +33,7 @@ class FanoutHandler final : public BatchHandler {
     std::shared_ptr<EventStore> events;
     std::shared_ptr<DeliveryStore> deliveries;
     Catalogue& catalogue;
+    DecisionMaker& decisions;
     LivePublisher& live;
     OutboxWaker& waker;
     const Clock& clock;
@@ -53,11 +55,11 @@ class FanoutHandler final : public BatchHandler {
   // False: an event before it holds its type's window, and it is suppressed.
   absl::StatusOr<bool> TakeWindow(const Event& event, const NotificationType& type);
   absl::Status ShowInTopicFeed(const Event& event, const PageItems& items);
-  // Has the page begin its deliveries, if its type has external channels.
-  absl::Status PlanDeliveries(const Event& event, const NotificationType& type,
-                              const std::vector<std::string>& recipients, EventStore::PageWrite& write);
+  // Puts each member where it belongs: into `items`, or what the page counts or tells
+  // elsewhere.
+  absl::Status Decide(const Event& event, const NotificationType& type, std::vector<std::string> members,
+                      PageItems& items, EventStore::PageWrite& write);
   absl::Status WriteNext(const Event& event, const EventRange& range, const NotificationType& type, PageItems items);
-  absl::StatusOr<std::shared_ptr<const NotificationType>> TypeOf(const Event& event);
   // After the commit, and only a hint: what fails here the streams' sweep finds.
   void WakeStreams(const Event& event, const PageItems& items, absl::Span<const WrittenItem> written);
 

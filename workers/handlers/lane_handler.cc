@@ -4,6 +4,28 @@
 #include "carillon/domain/status_macros.h"
 
 namespace carillon {
+namespace {
+
+// Together, or else message by message, so that only the one at fault goes on;
+// what was applied before changes nothing.
+template <typename Thing, typename Handle>
+absl::Status HandleByMessage(const Batch& batch, absl::Span<const Thing> things, const std::vector<size_t>& sources,
+                             std::vector<FailedItem>& failures, Handle handle) {
+  if (things.empty()) return absl::OkStatus();
+  absl::Status status = handle(things);
+  if (status.ok() || IsInfrastructureFailure(status)) return status;
+  for (size_t begin = 0, end = 0; begin < things.size(); begin = end) {
+    const size_t source = sources[begin];
+    while (end < things.size() && sources[end] == source) ++end;
+    const bool alone = end - begin == things.size();
+    if (!alone) status = handle(things.subspan(begin, end - begin));
+    if (IsInfrastructureFailure(status)) return status;
+    if (!status.ok()) failures.push_back({&batch.messages[source], nullptr, status});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::StatusOr<std::vector<FailedItem>> LaneHandler::Handle(const Batch& batch) {
   std::vector<FailedItem> failures;
@@ -13,6 +35,8 @@ absl::StatusOr<std::vector<FailedItem>> LaneHandler::Handle(const Batch& batch) 
   }
   RETURN_IF_ERROR(HandleNotifications(batch, failures));
   RETURN_IF_ERROR(HandleReactions(batch, failures));
+  RETURN_IF_ERROR(HandleAgain(batch, failures));
+  RETURN_IF_ERROR(HandleDigests(batch, failures));
   return failures;
 }
 
@@ -27,22 +51,19 @@ absl::Status LaneHandler::HandleNotifications(const Batch& batch, std::vector<Fa
   return absl::OkStatus();
 }
 
-// Together, or else message by message, so that only the one at fault goes on;
-// what was applied before changes nothing.
 absl::Status LaneHandler::HandleReactions(const Batch& batch, std::vector<FailedItem>& failures) {
-  if (batch.reactions.empty()) return absl::OkStatus();
-  absl::Status status = reactions_.Handle(batch.reactions);
-  if (status.ok() || IsInfrastructureFailure(status)) return status;
-  const auto reactions = absl::MakeConstSpan(batch.reactions);
-  for (size_t begin = 0, end = 0; begin < reactions.size(); begin = end) {
-    const size_t source = batch.reaction_sources[begin];
-    while (end < reactions.size() && batch.reaction_sources[end] == source) ++end;
-    const bool alone = end - begin == reactions.size();
-    if (!alone) status = reactions_.Handle(reactions.subspan(begin, end - begin));
-    if (IsInfrastructureFailure(status)) return status;
-    if (!status.ok()) failures.push_back({&batch.messages[source], nullptr, status});
-  }
-  return absl::OkStatus();
+  return HandleByMessage(batch, absl::MakeConstSpan(batch.reactions), batch.reaction_sources, failures,
+                         [this](absl::Span<const Reaction> reactions) { return reactions_.Handle(reactions); });
+}
+
+absl::Status LaneHandler::HandleAgain(const Batch& batch, std::vector<FailedItem>& failures) {
+  return HandleByMessage(batch, absl::MakeConstSpan(batch.again), batch.again_sources, failures,
+                         [this](absl::Span<const Delivery> held) { return redecisions_.Handle(held); });
+}
+
+absl::Status LaneHandler::HandleDigests(const Batch& batch, std::vector<FailedItem>& failures) {
+  return HandleByMessage(batch, absl::MakeConstSpan(batch.digests), batch.digest_sources, failures,
+                         [this](absl::Span<const DueDigest> due) { return digests_.Handle(due); });
 }
 
 }  // namespace carillon

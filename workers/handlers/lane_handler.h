@@ -1,9 +1,12 @@
 // What the worker of a notification lane does with what it receives:
-// notifications go into feeds, reactions into counters.
+// notifications go into feeds, reactions into counters, what was held is decided on
+// again, what has gathered is sent.
 #pragma once
 
+#include "workers/handlers/digest_handler.h"
 #include "workers/handlers/notification_handler.h"
 #include "workers/handlers/reaction_handler.h"
+#include "workers/handlers/redecision_handler.h"
 #include "workers/lane/batch.h"
 
 namespace carillon {
@@ -11,9 +14,10 @@ namespace carillon {
 // Thread-safe.
 class LaneHandler final : public BatchHandler {
  public:
-  // Both outlive it.
-  LaneHandler(NotificationHandler& notifications, ReactionHandler& reactions)
-      : notifications_(notifications), reactions_(reactions) {}
+  // All outlive it.
+  LaneHandler(NotificationHandler& notifications, ReactionHandler& reactions, RedecisionHandler& redecisions,
+              DigestHandler& digests)
+      : notifications_(notifications), reactions_(reactions), redecisions_(redecisions), digests_(digests) {}
 
   absl::StatusOr<std::vector<FailedItem>> Handle(const Batch& batch) override;
   absl::Status CheckHealth() override { return notifications_.CheckHealth(); }
@@ -21,9 +25,13 @@ class LaneHandler final : public BatchHandler {
  private:
   absl::Status HandleNotifications(const Batch& batch, std::vector<FailedItem>& failures);
   absl::Status HandleReactions(const Batch& batch, std::vector<FailedItem>& failures);
+  absl::Status HandleAgain(const Batch& batch, std::vector<FailedItem>& failures);
+  absl::Status HandleDigests(const Batch& batch, std::vector<FailedItem>& failures);
 
   NotificationHandler& notifications_;
   ReactionHandler& reactions_;
+  RedecisionHandler& redecisions_;
+  DigestHandler& digests_;
 };
 
 }  // namespace carillon

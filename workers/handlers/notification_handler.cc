@@ -5,29 +5,42 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
-#include "absl/strings/str_cat.h"
+#include "carillon/channels/delivery_plan.h"
 #include "carillon/channels/in_app_template.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/feed_event.h"
-#include "workers/handlers/delivery_plan.h"
 
 namespace carillon {
 namespace {
 
 // Without a word about channels it is for the feed.
-bool WantsFeedItem(const Notification& item) {
-  return item.channels.empty() || absl::c_linear_search(item.channels, Channel::kInApp);
+std::vector<Channel> ChannelsOf(const Notification& item) {
+  return item.channels.empty() ? std::vector<Channel>{Channel::kInApp} : item.channels;
 }
 
-// Of one that is for external channels only, and can go to none of them.
-void SuppressIfNothingIsPending(FeedDelivery& decision) {
-  const bool pending = absl::c_any_of(
-      decision.deliveries, [](const NewDelivery& delivery) { return delivery.state == DeliveryState::kPending; });
-  if (pending) return;
-  decision.state = State::kSuppressed;
-  decision.detail = decision.deliveries.empty() ? "it has no channel" : decision.deliveries.front().detail;
+// The feed's own decision; null if it was not asked for.
+const ChannelDecision* InApp(const Decision& decision) {
+  const auto found = absl::c_find_if(decision.channels,
+                                     [](const ChannelDecision& channel) { return channel.channel == Channel::kInApp; });
+  return found == decision.channels.end() ? nullptr : &*found;
+}
+
+bool IsExpired(const Decision& decision) {
+  return absl::c_any_of(decision.channels,
+                        [](const ChannelDecision& channel) { return channel.outcome == Outcome::kExpire; });
+}
+
+// Of one that no feed shows, and that can go to no external channel.
+void SuppressIfNothingIsOpen(FeedDelivery& delivery) {
+  if (delivery.state != State::kAccepted) return;
+  const bool open =
+      absl::c_any_of(delivery.deliveries, [](const NewDelivery& one) { return !IsTerminal(one.fate.state); });
+  if (open) return;
+  delivery.state = State::kSuppressed;
+  if (!delivery.detail.empty()) return;
+  delivery.detail = delivery.deliveries.empty() ? "it has no channel" : delivery.deliveries.front().fate.detail;
 }
 
 }  // namespace
@@ -38,6 +51,8 @@ NotificationHandler::NotificationHandler(const Deps& deps)
                                       {{"lane", std::string(ToString(deps.lane))}})),
       expired_(deps.metrics.Counter("carillon_expired_total", "Notifications whose ttl ended first",
                                     {{"lane", std::string(ToString(deps.lane))}})),
+      suppressed_(deps.metrics.Counter("carillon_suppressed_total", "Notifications that rules kept from every channel",
+                                       {{"lane", std::string(ToString(deps.lane))}})),
       repeated_(deps.metrics.Counter("carillon_repeated_total", "Messages whose notification had ended before",
                                      {{"lane", std::string(ToString(deps.lane))}})),
       wake_failures_(deps.metrics.Counter("carillon_wake_failures_total",
@@ -49,25 +64,28 @@ NotificationHandler::NotificationHandler(const Deps& deps)
 
 absl::StatusOr<std::vector<absl::Status>> NotificationHandler::Handle(absl::Span<const Notification> items) {
   std::vector<absl::Status> statuses(items.size());
-  std::vector<FeedDelivery> deliveries;
-  std::vector<size_t> positions;
+  std::vector<Work> works;
+  works.reserve(items.size());
   for (size_t i = 0; i < items.size(); ++i) {
-    absl::StatusOr<FeedDelivery> decision = Decide(items[i]);
-    if (!decision.ok() && IsInfrastructureFailure(decision.status())) return decision.status();
-    statuses[i] = decision.status();
-    if (!decision.ok()) continue;
-    deliveries.push_back(*std::move(decision));
-    positions.push_back(i);
+    absl::StatusOr<std::shared_ptr<const NotificationType>> type = deps_.catalogue.Get(items[i].app, items[i].type);
+    if (!type.ok() && IsInfrastructureFailure(type.status())) return type.status();
+    statuses[i] = type.status();
+    if (!type.ok()) continue;
+    works.push_back({.item = &items[i], .type = *std::move(type), .position = i, .decision = {}, .delivery = {}});
   }
-  if (deliveries.empty()) return statuses;
-  RETURN_IF_ERROR(BeginDeliveries(items, positions, deliveries));
+  if (works.empty()) return statuses;
+  RETURN_IF_ERROR(Decide(works));
+  RETURN_IF_ERROR(BeginDeliveries(works));
+  std::vector<FeedDelivery> deliveries;
+  deliveries.reserve(works.size());
+  for (Work& work : works) deliveries.push_back(std::move(work.delivery));
 
   absl::StatusOr<std::vector<DeliveryOutcome>> outcomes = deps_.feeds->Deliver(deliveries);
   if (!outcomes.ok() && !IsInfrastructureFailure(outcomes.status())) {
     log::Warn("delivery.batch_failed", {{"error", outcomes.status()}, {"items", deliveries.size()}});
     std::vector<absl::Status> own(deliveries.size());
     outcomes = DeliverOneByOne(deliveries, own);
-    for (size_t i = 0; i < own.size(); ++i) statuses[positions[i]] = own[i];
+    for (size_t i = 0; i < own.size(); ++i) statuses[works[i].position] = own[i];
   }
   RETURN_IF_ERROR(outcomes.status());
   WakeRelay(deliveries);
@@ -75,49 +93,69 @@ absl::StatusOr<std::vector<absl::Status>> NotificationHandler::Handle(absl::Span
   return statuses;
 }
 
-// Settings, quiet hours and caps will speak here; so far only the ttl does.
-absl::StatusOr<FeedDelivery> NotificationHandler::Decide(const Notification& item) {
-  std::shared_ptr<const NotificationType> type = deps_.catalogue.Find(item.app, item.type);
-  if (type == nullptr) {
-    RETURN_IF_ERROR(deps_.catalogue.Refresh());
-    type = deps_.catalogue.Find(item.app, item.type);
+absl::Status NotificationHandler::Decide(std::vector<Work>& works) {
+  std::vector<DecisionSubject> subjects;
+  subjects.reserve(works.size());
+  for (const Work& work : works) {
+    subjects.push_back({.item = work.item,
+                        .key = {work.item->app, work.item->recipient},
+                        .type = work.type.get(),
+                        .channels = ChannelsOf(*work.item)});
   }
-  if (type == nullptr) return absl::NotFoundError(absl::StrCat("type ", item.type, " is not in the catalogue"));
+  ASSIGN_OR_RETURN(std::vector<Decision> decisions, deps_.decisions.Decide(subjects, CapStore::Mode::kTake));
+  for (size_t i = 0; i < works.size(); ++i) {
+    works[i].decision = std::move(decisions[i]);
+    works[i].delivery = Show(works[i]);
+  }
+  return absl::OkStatus();
+}
+
+FeedDelivery NotificationHandler::Show(const Work& work) const {
+  const Notification& item = *work.item;
   FeedDelivery delivery{.key = {item.app, item.recipient},
                         .retention_days = item.retention_days,
                         .lane = deps_.lane,
                         .detail = {},
                         .item = {},
                         .traceparent = item.traceparent,
-                        .deliveries = {}};
-  if (item.expire_time.has_value() && *item.expire_time <= deps_.clock.Now()) {
+                        .deliveries = {},
+                        .exchange = work.type->exchange,
+                        .routing_key = work.type->routing_key,
+                        .trail = {}};
+  const ChannelDecision* const in_app = InApp(work.decision);
+  if (in_app != nullptr) delivery.trail = TrailOf(work.decision, *in_app);
+  if (IsExpired(work.decision)) {
     delivery.state = State::kExpired;
-    delivery.detail = "its ttl ended before it was delivered";
+    delivery.detail = ReasonOf(work.decision, work.decision.channels.front());
     delivery.item.id = item.id;
     return delivery;
   }
-  delivery.item = RenderFeedItem(item, type->in_app);
-  if (!WantsFeedItem(item)) delivery.state = State::kAccepted;
+  delivery.item = RenderFeedItem(item, work.type->in_app);
+  if (IsShown(work.decision)) return delivery;
+  delivery.state = State::kAccepted;
+  if (in_app != nullptr) delivery.detail = ReasonOf(work.decision, *in_app);
   return delivery;
 }
 
 // Nothing is read for what goes to the feed alone, which is nearly everything.
-absl::Status NotificationHandler::BeginDeliveries(absl::Span<const Notification> items,
-                                                  absl::Span<const size_t> positions,
-                                                  std::vector<FeedDelivery>& decisions) {
+absl::Status NotificationHandler::BeginDeliveries(std::vector<Work>& works) {
   std::vector<FeedKey> keys;
-  std::vector<size_t> outgoing;
-  for (size_t i = 0; i < decisions.size(); ++i) {
-    if (decisions[i].state == State::kExpired || !GoesOutside(items[positions[i]].channels)) continue;
-    keys.push_back(decisions[i].key);
-    outgoing.push_back(i);
+  std::vector<Work*> outgoing;
+  for (Work& work : works) {
+    if (work.delivery.state == State::kExpired) continue;
+    if (!GoesOutside(work.item->channels)) {
+      SuppressIfNothingIsOpen(work.delivery);
+      continue;
+    }
+    keys.push_back(work.delivery.key);
+    outgoing.push_back(&work);
   }
   if (keys.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::vector<Contacts> contacts, deps_.deliveries->ReadContacts(keys));
   for (size_t i = 0; i < outgoing.size(); ++i) {
-    FeedDelivery& decision = decisions[outgoing[i]];
-    decision.deliveries = PlanDeliveries(items[positions[outgoing[i]]], contacts[i], deps_.clock.Now());
-    if (decision.state == State::kAccepted) SuppressIfNothingIsPending(decision);
+    Work& work = *outgoing[i];
+    work.delivery.deliveries = PlanDeliveries(*work.item, contacts[i], work.decision, deps_.clock.Now());
+    SuppressIfNothingIsOpen(work.delivery);
   }
   return absl::OkStatus();
 }
@@ -155,6 +193,8 @@ void NotificationHandler::WakeStreams(std::vector<FeedDelivery>& deliveries,
       repeated_.Increment();
     } else if (delivery.state == State::kExpired) {
       expired_.Increment();
+    } else if (delivery.state == State::kSuppressed) {
+      suppressed_.Increment();
     } else if (delivery.state == State::kDelivered) {
       delivered_.Increment();
       end_to_end_.Observe(absl::ToDoubleSeconds(now - delivery.item.create_time));

@@ -15,6 +15,7 @@
 #include "carillon/ports/live_bus.h"
 #include "carillon/ports/outbox_store.h"
 #include "carillon/runtime/catalogue.h"
+#include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/metrics.h"
 
 namespace carillon {
@@ -27,6 +28,7 @@ class NotificationHandler {
     std::shared_ptr<DeliveryStore> deliveries;
     OutboxWaker& waker;
     Catalogue& catalogue;
+    DecisionMaker& decisions;
     LivePublisher& live;
     const Clock& clock;
     Metrics& metrics;
@@ -46,10 +48,20 @@ class NotificationHandler {
   absl::Status CheckHealth() { return deps_.catalogue.Refresh(); }
 
  private:
-  absl::StatusOr<FeedDelivery> Decide(const Notification& item);
+  // A notification that is worked on, and what becomes of it.
+  struct Work {
+    const Notification* item = nullptr;
+    std::shared_ptr<const NotificationType> type;
+    size_t position = 0;  // In what was asked.
+    Decision decision;
+    FeedDelivery delivery;
+  };
+
+  absl::Status Decide(std::vector<Work>& works);
+  // What the feed gets.
+  FeedDelivery Show(const Work& work) const;
   // Adds the deliveries of external channels to what was decided.
-  absl::Status BeginDeliveries(absl::Span<const Notification> items, absl::Span<const size_t> positions,
-                               std::vector<FeedDelivery>& decisions);
+  absl::Status BeginDeliveries(std::vector<Work>& works);
   absl::StatusOr<std::vector<DeliveryOutcome>> DeliverOneByOne(absl::Span<const FeedDelivery> deliveries,
                                                                std::vector<absl::Status>& statuses);
   void WakeRelay(absl::Span<const FeedDelivery> decisions);
@@ -58,6 +70,7 @@ class NotificationHandler {
   const Deps deps_;
   prometheus::Counter& delivered_;
   prometheus::Counter& expired_;
+  prometheus::Counter& suppressed_;
   prometheus::Counter& repeated_;
   prometheus::Counter& wake_failures_;
   prometheus::Histogram& end_to_end_;

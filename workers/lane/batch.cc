@@ -25,13 +25,24 @@ void Append(InboundMessage message, Decoded decoded, Batch* batch) {
   Move(decoded->items, place, batch->items, batch->sources);
   Move(decoded->reactions, place, batch->reactions, batch->reaction_sources);
   Move(decoded->pages, place, batch->pages, batch->page_sources);
+  Move(decoded->deliveries, place, batch->again, batch->again_sources);
+  Move(decoded->digests, place, batch->digests, batch->digest_sources);
+  Move(decoded->windows, place, batch->windows, batch->window_sources);
+}
+
+size_t SizeOf(const Batch& batch) {
+  return batch.items.size() + batch.reactions.size() + batch.again.size() + batch.digests.size() + batch.windows.size();
+}
+
+size_t SizeOf(const EnvelopeContents& contents) {
+  return contents.items.size() + contents.reactions.size() + contents.deliveries.size() + contents.digests.size() +
+         contents.windows.size();
 }
 
 bool HasRoom(const Batch& batch, const Decoded& decoded) {
   if (batch.messages.back().redelivered || !batch.pages.empty()) return false;
   if (!decoded.ok()) return true;
-  const size_t items = decoded->items.size() + decoded->reactions.size();
-  return decoded->pages.empty() && batch.items.size() + batch.reactions.size() + items <= kMaxBatchItems;
+  return decoded->pages.empty() && SizeOf(batch) + SizeOf(*decoded) <= kMaxBatchItems;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "carillon/domain/delivery.h"
 #include "carillon/domain/event.h"
 #include "carillon/domain/notification.h"
 #include "carillon/ports/broker.h"
@@ -28,11 +29,16 @@ struct Batch {
   std::vector<size_t> reaction_sources;
   std::vector<FanoutPage> pages;  // One at most.
   std::vector<size_t> page_sources;
+  std::vector<Delivery> again;  // To be decided on once more.
+  std::vector<size_t> again_sources;
+  std::vector<DueDigest> digests;
+  std::vector<size_t> digest_sources;
+  std::vector<DueWindow> windows;
+  std::vector<size_t> window_sources;
   std::vector<std::pair<size_t, absl::Status>> unreadable;  // Messages, by place, with what is wrong.
 };
 
-// In the order of `messages`, each batch with at most kMaxBatchItems notifications
-// and reactions; only a message that holds more by itself exceeds that. A page, and
+// In the order of `messages`, each batch with at most kMaxBatchItems things; only a message that holds more by itself exceeds that. A page, and
 // a message that came a second time, is a batch of its own.
 std::vector<Batch> CutIntoBatches(std::vector<InboundMessage> messages);
 

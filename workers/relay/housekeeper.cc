@@ -22,6 +22,8 @@ constexpr absl::Duration kStuckOutbox = absl::Seconds(5);
 constexpr int kMaxExpireStepsPerRun = 20;
 constexpr int kRequeueRows = 1'000;
 constexpr int kForgetRows = 1'000;
+// What is told of a digest after that is told by its notification.
+constexpr absl::Duration kKeepDigests = absl::Hours(24 * 30);
 // A queue with consumers gets through so many well within any idle bound.
 constexpr int64_t kShortQueue = 1'000;
 // As the reaction store writes it.
@@ -62,6 +64,7 @@ absl::Status Housekeeper::RunOnce() {
   status.Update(Sweep());
   status.Update(MeasureOutbox());
   status.Update(ExpireKeys());
+  status.Update(ForgetDigests());
   status.Update(ExpireEvents());
   status.Update(RetireSlices());
   return status;
@@ -86,6 +89,15 @@ absl::Status Housekeeper::ExpireKeys() {
   for (int step = 0; step < kMaxExpireStepsPerRun; ++step) {
     ASSIGN_OR_RETURN(const int expired, deps_.store->ExpireKeys(deps_.clock.Now(), kExpireKeys));
     if (expired < kExpireKeys) break;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeper::ForgetDigests() {
+  for (int step = 0; step < kMaxExpireStepsPerRun; ++step) {
+    const absl::Time closed_before = deps_.clock.Now() - kKeepDigests;
+    ASSIGN_OR_RETURN(const int forgotten, deps_.store->ForgetDigests(closed_before, kForgetRows));
+    if (forgotten < kForgetRows) break;
   }
   return absl::OkStatus();
 }

@@ -50,6 +50,7 @@ class Housekeeper {
   absl::Status MakeSlices();
   absl::Status RetireSlices();
   absl::Status ExpireKeys();
+  absl::Status ForgetDigests();
   absl::Status Sweep();
   absl::Status SweepPass(UpkeepStore::Pass pass, absl::Duration age);
   absl::Status RequeueIdle(Lane lane);

@@ -23,7 +23,10 @@ constexpr absl::Duration kGatherTime = absl::Milliseconds(3);
 constexpr absl::Duration kLookInterval = absl::Milliseconds(20);
 constexpr absl::Duration kIdleLookInterval = absl::Seconds(5);
 constexpr absl::Duration kReleaseInterval = absl::Milliseconds(500);
-constexpr int kReleaseRows = 10'000;
+// Rows in a lane's queues above which nothing more is released into them: what comes
+// now would stand behind it. A tenth of a second of a worker's time, about.
+constexpr int64_t kReleaseWindow = 1'000;
+constexpr int64_t kLeastReleaseMessages = 10;
 constexpr absl::Duration kFirstDelay = absl::Seconds(1);
 constexpr absl::Duration kLongestDelay = absl::Seconds(60);
 // What got no answer most likely met a broker that was going down.
@@ -66,7 +69,7 @@ void LaneRelay::Run() {
       if (*taken > 0) {
         idle_wait = kShortestPoll;
         // A full batch: there is more.
-        if (*taken == static_cast<size_t>(options_.batch)) {
+        if (*taken >= static_cast<size_t>(options_.batch)) {
           if (deps_.help != nullptr) deps_.help->Set();
           continue;
         }
@@ -86,16 +89,11 @@ bool LaneRelay::LetsGather(size_t taken) const {
 }
 
 absl::StatusOr<size_t> LaneRelay::Step() {
-  // By time, not when idle: deferred rows must not wait for a backlog to end.
-  if (Monotonic() >= next_release_) {
-    next_release_ = Monotonic() + kReleaseInterval;
-    // What is ready does not wait for what can't be made ready.
-    const absl::Status released = deps_.outbox->ReleaseDue(kReleaseRows).status();
-    if (!released.ok()) log::Warn("relay.not_released", {{"lane", ToString(options_.lane)}, {"error", released}});
-  }
   ASSIGN_OR_RETURN(const bool ahead, IsAhead());
   if (ahead) return 0;
-  ASSIGN_OR_RETURN(const std::vector<OutboxRow> rows, deps_.outbox->Take(options_.batch));
+  ASSIGN_OR_RETURN(const int released, Release());
+  // Those are older than all others: as many of the others are taken beside them.
+  ASSIGN_OR_RETURN(const std::vector<OutboxRow> rows, deps_.outbox->Take(options_.batch + released));
   if (rows.empty()) return 0;
   taken_since_look_ += rows.size();
   const absl::Duration started = Monotonic();
@@ -107,6 +105,33 @@ absl::StatusOr<size_t> LaneRelay::Step() {
   }
   batch_seconds_.Observe(absl::ToDoubleSeconds(Monotonic() - started));
   return rows.size();
+}
+
+// By time, not when idle: deferred rows must not wait for a backlog to end. While there
+// is more than a batch it goes on as fast as the lane's workers.
+absl::StatusOr<int> LaneRelay::Release() {
+  if (Monotonic() < next_release_) return 0;
+  if (has_more_due_) {
+    next_release_ = Monotonic() + kLookInterval;
+    ASSIGN_OR_RETURN(const bool room, HasRoomForDue());
+    if (!room) return 0;
+  }
+  const absl::StatusOr<int> released = deps_.outbox->ReleaseDue(options_.batch);
+  has_more_due_ = released.ok() && *released >= options_.batch;
+  next_release_ = Monotonic() + (has_more_due_ ? absl::ZeroDuration() : kReleaseInterval);
+  if (released.ok()) return *released;
+  // What is ready does not wait for what can't be made ready.
+  log::Warn("relay.not_released", {{"lane", ToString(options_.lane)}, {"error", released.status()}});
+  return 0;
+}
+
+absl::StatusOr<bool> LaneRelay::HasRoomForDue() {
+  int64_t messages = 0;
+  for (const std::string& queue : LaneQueues(options_.lane)) {
+    ASSIGN_OR_RETURN(const QueueStats stats, deps_.queues->Inspect(queue));
+    messages += stats.messages;
+  }
+  return messages <= std::max(kLeastReleaseMessages, kReleaseWindow / options_.pack);
 }
 
 absl::StatusOr<bool> LaneRelay::IsAhead() {

@@ -32,7 +32,7 @@ class LaneRelay {
   struct Deps {
     std::unique_ptr<OutboxReader> outbox;
     std::unique_ptr<Publisher> publisher;
-    // Looks at queues; needed if there is a window.
+    // Looks at queues.
     std::unique_ptr<TopologyAdmin> queues;
     // Set when there may be new rows.
     WakeSignal& wake;
@@ -52,6 +52,10 @@ class LaneRelay {
  private:
   // Whether the lane's queues hold as much as they should.
   absl::StatusOr<bool> IsAhead();
+  // Puts what is due into the outbox, a batch at most. Returns how many rows.
+  absl::StatusOr<int> Release();
+  // Whether the lane's queues are short enough for more than what comes by itself.
+  absl::StatusOr<bool> HasRoomForDue();
   // Whether to wait a little after so many rows, so that fuller messages come.
   bool LetsGather(size_t taken) const;
   // Publishes what is ready. Returns how many rows it took.
@@ -69,6 +73,7 @@ class LaneRelay {
   absl::Duration idle_look_;
   size_t taken_since_look_ = 0;
   bool is_ahead_ = false;
+  bool has_more_due_ = false;  // The last release was a full one.
   prometheus::Counter& confirmed_;
   prometheus::Counter& returned_;
   prometheus::Counter& refused_;

@@ -173,6 +173,105 @@ TEST_F(AppStoreTest, ChangesWhatIsGivenAndNothingElse) {
   EXPECT_THAT(store_.Update("unknown", {.shared_audience_threshold = 1}), StatusIs(absl::StatusCode::kNotFound));
 }
 
+TEST_F(AppStoreTest, ChangesLimitsAsAWholeAndTellsProcesses) {
+  ASSERT_OK_AND_ASSIGN(const App created,
+                       store_.Create({.name = "limited", .key = "key-6", .scopes = {"send"}}, Hash('a')));
+  EXPECT_EQ(created.limits, SendLimits());
+  PostgresCatalogStore catalogue(MakePool(1));
+  ASSERT_OK_AND_ASSIGN(const int64_t before, catalogue.Version());
+  const SendLimits limits{
+      .app_rate = 100, .app_burst = 500, .sender_rate = 10, .sender_burst = 20, .runaway_per_minute = 6'000};
+  ASSERT_OK_AND_ASSIGN(App app, store_.Update("key-6", {.limits = limits}));
+  EXPECT_EQ(app.limits, limits);
+  EXPECT_THAT(catalogue.Version(), IsOkAndHolds(::testing::Gt(before)));
+  ASSERT_OK_AND_ASSIGN(app, store_.Update("key-6", {.default_locale = "de"}));
+  EXPECT_EQ(app.limits, limits);
+  ASSERT_OK_AND_ASSIGN(app, store_.Update("key-6", {.limits = SendLimits{.sender_rate = 1}}));
+  EXPECT_EQ(app.limits, SendLimits{.sender_rate = 1});
+}
+
+class SandboxTest : public AppStoreTest {
+ protected:
+  void SetUp() override {
+    Query("TRUNCATE schedules");
+    static int count = 0;
+    key_ = absl::StrCat("sandbox-", ++count);
+    ASSERT_OK_AND_ASSIGN(const App created,
+                         store_.Create({.name = key_, .key = key_, .scopes = {"send"}}, Hash('a')));
+    app_ = created.id;
+  }
+  void Wait(AppId app, const std::string& cause, const std::string& due) {
+    Query(absl::StrCat(
+        "INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, "
+        "recipient_id, exchange, routing_key, type, payload) VALUES (",
+        app.value(), ", now() + interval '", due, "', new_uuid7(), new_uuid7(), 7, 'social', '", cause,
+        "', 'email', 'ann', 'e', 'k', 't', '')"));
+  }
+  // How many of a cause are due.
+  std::string Due(AppId app, const std::string& cause) {
+    return Query(absl::StrCat("SELECT count(*) FROM schedules WHERE due_at <= now() AND app_id = ", app.value(),
+                              " AND cause = '", cause, "'"));
+  }
+
+  std::string key_;
+  AppId app_;
+};
+
+TEST_F(SandboxTest, MovesTheAppsTimeAndWhatWaitsForIt) {
+  ASSERT_OK(store_.Update(key_, {.make_sandbox = true}));
+  const AppId other = NewApp();
+  for (const std::string cause : {"hold", "send_time", "digest", "window"}) {
+    Wait(app_, cause, "7 hours");
+    Wait(app_, cause, "9 hours");
+    Wait(app_, cause, "-1 second");
+    Wait(other, cause, "7 hours");
+  }
+  for (const std::string cause : {"provider", "receipt", "busy", "resend"}) Wait(app_, cause, "7 hours");
+  PostgresCatalogStore catalogue(MakePool(1));
+  ASSERT_OK_AND_ASSIGN(const int64_t before, catalogue.Version());
+  const absl::Time begin = absl::Now();
+  ASSERT_OK_AND_ASSIGN(MovedClock moved, store_.AdvanceClock(app_, absl::Hours(8)));
+  EXPECT_EQ(moved.due, 4);
+  EXPECT_GE(moved.app_time, begin + absl::Hours(8) - absl::Seconds(1));
+  EXPECT_LE(moved.app_time, absl::Now() + absl::Hours(8) + absl::Seconds(1));
+  EXPECT_THAT(catalogue.Version(), IsOkAndHolds(::testing::Gt(before)));
+  for (const std::string cause : {"hold", "send_time", "digest", "window"}) {
+    EXPECT_EQ(Due(app_, cause), "2") << cause;
+    EXPECT_EQ(Due(other, cause), "0") << cause;
+  }
+  for (const std::string cause : {"provider", "receipt", "busy", "resend"}) EXPECT_EQ(Due(app_, cause), "0") << cause;
+  ASSERT_OK_AND_ASSIGN(moved, store_.AdvanceClock(app_, absl::Hours(2)));
+  EXPECT_EQ(moved.due, 4);
+  ASSERT_OK_AND_ASSIGN(const AppCredentials found, store_.Find(key_));
+  EXPECT_EQ(found.app.clock_offset, absl::Hours(10));
+  ASSERT_OK_AND_ASSIGN(const std::vector<AppPolicy> policies, catalogue.LoadAppPolicies());
+  const auto policy = std::find_if(policies.begin(), policies.end(), [&](const auto& one) { return one.app == app_; });
+  ASSERT_NE(policy, policies.end());
+  EXPECT_TRUE(policy->sandbox);
+  EXPECT_EQ(policy->clock_offset, absl::Hours(10));
+}
+
+TEST_F(SandboxTest, MovesTheTimeOfNoOtherApp) {
+  Wait(app_, "hold", "7 hours");
+  EXPECT_THAT(store_.AdvanceClock(app_, absl::Hours(8)), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(Due(app_, "hold"), "0");
+}
+
+TEST_F(SandboxTest, StaysWithinACentury) {
+  ASSERT_OK(store_.Update(key_, {.make_sandbox = true}));
+  for (int year = 0; year < 100; ++year) ASSERT_OK(store_.AdvanceClock(app_, absl::Hours(24 * 366)));
+  Wait(app_, "hold", "1 hour");
+  EXPECT_THAT(store_.AdvanceClock(app_, absl::Hours(2)), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(Due(app_, "hold"), "0");
+}
+
+TEST_F(SandboxTest, StaysASandbox) {
+  ASSERT_OK_AND_ASSIGN(App app, store_.Update(key_, {.make_sandbox = true}));
+  EXPECT_TRUE(app.sandbox);
+  ASSERT_OK_AND_ASSIGN(app, store_.Update(key_, {.default_locale = "de"}));
+  EXPECT_TRUE(app.sandbox);
+}
+
 TEST_F(AppStoreTest, RefusesANameThatIsTaken) {
   ASSERT_OK(store_.Create({.name = "taken", .key = "key-2", .scopes = {}}, Hash('a')));
   EXPECT_THAT(store_.Create({.name = "taken", .key = "key-3", .scopes = {}}, Hash('a')),

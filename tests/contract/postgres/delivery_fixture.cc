@@ -45,7 +45,7 @@ NewDelivery DeliveryTest::Pending(const NewNotification& item, Channel channel, 
   return {.id = id,
           .channel = channel,
           .device_id = device,
-          .detail = {},
+          .fate = {},
           .envelope =
               EncodeEnvelope(Delivery{.id = id, .channel = channel, .device_id = device, .item = item.notification})};
 }
@@ -54,8 +54,7 @@ NewDelivery DeliveryTest::Suppressed(Channel channel, const std::string& why) {
   return {.id = NewUuid7(absl::Now()),
           .channel = channel,
           .device_id = {},
-          .state = DeliveryState::kSuppressed,
-          .detail = why,
+          .fate = {.state = DeliveryState::kSuppressed, .detail = why},
           .envelope = {}};
 }
 

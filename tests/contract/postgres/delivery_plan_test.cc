@@ -58,7 +58,7 @@ class DeliveryPlanTest : public PlanTest {
       const Uuid id = NewUuid7(absl::Now());
       decisions[i].state = State::kAccepted;
       decisions[i].deliveries = {
-          {.id = id, .channel = Channel::kEmail, .device_id = {}, .detail = {}, .envelope = "x"}};
+          {.id = id, .channel = Channel::kEmail, .device_id = {}, .fate = {}, .envelope = "x"}};
       deliveries.push_back({.id = id, .channel = Channel::kEmail, .device_id = {}, .item = items[i].notification});
     }
     EXPECT_OK(feeds_.Deliver(decisions));

@@ -246,6 +246,30 @@ TEST_F(OpenDeliveries, KeepTheirSlices) {
   for (const char* parent : {"notifications", "feed_items", "deliveries"}) EXPECT_FALSE(SliceExists(parent, old));
 }
 
+TEST_F(OpenDeliveries, KeepTheirSlicesWhileTheyWaitInADigest) {
+  const absl::Time old = absl::Now() - absl::Hours(24);
+  const NewNotification item = Accepted("ann", old);
+  const FeedDelivery decision = DecisionFor(item, {Channel::kEmail});
+  Decide(decision);
+  SweepAll();
+  const Delivery delivery = DeliveriesIn(decision, item)[0];
+  Query(absl::StrCat(
+      "UPDATE deliveries SET state = 'held'; INSERT INTO digests (digest_id, app_id, channel, recipient_id) "
+      "VALUES ('",
+      delivery.id.ToString(), "', ", app_.value(),
+      ", 'email', 'ann'); "
+      "INSERT INTO digest_entries SELECT '",
+      delivery.id.ToString(), "', notification_id, delivery_id, 7 FROM deliveries"));
+  EXPECT_THAT(Due(), IsEmpty());
+  Retire();
+  for (const char* parent : {"notifications", "deliveries"}) EXPECT_TRUE(SliceExists(parent, old));
+  Query(
+      "DELETE FROM digests; UPDATE deliveries SET state = 'sent', finished_at = now();"
+      "UPDATE notifications SET state = 'delivered', finished_at = now()");
+  Retire();
+  for (const char* parent : {"notifications", "deliveries"}) EXPECT_FALSE(SliceExists(parent, old));
+}
+
 TEST_F(OpenDeliveries, KeepTheSlicesOfEventsThatHaveNoNotification) {
   const absl::Time old = absl::Now() - absl::Hours(24);
   const NewNotification item = Accepted("ann", old);

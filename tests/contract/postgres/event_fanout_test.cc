@@ -110,15 +110,14 @@ TEST_F(EventFanoutTest, WritesAPageWithTheDeliveriesThatItBegins) {
       begun.push_back({.id = NewUuid7(absl::Now()),
                        .channel = Channel::kFcm,
                        .device_id = "device of " + item.recipient,
-                       .detail = {},
+                       .fate = {},
                        .envelope = "to " + item.recipient});
       lists.push_back({begun.back()});
       if (item.recipient == "ben") {
         lists.back().push_back({.id = NewUuid7(absl::Now()),
                                 .channel = Channel::kEmail,
                                 .device_id = {},
-                                .state = DeliveryState::kSuppressed,
-                                .detail = "no address",
+                                .fate = {.state = DeliveryState::kSuppressed, .detail = "no address"},
                                 .envelope = {}});
       }
     }

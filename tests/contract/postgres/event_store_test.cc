@@ -238,6 +238,38 @@ TEST_F(EventStoreTest, GivesAWindowAgainToItsOwnerAndToAnotherWhenItHasPassed) {
   EXPECT_THAT(store_.TakeWindow(first, "star", absl::Minutes(10)), IsOkAndHolds(false));
 }
 
+TEST_F(EventStoreTest, LooksAtAWindowWithoutTakingIt) {
+  const Event first = MakeEvent(FollowersOf("star")).event;
+  EXPECT_THAT(store_.IsWindowHeld(first, "star"), IsOkAndHolds(false));
+  EXPECT_THAT(store_.IsWindowHeld(first, "star"), IsOkAndHolds(false));
+  EXPECT_THAT(store_.TakeWindow(first, "star", absl::Minutes(10)), IsOkAndHolds(true));
+  Event second = MakeEvent(FollowersOf("star")).event;
+  second.create_time = first.create_time + absl::Minutes(10) - absl::Microseconds(1);
+  EXPECT_THAT(store_.IsWindowHeld(second, "star"), IsOkAndHolds(true));
+  second.create_time = first.create_time + absl::Minutes(10);
+  EXPECT_THAT(store_.IsWindowHeld(second, "star"), IsOkAndHolds(false));
+}
+
+TEST_F(EventStoreTest, SamplesAnAudienceAtEvenDistancesPageByPage) {
+  Follow("star", People(25));
+  Subscribe("news", People(25));
+  for (const Audience& audience : {FollowersOf("star"), TopicOf("news")}) {
+    const Event event = MakeEvent(audience).event;
+    const std::vector<std::string> all = People(25);
+    EXPECT_THAT(store_.Sample(event, "", 1, 100), IsOkAndHolds(all));
+    EXPECT_THAT(store_.Sample(event, "", 10, 100), IsOkAndHolds(ElementsAre(all[9], all[19])));
+    EXPECT_THAT(store_.Sample(event, "", 3, 2), IsOkAndHolds(ElementsAre(all[2], all[5])));
+    EXPECT_THAT(store_.Sample(event, all[5], 3, 2), IsOkAndHolds(ElementsAre(all[8], all[11])));
+    EXPECT_THAT(store_.Sample(event, all[24], 1, 2), IsOkAndHolds(ElementsAre()));
+  }
+}
+
+TEST_F(EventStoreTest, SamplesEveryoneButTopicsFeeds) {
+  Query(absl::StrCat("INSERT INTO feed_heads (app_id, recipient_id) VALUES (", app_.value(), ", E'\\001topic'), (",
+                     app_.value(), ", 'ann'), (", app_.value(), ", 'ben')"));
+  EXPECT_THAT(store_.Sample(MakeEvent(Everyone()).event, "", 1, 10), IsOkAndHolds(ElementsAre("ann", "ben")));
+}
+
 TEST_F(EventStoreTest, KeepsTheWindowsOfAppsAndTypesApart) {
   Event event = MakeEvent(FollowersOf("star")).event;
   EXPECT_THAT(store_.TakeWindow(event, "star", absl::Minutes(10)), IsOkAndHolds(true));

@@ -10,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/v1/notification_service.pb.h"
 #include "carillon/wire/envelope.h"
 #include "tests/kit/status_matchers.h"
 
@@ -34,6 +35,32 @@ std::string Message(AppId app, const std::string& recipient, const std::string& 
   item.data_json = R"json({"actor_name": "Ada (Lovelace)"})json";
   const std::string array = BytesLiteral(EncodeEnvelope(item));
   return absl::StrCat("('", array, "'::bytea[])[1]");
+}
+
+std::string RequestLiteral(const v1::CreateRecurrenceRequest& request) {
+  return absl::StrCat("('", BytesLiteral(request.SerializeAsString()), "'::bytea[])[1]");
+}
+
+std::string RecurringSend(const std::string& recipient, const std::string& actor) {
+  v1::CreateRecurrenceRequest request;
+  request.mutable_send()->set_user_id(recipient);
+  request.mutable_send()->set_actor_id(actor);
+  (*request.mutable_send()->mutable_data()->mutable_fields())["name"].set_string_value(PersonTest::kName);
+  return RequestLiteral(request);
+}
+
+std::string RecurringToFollowers(const std::string& user) {
+  v1::CreateRecurrenceRequest request;
+  request.mutable_event()->mutable_audience()->set_followers_of(user);
+  return RequestLiteral(request);
+}
+
+std::string RecurringToUsers(const std::vector<std::string>& users) {
+  v1::CreateRecurrenceRequest request;
+  for (const std::string& user : users) {
+    request.mutable_event()->mutable_audience()->mutable_users()->add_user_ids(user);
+  }
+  return RequestLiteral(request);
 }
 
 constexpr const char* kContacts = R"sql(
@@ -70,6 +97,8 @@ constexpr const char* kOwnRows = R"sql(
   INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, recipient_id,
                          exchange, routing_key, type, payload)
   VALUES ({app}, now(), '{id:0}', '{id:0}', 7, 'social', 'provider', 'email', '{me}', 'e', 'k', 'like', {to_me});
+  INSERT INTO recurrences (recurrence_id, app_id, next_at, cron, time_zone, type, recipient_id, request)
+  VALUES ('{id:0}', {app}, NULL, '@daily', '', 'like', '{me}', {recurring_to_me});
   INSERT INTO interactions (app_id, notification_id, channel, kind, recipient_id, type)
   VALUES ({app}, '{id:0}', 'email', 'opened', '{me}', 'like');
   INSERT INTO dead_letters (app_id, notification_id, state, queue, message_id, reason, payload)
@@ -103,6 +132,10 @@ constexpr const char* kTraces = R"sql(
   VALUES ({app}, now(), '{id:0}', '{id:0}', 7, 'social', 'provider', 'email', 'bob', 'e', 'k', 'like', {by_me});
   INSERT INTO dead_letters (app_id, notification_id, state, queue, message_id, reason, payload)
   VALUES ({app}, '{id:0}', 'dead', 'social', 'by-me-{app}', 'expired', {by_me});
+  INSERT INTO recurrences (recurrence_id, app_id, next_at, cron, time_zone, type, recipient_id, request) VALUES
+    ('{id:0}', {app}, NULL, '@daily', '', 'like', 'bob', {recurring_by_me}),
+    ('{id:0}', {app}, NULL, '@daily', '', 'like', NULL, {recurring_to_my_followers}),
+    ('{id:0}', {app}, NULL, '@daily', '', 'like', NULL, {recurring_to_us});
   INSERT INTO events (event_id, app_id, created_at, expires_at, finished_at, retention_days, lane, state, audience, audience_id,
                       users, type, actor_id, data, item)
   VALUES ('{id:0}', {app}, now(), now() + interval '9 days', now(), 7, 'social', 'done', 'followers', '{me}', NULL, 'live', '{me}',
@@ -160,7 +193,11 @@ std::string PersonTest::Sql(AppId app, const std::string& statements) {
                                                         {"{phone}", kPhone},
                                                         {"{token}", kToken},
                                                         {"{to_me}", Message(app, kMe, "bob")},
-                                                        {"{by_me}", Message(app, "bob", kMe)}})));
+                                                        {"{by_me}", Message(app, "bob", kMe)},
+                                                        {"{recurring_to_me}", RecurringSend(kMe, "bob")},
+                                                        {"{recurring_by_me}", RecurringSend("bob", kMe)},
+                                                        {"{recurring_to_my_followers}", RecurringToFollowers(kMe)},
+                                                        {"{recurring_to_us}", RecurringToUsers({"bob", kMe})}})));
 }
 
 void PersonTest::FillAs(AppId app) {

@@ -11,6 +11,13 @@
 namespace carillon::testing {
 
 class PersonTest : public PostgresTest {
+ public:
+  static constexpr const char* kMe = "zq-ada-77";
+  static constexpr const char* kName = "Ada (Lovelace)";
+  static constexpr const char* kEmail = "Ada.Lovelace@example.org";
+  static constexpr const char* kPhone = "+4915112345678";
+  static constexpr const char* kToken = "fcm-token-of-ada";
+
  protected:
   static void SetUpTestSuite();
   // The next test looks for the person in whole tables.
@@ -34,12 +41,6 @@ class PersonTest : public PostgresTest {
   static std::set<std::string> TablesWith(const std::string& text);
   // Of the tables with a column that by its name says who somebody is.
   static std::set<std::string> TablesOfPeople();
-
-  static constexpr const char* kMe = "zq-ada-77";
-  static constexpr const char* kName = "Ada (Lovelace)";
-  static constexpr const char* kEmail = "Ada.Lovelace@example.org";
-  static constexpr const char* kPhone = "+4915112345678";
-  static constexpr const char* kToken = "fcm-token-of-ada";
 
   const AppId app_ = NewApp();
   const FeedKey key_{app_, RecipientId(kMe)};

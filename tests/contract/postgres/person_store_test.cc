@@ -49,10 +49,11 @@ class PersonStoreTest : public PersonTest {
 
 TEST_F(PersonStoreTest, ErasesAPersonFromEveryTableAndPartition) {
   Fill();
-  EXPECT_THAT(TablesWith(kMe), IsSupersetOf(std::set<std::string>(
-                                   {"recipients", "devices", "feed_heads", "feed_removals", "memberships", "reactions",
-                                    "reaction_items", "events", "event_shards", "dedupe_windows", "interactions",
-                                    "schedules", "dead_letters", "outbox_social_ready", "outbox_otp_deferred"})));
+  EXPECT_THAT(TablesWith(kMe),
+              IsSupersetOf(std::set<std::string>({"recipients", "devices", "feed_heads", "feed_removals", "memberships",
+                                                  "reactions", "reaction_items", "events", "event_shards",
+                                                  "dedupe_windows", "interactions", "schedules", "recurrences",
+                                                  "dead_letters", "outbox_social_ready", "outbox_otp_deferred"})));
   EXPECT_THAT(TablesWith(kMe), SizeIs(::testing::Ge(50))) << "slices of three times in four classes of three tables";
   EXPECT_GT(Erase(), 80);
   ExpectNothingLeft();
@@ -159,6 +160,8 @@ TEST_F(PersonStoreTest, KeepsWhatOthersHaveAndTakesTheNameOutOfIt) {
   EXPECT_EQ(Sql("SELECT data ->> 'actor_name' FROM events WHERE app_id = {app} AND audience = 'users'"), "Bob");
   EXPECT_EQ(Count("dead_letters"), "1");
   EXPECT_EQ(Count("schedules"), "1");
+  // One that the person caused, and one to the person and Bob.
+  EXPECT_EQ(Count("recurrences"), "2");
 }
 
 TEST_F(PersonStoreTest, TakesReactionsBackAsTheirActorWould) {
@@ -218,7 +221,7 @@ TEST_F(PersonStoreTest, ForgetsThePersonsContactsAlsoWhenInterruptedAtAnyStep) {
         "DELETE FROM events WHERE app_id = {app}; DELETE FROM reactions WHERE app_id = {app};"
         "DELETE FROM reaction_items WHERE app_id = {app}; DELETE FROM reaction_counters WHERE app_id = {app};"
         "DELETE FROM suppressions WHERE app_id = {app}; DELETE FROM feed_removals WHERE app_id = {app};"
-        "DELETE FROM idempotency_keys WHERE app_id = {app}");
+        "DELETE FROM idempotency_keys WHERE app_id = {app}; DELETE FROM recurrences WHERE app_id = {app}");
     if (HasFailure()) FAIL() << "interrupted after " << steps << " steps";
   }
 }

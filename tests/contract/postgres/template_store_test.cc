@@ -256,7 +256,8 @@ TEST_F(TemplateStoreTest, ShipsWordsThatRender) {
       R"({"code":"123456","amount":12,"currency":"EUR","url":"https://a/?b&c","items":[{"name":"Tea","price":7},{"name":"Cup","price":5}]})";
   int shipped = 0;
   for (const StoredTemplate& stored : all) {
-    if (stored.app != kShippedApp) continue;
+    // Digests have a test of their own.
+    if (stored.app != kShippedApp || stored.type == "marketing.digest") continue;
     ++shipped;
     const v1::Template words = TemplateOf(stored);
     EXPECT_THAT(CheckContent(words), IsEmpty());

@@ -31,6 +31,7 @@ constexpr absl::string_view kOtherKey = "ff0102030405060708090a0b0c0d0e0f1011121
 class FakeDeliveryStore final : public DeliveryStore {
  public:
   absl::StatusOr<std::vector<Contacts>> ReadContacts(absl::Span<const FeedKey>) override { return None(); }
+  absl::StatusOr<int> DecideAgain(absl::Span<const Redecision>) override { return None(); }
   absl::StatusOr<std::vector<ClaimResult>> Claim(absl::Span<const ClaimRequest>, absl::Duration) override {
     return None();
   }

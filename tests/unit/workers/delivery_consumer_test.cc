@@ -105,6 +105,7 @@ class DeliveriesInMemory final : public DeliveryStore {
     held -= released;
     return released;
   }
+  absl::StatusOr<int> DecideAgain(absl::Span<const Redecision>) override { return 0; }
   absl::StatusOr<std::vector<Contacts>> ReadContacts(absl::Span<const FeedKey>) override {
     return std::vector<Contacts>();
   }

@@ -41,6 +41,13 @@ class DeliveryDispatcherTest : public ::testing::Test {
     ASSERT_OK(providers_.catalogue.Refresh());
   }
 
+  // The app is a sandbox, so far ahead.
+  void AdvanceTheAppsClock(absl::Duration by) {
+    providers_.catalogue_store->policies = {{.app = kTestApp, .sandbox = true, .clock_offset = by}};
+    ++providers_.catalogue_store->version;
+    ASSERT_OK(providers_.catalogue.Refresh());
+  }
+
   std::unique_ptr<DeliveryDispatcher> Make(const LinkTokens& links) {
     return std::make_unique<DeliveryDispatcher>(DeliveryDispatcher::Deps{.builder = providers_.builder,
                                                                          .slots = slots_,

@@ -28,6 +28,40 @@ TEST_F(DeliveryDispatcherTest, NeverSendsWhatHasExpired) {
   EXPECT_THAT(providers_["first"].sent, IsEmpty());
 }
 
+TEST_F(DeliveryDispatcherTest, ExpiresByTheClockOfASandbox) {
+  AdvanceTheAppsClock(absl::Hours(8));
+  JobPtr job = Job();
+  job->delivery.item.expire_time = clock_.Now() + absl::Hours(8);
+  job = Dispatch(std::move(job));
+  EXPECT_EQ(job->update.state, DeliveryState::kExpired);
+  EXPECT_THAT(job->update.detail, HasSubstr("ttl"));
+  EXPECT_THAT(providers_["first"].sent, IsEmpty());
+}
+
+TEST_F(DeliveryDispatcherTest, TellsProvidersTimesByTheirClock) {
+  AdvanceTheAppsClock(absl::Hours(8));
+  JobPtr job = Job();
+  job->delivery.item.create_time = clock_.Now() + absl::Hours(8);
+  job->delivery.item.expire_time = clock_.Now() + absl::Hours(9);
+  job = Dispatch(std::move(job));
+  EXPECT_EQ(job->update.state, DeliveryState::kSent);
+  ASSERT_THAT(providers_["first"].sent, SizeIs(1));
+  EXPECT_EQ(providers_["first"].sent[0].create_time, clock_.Now());
+  EXPECT_EQ(providers_["first"].sent[0].expire_time, clock_.Now() + absl::Hours(1));
+}
+
+TEST_F(DeliveryDispatcherTest, HoldsNoLongerThanTheTtlOfASandboxLasts) {
+  AdvanceTheAppsClock(absl::Hours(8));
+  Open("first");
+  Open("second");
+  JobPtr job = Job();
+  job->delivery.item.create_time = clock_.Now() + absl::Hours(8);
+  job->delivery.item.expire_time = clock_.Now() + absl::Hours(8) + absl::Minutes(1);
+  job = Dispatch(std::move(job));
+  EXPECT_EQ(job->update.state, DeliveryState::kHeld);
+  EXPECT_EQ(job->update.hold_until, clock_.Now() + absl::Minutes(1));
+}
+
 TEST_F(DeliveryDispatcherTest, NeverSendsToASuppressedAddress) {
   JobPtr job = Job();
   job->claim.suppressed = "hard bounce";

@@ -94,9 +94,11 @@ class CatalogueOfReceipts final : public CatalogStore {
   }
 
   NotificationType type;
+  std::vector<AppPolicy> policies;
   int64_t version = 1;
 
   absl::StatusOr<int64_t> Version() override { return version; }
+  absl::StatusOr<std::vector<AppPolicy>> LoadAppPolicies() override { return policies; }
   absl::StatusOr<std::vector<NotificationType>> LoadTypes() override { return std::vector<NotificationType>{type}; }
   absl::Status Apply(absl::Span<const NotificationType>) override { return absl::OkStatus(); }
 };

@@ -1,4 +1,4 @@
-#include "workers/handlers/delivery_plan.h"
+#include "carillon/channels/delivery_plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -32,11 +32,21 @@ Contacts WithEverything() {
                       {.id = "watch", .channel = Channel::kFcm, .token = "", .register_time = {}}}};
 }
 
+// As if nothing had been said.
+std::vector<NewDelivery> Plan(const Notification& item, const Contacts& contacts) {
+  Decision decision;
+  decision.time = kNow;
+  for (const Channel channel : item.channels) {
+    decision.channels.push_back({.channel = channel, .outcome = Outcome::kSend, .until = {}, .rules = {}});
+  }
+  return PlanDeliveries(item, contacts, decision, kNow);
+}
+
 void ExpectPending(const NewDelivery& delivery, const Notification& item, Channel channel, const std::string& device) {
-  EXPECT_EQ(delivery.state, DeliveryState::kPending);
+  EXPECT_EQ(delivery.fate.state, DeliveryState::kPending);
   EXPECT_EQ(delivery.channel, channel);
   EXPECT_EQ(delivery.device_id, device);
-  EXPECT_EQ(delivery.detail, "");
+  EXPECT_EQ(delivery.fate.detail, "");
   EXPECT_EQ(delivery.id.time(), kNow);
   ASSERT_OK_AND_ASSIGN(const EnvelopeContents contents, DecodeContents(delivery.envelope));
   ASSERT_THAT(contents.deliveries, SizeIs(1));
@@ -49,13 +59,13 @@ void ExpectPending(const NewDelivery& delivery, const Notification& item, Channe
 TEST(DeliveryPlan, BeginsNothingForTheFeed) {
   EXPECT_FALSE(GoesOutside({}));
   EXPECT_FALSE(GoesOutside({Channel::kInApp}));
-  EXPECT_THAT(PlanDeliveries(For({Channel::kInApp}), WithEverything(), kNow), IsEmpty());
+  EXPECT_THAT(Plan(For({Channel::kInApp}), WithEverything()), IsEmpty());
 }
 
 TEST(DeliveryPlan, BeginsOneDeliveryAChannelAndOneADevice) {
   const Notification item = For({Channel::kInApp, Channel::kEmail, Channel::kSms, Channel::kApns, Channel::kFcm});
   EXPECT_TRUE(GoesOutside(item.channels));
-  const std::vector<NewDelivery> plan = PlanDeliveries(item, WithEverything(), kNow);
+  const std::vector<NewDelivery> plan = Plan(item, WithEverything());
   ASSERT_THAT(plan, SizeIs(5));
   ExpectPending(plan[0], item, Channel::kEmail, "");
   ExpectPending(plan[1], item, Channel::kSms, "");
@@ -69,19 +79,19 @@ TEST(DeliveryPlan, BeginsOneDeliveryAChannelAndOneADevice) {
 
 TEST(DeliveryPlan, SuppressesWhatCantBeReachedAndSaysWhy) {
   const std::vector<NewDelivery> plan =
-      PlanDeliveries(For({Channel::kEmail, Channel::kSms, Channel::kApns, Channel::kFcm}), {}, kNow);
+      Plan(For({Channel::kEmail, Channel::kSms, Channel::kApns, Channel::kFcm}), {});
   ASSERT_THAT(plan, SizeIs(4));
   const char* const reasons[] = {"no e-mail address", "no phone number", "no such device", "no such device"};
   for (size_t i = 0; i < plan.size(); ++i) {
-    EXPECT_EQ(plan[i].state, DeliveryState::kSuppressed);
-    EXPECT_THAT(plan[i].detail, HasSubstr(reasons[i]));
+    EXPECT_EQ(plan[i].fate.state, DeliveryState::kSuppressed);
+    EXPECT_THAT(plan[i].fate.detail, HasSubstr(reasons[i]));
     EXPECT_EQ(plan[i].envelope, "");
   }
 }
 
 TEST(DeliveryPlan, NeedsNoContactForAWebhook) {
   const Notification item = For({Channel::kWebhook});
-  const std::vector<NewDelivery> plan = PlanDeliveries(item, {}, kNow);
+  const std::vector<NewDelivery> plan = Plan(item, {});
   ASSERT_THAT(plan, SizeIs(1));
   ExpectPending(plan[0], item, Channel::kWebhook, "");
 }

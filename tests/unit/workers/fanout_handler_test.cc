@@ -12,6 +12,7 @@
 #include "carillon/wire/feed_event.h"
 #include "tests/kit/simulated_clock.h"
 #include "tests/kit/status_matchers.h"
+#include "tests/unit/workers/decision_fakes.h"
 #include "tests/unit/workers/lane_fakes.h"
 
 namespace carillon::testing {
@@ -68,6 +69,12 @@ class EventInMemory final : public EventStore {
     EXPECT_EQ(step, limits::kMinShardMembers);
     return measure;
   }
+  absl::StatusOr<bool> IsWindowHeld(const Event&, const std::string&) override {
+    return absl::UnimplementedError("not in these tests");
+  }
+  absl::StatusOr<std::vector<std::string>> Sample(const Event&, const std::string&, int64_t, int) override {
+    return absl::UnimplementedError("not in these tests");
+  }
   absl::StatusOr<bool> TakeWindow(const Event& event, const std::string& key, absl::Duration) override {
     return windows.try_emplace(key, event.id).first->second == event.id;
   }
@@ -123,9 +130,12 @@ class EventInMemory final : public EventStore {
       written.push_back({items.ids[i], items.recipients[i], 1});
     }
     if (write.begin_deliveries != nullptr) {
-      const auto lists = write.begin_deliveries(written);
-      for (size_t i = 0; i < written.size(); ++i) begun[written[i].recipient] = {written[i].id, lists[i]};
+      std::vector<WrittenItem> told = written;
+      told.insert(told.end(), write.unshown.begin(), write.unshown.end());
+      const auto lists = write.begin_deliveries(told);
+      for (size_t i = 0; i < told.size(); ++i) begun[told[i].recipient] = {told[i].id, lists[i]};
     }
+    for (const auto& [reason, count] : write.suppressed) record.suppressed[reason] += count;
     return written;
   }
   absl::Status FinishIfDone(const Uuid&) override {
@@ -198,6 +208,7 @@ class FanoutHandlerTest : public ::testing::Test {
     type.app = kApp;
     type.name = "stream.start";
     type.in_app.title = "{{actor_id}} is live";
+    type.channels = {Channel::kInApp};
     store_->types = {type};
     Event& event = events_->record.event;
     event.id = NewUuid7(clock_.Now());
@@ -245,6 +256,7 @@ class FanoutHandlerTest : public ::testing::Test {
   std::shared_ptr<EventInMemory> events_ = std::make_shared<EventInMemory>();
   std::shared_ptr<CatalogueOfEvents> store_ = std::make_shared<CatalogueOfEvents>();
   Catalogue catalogue_{store_};
+  DecisionsInMemory decisions_{catalogue_, clock_};
   std::shared_ptr<ContactsInMemory> contacts_ = std::make_shared<ContactsInMemory>();
   WakeUps live_;
   WokenLanes waker_;
@@ -252,6 +264,7 @@ class FanoutHandlerTest : public ::testing::Test {
   FanoutHandler handler_{{.events = events_,
                           .deliveries = contacts_,
                           .catalogue = catalogue_,
+                          .decisions = decisions_.maker,
                           .live = live_,
                           .waker = waker_,
                           .clock = clock_,
@@ -318,6 +331,30 @@ TEST_F(FanoutHandlerTest, TellsAnAudienceAtTheThresholdOneByOne) {
   EXPECT_FALSE(events_->shared.has_value());
 }
 
+TEST_F(FanoutHandlerTest, PassesOverWhoDoesNotWantItAndCountsThemByReason) {
+  decisions_.settings.of["ben"].mutes = {{.kind = MuteKind::kActor, .id = "star"}};
+  decisions_.settings.of["dan"].mutes = {{.kind = MuteKind::kActor, .id = "star", .until = clock_.Now() + absl::Hours(1)}};
+  decisions_.settings.of["eve"].settings.preferences = {{.choice = Choice::kOff}};
+  TellAll();
+  EXPECT_EQ(state(), EventState::kDone);
+  EXPECT_THAT(Told(), ElementsAre("ann", "cleo"));
+  EXPECT_EQ(events_->record.expanded, 5);
+  EXPECT_THAT(events_->record.suppressed,
+              ElementsAre(Pair("actor is muted", 2), Pair("recipient, all types: off", 1)));
+}
+
+TEST_F(FanoutHandlerTest, SendsToWhoWantsItOutsideTheFeedOnly) {
+  type().channels = {Channel::kInApp, Channel::kEmail};
+  contacts_->everybody.has_email = true;
+  decisions_.settings.of["ben"].settings.preferences = {{.channel = Channel::kInApp, .choice = Choice::kOff}};
+  TellAll();
+  EXPECT_THAT(Told(), ElementsAre("ann", "cleo", "dan", "eve"));
+  ASSERT_THAT(events_->begun, SizeIs(5));
+  const auto& [id, deliveries] = events_->begun.at("ben");
+  ASSERT_THAT(deliveries, SizeIs(1));
+  EXPECT_EQ(deliveries.front().fate.state, DeliveryState::kPending);
+}
+
 TEST_F(FanoutHandlerTest, BeginsDeliveriesForEverybodyOfAPage) {
   type().channels = {Channel::kInApp, Channel::kEmail, Channel::kSms};
   type().ttl = absl::Hours(1);
@@ -333,7 +370,7 @@ TEST_F(FanoutHandlerTest, BeginsDeliveriesForEverybodyOfAPage) {
   for (const auto& [recipient, begun] : events_->begun) {
     const auto& [id, deliveries] = begun;
     ASSERT_THAT(deliveries, SizeIs(2));
-    EXPECT_EQ(deliveries[1].state, DeliveryState::kSuppressed);
+    EXPECT_EQ(deliveries[1].fate.state, DeliveryState::kSuppressed);
     ASSERT_OK_AND_ASSIGN(const EnvelopeContents contents, DecodeContents(deliveries[0].envelope));
     ASSERT_THAT(contents.deliveries, SizeIs(1));
     const Notification& item = contents.deliveries[0].item;

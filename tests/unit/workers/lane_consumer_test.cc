@@ -5,6 +5,7 @@
 
 #include "tests/kit/simulated_clock.h"
 #include "tests/kit/status_matchers.h"
+#include "tests/unit/workers/decision_fakes.h"
 #include "tests/unit/workers/lane_fakes.h"
 #include "workers/handlers/lane_handler.h"
 
@@ -48,17 +49,34 @@ class LaneConsumerTest : public ::testing::Test {
   NobodyOnline live_;
   std::shared_ptr<ContactsInMemory> contacts_ = std::make_shared<ContactsInMemory>();
   WokenLanes waker_;
+  DecisionsInMemory decisions_{catalogue_, clock_};
   NotificationHandler notifications_{{.feeds = feeds_,
                                       .deliveries = contacts_,
                                       .waker = waker_,
                                       .catalogue = catalogue_,
+                                      .decisions = decisions_.maker,
                                       .live = live_,
                                       .clock = clock_,
                                       .metrics = metrics_,
                                       .lane = Lane::kMarketing}};
   ReactionHandler reactions_{
       {.store = nullptr, .catalogue = catalogue_, .live = live_, .clock = clock_, .metrics = metrics_}};
-  LaneHandler handler_{notifications_, reactions_};
+  RedecisionHandler redecisions_{{.feeds = feeds_,
+                                  .deliveries = contacts_,
+                                  .waker = waker_,
+                                  .catalogue = catalogue_,
+                                  .decisions = decisions_.maker,
+                                  .live = live_,
+                                  .clock = clock_,
+                                  .metrics = metrics_,
+                                  .lane = Lane::kMarketing}};
+  DigestHandler digests_{{.store = nullptr,
+                          .waker = waker_,
+                          .catalogue = catalogue_,
+                          .decisions = decisions_.maker,
+                          .clock = clock_,
+                          .metrics = metrics_}};
+  LaneHandler handler_{notifications_, reactions_, redecisions_, digests_};
   FailureRouter failures_{std::move(owned_publisher_), history_, clock_, metrics_};
   std::vector<std::vector<std::string>> acks_;
   std::vector<size_t> services_;

@@ -187,6 +187,11 @@ class FeedsInMemory final : public FeedStore {
   absl::StatusOr<std::vector<Backlog>> ReadBacklogs(absl::Span<const BacklogRequest>) override { return NotHere(); }
   absl::StatusOr<FeedHead> Summarize(const FeedKey&) override { return NotHere(); }
   absl::StatusOr<std::vector<FeedHead>> ReadHeads(absl::Span<const FeedKey>) override { return NotHere(); }
+  absl::StatusOr<int64_t> AddItem(const FeedKey&, int, const FeedItem& item) override {
+    added.push_back(item);
+    return static_cast<int64_t>(added.size());
+  }
+  std::vector<FeedItem> added;
   absl::StatusOr<std::vector<FeedItem>> List(const ListQuery&) override { return NotHere(); }
   absl::StatusOr<MarkReadResult> MarkReadUpTo(const FeedKey&, int64_t) override { return NotHere(); }
   absl::StatusOr<MarkReadResult> MarkReadItems(const FeedKey&, absl::Span<const NotificationId>) override {
@@ -203,13 +208,19 @@ class FeedsInMemory final : public FeedStore {
 
 class CatalogueOfOne final : public CatalogStore {
  public:
-  absl::StatusOr<int64_t> Version() override { return 1; }
-  absl::StatusOr<std::vector<NotificationType>> LoadTypes() override {
-    NotificationType type;
+  CatalogueOfOne() {
     type.app = AppId(7);
     type.name = "marketing.discount";
-    return std::vector<NotificationType>{type};
+    policy.app = AppId(7);
   }
+
+  // To be changed before the catalogue is read.
+  NotificationType type;
+  AppPolicy policy;
+
+  absl::StatusOr<int64_t> Version() override { return 1; }
+  absl::StatusOr<std::vector<NotificationType>> LoadTypes() override { return std::vector<NotificationType>{type}; }
+  absl::StatusOr<std::vector<AppPolicy>> LoadAppPolicies() override { return std::vector<AppPolicy>{policy}; }
   absl::Status Apply(absl::Span<const NotificationType>) override { return absl::OkStatus(); }
 };
 
@@ -225,6 +236,11 @@ class ContactsInMemory final : public DeliveryStore {
     reads.push_back(keys.size());
     return std::vector<Contacts>(keys.size(), everybody);
   }
+  absl::StatusOr<int> DecideAgain(absl::Span<const Redecision> decisions) override {
+    again.insert(again.end(), decisions.begin(), decisions.end());
+    return static_cast<int>(decisions.size());
+  }
+  std::vector<Redecision> again;  // Of deliveries that may be gone by now.
   absl::StatusOr<std::vector<ClaimResult>> Claim(absl::Span<const ClaimRequest>, absl::Duration) override {
     return NotHere();
   }

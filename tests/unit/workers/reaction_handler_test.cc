@@ -10,6 +10,7 @@
 #include "carillon/wire/feed_event.h"
 #include "tests/kit/simulated_clock.h"
 #include "tests/kit/status_matchers.h"
+#include "tests/unit/workers/decision_fakes.h"
 #include "tests/unit/workers/lane_fakes.h"
 #include "workers/handlers/lane_handler.h"
 
@@ -101,15 +102,32 @@ class ReactionHandlerTest : public ::testing::Test {
   const std::shared_ptr<StoreInMemory> store_ = std::make_shared<StoreInMemory>();
   ReactionHandler handler_{
       {.store = store_, .catalogue = catalogue_, .live = live_, .clock = clock_, .metrics = metrics_}};
+  testing::DecisionsInMemory decisions_{catalogue_, clock_};
   NotificationHandler notifications_{{.feeds = std::make_shared<FeedsInMemory>(),
                                       .deliveries = contacts_,
                                       .waker = waker_,
                                       .catalogue = catalogue_,
+                                      .decisions = decisions_.maker,
                                       .live = live_,
                                       .clock = clock_,
                                       .metrics = metrics_,
                                       .lane = Lane::kSocial}};
-  LaneHandler lane_handler_{notifications_, handler_};
+  RedecisionHandler redecisions_{{.feeds = std::make_shared<FeedsInMemory>(),
+                                  .deliveries = contacts_,
+                                  .waker = waker_,
+                                  .catalogue = catalogue_,
+                                  .decisions = decisions_.maker,
+                                  .live = live_,
+                                  .clock = clock_,
+                                  .metrics = metrics_,
+                                  .lane = Lane::kSocial}};
+  DigestHandler digests_{{.store = nullptr,
+                          .waker = waker_,
+                          .catalogue = catalogue_,
+                          .decisions = decisions_.maker,
+                          .clock = clock_,
+                          .metrics = metrics_}};
+  LaneHandler lane_handler_{notifications_, handler_, redecisions_, digests_};
 };
 
 TEST_F(ReactionHandlerTest, RendersTheItemOfTheReactionItIsShown) {

@@ -1,0 +1,13 @@
+// A single item on its way into a feed.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "carillon/domain/notification.h"
+#include "carillon/postgres/session.h"
+
+namespace carillon {
+
+// Puts it into the feed, once. The number it got there; 0 if the feed had it.
+absl::StatusOr<int64_t> AddFeedItem(PgPool& pool, const FeedKey& key, int retention_days, const FeedItem& item);
+
+}  // namespace carillon

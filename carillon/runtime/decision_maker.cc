@@ -1,0 +1,127 @@
+#include "carillon/runtime/decision_maker.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "carillon/domain/delivery.h"
+#include "carillon/domain/status_macros.h"
+
+namespace carillon {
+namespace {
+
+using Settings = SettingsCache::Entry;
+
+// A decision with what it was made from.
+struct Case {
+  const DecisionSubject* subject = nullptr;
+  std::shared_ptr<const AppPolicy> app;
+  Settings settings;  // Null: nobody asks for them.
+  Decision decision;
+};
+
+const SettingsOfRecipient& NothingSaid() {
+  static const auto* const none = new SettingsOfRecipient(KnownSettings());
+  return *none;
+}
+
+DecisionInput InputOf(const Case& one) {
+  const Notification& item = *one.subject->item;
+  const SettingsOfRecipient& settings = one.settings == nullptr ? NothingSaid() : *one.settings;
+  return {.type = item.type,
+          .critical = one.subject->type->critical,
+          .is_digest = item.type == kDigestType,
+          .policy = one.subject->type->policy,
+          .channels = one.subject->channels,
+          .expire_time = item.expire_time,
+          .app_preferences = one.app->preferences,
+          .settings = settings.settings(),
+          .zone = settings.zone(),
+          .actor_muted_until = settings.ActorMutedUntil(item.actor_id),
+          .object_muted_until = settings.ObjectMutedUntil(item.object_id),
+          .now = one.decision.time};
+}
+
+absl::Status ReadSettings(SettingsCache& cache, std::vector<Case>& cases) {
+  std::vector<FeedKey> keys;
+  std::vector<Case*> asking;
+  for (Case& one : cases) {
+    if (one.subject->type->critical) continue;
+    keys.push_back(one.subject->key);
+    asking.push_back(&one);
+  }
+  if (keys.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(std::vector<Settings> entries, cache.Read(keys));
+  for (size_t i = 0; i < asking.size(); ++i) asking[i]->settings = std::move(entries[i]);
+  return absl::OkStatus();
+}
+
+std::vector<Cap> CapsOf(const DeliveryPolicy& policy, Channel channel) {
+  std::vector<Cap> caps;
+  absl::c_copy_if(policy.caps, std::back_inserter(caps), [&](const Cap& cap) { return cap.channel == channel; });
+  return caps;
+}
+
+// Of what would be sent: what is stopped before uses nothing up.
+void AskCaps(CapStore& store, CapStore::Mode mode, std::vector<Case>& cases) {
+  std::vector<CapStore::Request> requests;
+  std::vector<std::pair<Case*, ChannelDecision*>> asking;
+  for (Case& one : cases) {
+    if (one.subject->type->critical || one.subject->type->policy.caps.empty()) continue;
+    const Notification& item = *one.subject->item;
+    for (ChannelDecision& channel : one.decision.channels) {
+      if (channel.outcome != Outcome::kSend || channel.channel == Channel::kInApp) continue;
+      std::vector<Cap> caps = CapsOf(one.subject->type->policy, channel.channel);
+      if (caps.empty()) continue;
+      requests.push_back({.key = one.subject->key,
+                          .channel = channel.channel,
+                          .type = item.type,
+                          .member = item.id,
+                          .caps = std::move(caps),
+                          .clock_offset = one.decision.clock_offset});
+      asking.emplace_back(&one, &channel);
+    }
+  }
+  if (requests.empty()) return;
+  const std::vector<CapUse> uses = store.Use(requests, mode);
+  for (size_t i = 0; i < asking.size(); ++i) ApplyCap(InputOf(*asking[i].first), uses[i], *asking[i].second);
+}
+
+void SetNextDigest(Case& one) {
+  const bool any = absl::c_any_of(one.decision.channels,
+                                  [](const ChannelDecision& channel) { return channel.outcome == Outcome::kDigest; });
+  if (!any) return;
+  const SettingsOfRecipient& settings = one.settings == nullptr ? NothingSaid() : *one.settings;
+  one.decision.next_digest = NextDigest(settings.settings().digest_time, one.decision.time, settings.zone());
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Decision>> DecisionMaker::Decide(absl::Span<const DecisionSubject> subjects,
+                                                            CapStore::Mode mode) {
+  const absl::Time now = deps_.clock.Now();
+  std::vector<Case> cases(subjects.size());
+  for (size_t i = 0; i < subjects.size(); ++i) {
+    const Notification& item = *subjects[i].item;
+    cases[i].subject = &subjects[i];
+    cases[i].app = deps_.catalogue.PolicyOf(subjects[i].key.app);
+    cases[i].decision.clock_offset = cases[i].app->clock_offset;
+    cases[i].decision.time = std::max({now + cases[i].app->clock_offset, item.create_time, subjects[i].not_before});
+  }
+  RETURN_IF_ERROR(ReadSettings(deps_.settings, cases));
+  for (Case& one : cases) {
+    if (one.settings != nullptr) one.decision.zone = one.settings->zone();
+    one.decision.channels = carillon::Decide(InputOf(one));
+  }
+  AskCaps(deps_.caps, mode, cases);
+  std::vector<Decision> decisions;
+  decisions.reserve(cases.size());
+  for (Case& one : cases) {
+    SetNextDigest(one);
+    decisions.push_back(std::move(one.decision));
+  }
+  return decisions;
+}
+
+}  // namespace carillon
