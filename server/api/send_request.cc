@@ -45,12 +45,12 @@ std::optional<absl::Time> CheckSendTime(const v1::SendNotificationRequest& reque
   return time > now ? std::make_optional(time) : std::nullopt;
 }
 
-// Of one that is sent later readers see the time when it was due, not when it was asked for.
+// Of one that is sent later readers see the time when it is sent, not when it was asked for.
 std::string EnvelopeOf(const NewNotification& prepared) {
-  if (!prepared.due_time.has_value()) return EncodeEnvelope(prepared.notification);
-  Notification due = prepared.notification;
-  due.create_time = *prepared.due_time;
-  return EncodeEnvelope(due);
+  if (!prepared.notification.send_time.has_value()) return EncodeEnvelope(prepared.notification);
+  Notification sent = prepared.notification;
+  sent.create_time = *sent.send_time;
+  return EncodeEnvelope(sent);
 }
 
 // Each part with its length before it, so that no two lists of parts look alike.
