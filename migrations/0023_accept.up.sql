@@ -372,7 +372,7 @@ BEGIN
     END;
   END IF;
   IF send IS NULL THEN
-    PERFORM refuse_field(place || 'send_time', 'must be a time such as "2030-12-31T18:00:00Z"');
+    PERFORM refuse_field(place || 'send_time', 'must be a time such as "2026-12-31T18:00:00Z"');
   ELSIF send[1] * 1000000 + send[2] / 1000 > now_us + 31536000000000 THEN
     PERFORM refuse_field(place || 'send_time', 'must be at most 365 days ahead');
   END IF;
