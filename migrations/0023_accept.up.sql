@@ -372,7 +372,7 @@ BEGIN
     END;
   END IF;
   IF send IS NULL THEN
-    PERFORM refuse_field(place || 'send_time', 'must be a time such as "2030-12-31T18:00:00Z"');
+    PERFORM refuse_field(place || 'send_time', 'must be a time such as "2026-12-31T18:00:00Z"');
   ELSIF send[1] * 1000000 + send[2] / 1000 > now_us + 31536000000000 THEN
     PERFORM refuse_field(place || 'send_time', 'must be at most 365 days ahead');
   END IF;
@@ -427,7 +427,7 @@ BEGIN
   RETURN pb_number(1, app_id) || pb_text(2, item.type)
          || pb_bytes(3, pb_bytes(1, uuid_send(item.id)) || pb_text(2, item.recipient_id) || pb_text(3, item.actor_id)
                         || pb_text(4, item.object_id) || pb_text(5, item.data)
-                        || pb_number(6, coalesce(item.due_us, item.created_us)) || pb_number(7, item.expires_us)
+                        || pb_number(6, coalesce(item.send_us, item.created_us)) || pb_number(7, item.expires_us)
                         || pb_number(8, item.retention_days) || pb_bytes(9, channels));
 END $$;
 
@@ -477,7 +477,7 @@ BEGIN
   item.channels := CASE WHEN asked = '{}' THEN kind.channels
                         ELSE ARRAY(SELECT ('{in_app,email,sms,apns,fcm,webhook}'::text[])[number]
                                    FROM unnest(asked) WITH ORDINALITY AS a (number, place) ORDER BY a.place) END;
-  item.created_us := now_us;
+  item.created_us := start_us;
   IF send[1] * 1000000 + send[2] / 1000 > start_us THEN
     item.send_us := send[1] * 1000000 + send[2] / 1000;
     item.due_us := item.send_us - app.clock_offset;

@@ -71,6 +71,7 @@ constexpr PgStatement kGetFromDeliveries = {"get_from_deliveries", R"sql(
          min(d.retention_days) AS retention_days, NULL::text AS idempotency_key, NULL::text AS detail, NULL::jsonb AS history,
          (extract(epoch FROM min(d.created_at)) * 1e6)::bigint AS created_us, NULL::bigint AS expires_us,
          CASE WHEN bool_and(d.finished_at IS NOT NULL) THEN (extract(epoch FROM max(d.finished_at)) * 1e6)::bigint END AS finished_us,
+         NULL::bigint AS send_us, NULL::bigint AS released_us,
          CASE WHEN bool_or(d.state = 'pending') THEN 'queued' WHEN bool_or(d.state = 'held') THEN 'held'
               ELSE outcome_of_rank(min(CASE WHEN d.state IN ('sent', 'delivered', 'undelivered') THEN 1 WHEN d.state = 'dead' THEN 2
                                             WHEN d.state = 'expired' THEN 3 ELSE 4 END)) END AS state

@@ -67,15 +67,17 @@ constexpr PgStatement kSweep = {"sweep", R"sql(
   SELECT count(*) FROM slice
 )sql"};
 
+// created_at may be by a sandbox's clock, which is ahead; ids are by ours.
 constexpr PgStatement kDueStragglers = {"due_stragglers", R"sql(
   WITH due AS MATERIALIZED (
     SELECT notification_id, retention_days FROM stragglers
     WHERE due_at <= now() AND lane = $1 ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
   ), looked AS MATERIALIZED (
     SELECT due.notification_id, n.app_id, n.lane, n.type, n.recipient_id, n.actor_id, n.object_id, n.data, n.channels,
-           n.retention_days, greatest(n.created_at, least(n.send_at, n.released_at)) AS created_at, n.expires_at,
+           n.retention_days, coalesce(n.send_at, n.created_at) AS created_at, n.expires_at,
            n.finished_at IS NULL AND n.app_id IS NOT NULL AS open, n.open_deliveries IS NULL AS undecided,
-           greatest(n.created_at, n.released_at, to_timestamp((n.history -> -1 ->> 'time_us')::float8 / 1e6)) AS touched_at,
+           greatest(least(n.created_at, uuid_time(n.notification_id)), n.released_at,
+                    to_timestamp((n.history -> -1 ->> 'time_us')::float8 / 1e6)) AS touched_at,
            EXISTS (SELECT FROM outbox o WHERE o.message_id = due.notification_id AND o.lane = $1) AS in_outbox
     FROM due LEFT JOIN notifications n
       ON n.notification_id = due.notification_id AND n.retention_days = due.retention_days

@@ -35,7 +35,7 @@ absl::StatusOr<v1::Channel> ParseChannelOption(const std::string& option, const 
 absl::Status AddTimes(const SendOptions& options, v1::SendNotificationRequest* request) {
   using google::protobuf::util::TimeUtil;
   if (!options.send_time.empty() && !TimeUtil::FromString(options.send_time, request->mutable_send_time())) {
-    return absl::InvalidArgumentError("--send-time must be a time such as 2030-12-31T18:00:00Z");
+    return absl::InvalidArgumentError("--send-time must be a time such as 2026-12-31T18:00:00Z");
   }
   if (options.ttl.empty()) return absl::OkStatus();
   absl::Duration ttl;
@@ -192,7 +192,7 @@ void AddNotificationCommands(CLI::App& app, Context& context) {
   send->add_option("--object", options->object, "what it is about");
   send->add_option("--data", options->data, "a JSON object for templates and clients");
   send->add_option("--key", options->key, "idempotency key: sent again within 24 h it answers the same");
-  send->add_option("--send-time", options->send_time, "not before this time: 2030-12-31T18:00:00Z");
+  send->add_option("--send-time", options->send_time, "not before this time: 2026-12-31T18:00:00Z");
   send->add_option("--ttl", options->ttl, "how long it may be delivered: 90s, 10m, 1h30m");
   send->add_option("--channels", options->channels,
                    absl::StrCat("comma-separated, of ", kChannelNames, "; default: those of the type"))

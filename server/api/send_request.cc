@@ -42,15 +42,15 @@ std::optional<absl::Time> CheckSendTime(const v1::SendNotificationRequest& reque
   }
   const absl::Time time = absl::FromUnixSeconds(asked.seconds()) + absl::Microseconds(asked.nanos() / 1000);
   if (time > now + limits::kMaxSendDelay) violations.Add("send_time", "must be at most 365 days ahead");
-  return time > now ? absl::make_optional(time) : absl::nullopt;
+  return time > now ? std::make_optional(time) : std::nullopt;
 }
 
-// Of one that is sent later readers see the time when it was due, not when it was asked for.
+// Of one that is sent later readers see the time when it is sent, not when it was asked for.
 std::string EnvelopeOf(const NewNotification& prepared) {
-  if (!prepared.due_time.has_value()) return EncodeEnvelope(prepared.notification);
-  Notification due = prepared.notification;
-  due.create_time = *prepared.due_time;
-  return EncodeEnvelope(due);
+  if (!prepared.notification.send_time.has_value()) return EncodeEnvelope(prepared.notification);
+  Notification sent = prepared.notification;
+  sent.create_time = *sent.send_time;
+  return EncodeEnvelope(sent);
 }
 
 // Each part with its length before it, so that no two lists of parts look alike.
@@ -61,7 +61,7 @@ bool HasLeftOutbox(const NotificationRecord& record) {
   return record.state != State::kAccepted && record.state != State::kScheduled && record.state != State::kCancelled;
 }
 
-v1::TimelineEntry* AddEntry(v1::State state, absl::optional<absl::Time> time, v1::Notification* out) {
+v1::TimelineEntry* AddEntry(v1::State state, std::optional<absl::Time> time, v1::Notification* out) {
   v1::TimelineEntry* entry = out->add_timeline();
   entry->set_state(state);
   if (time.has_value()) *entry->mutable_time() = ToTimestamp(*time);
@@ -191,7 +191,7 @@ void AddTimeline(const NotificationRecord& record, v1::Notification* out) {
     AddEntry(v1::STATE_ACCEPTED, record.release_time, out)->set_detail("its send time had come");
   }
   // Without a time: that it left the outbox is derived, not written.
-  if (HasLeftOutbox(record)) AddEntry(v1::STATE_QUEUED, absl::nullopt, out);
+  if (HasLeftOutbox(record)) AddEntry(v1::STATE_QUEUED, std::nullopt, out);
   for (const HistoryEntry& step : record.history) {
     v1::TimelineEntry* entry = AddEntry(v1::STATE_QUEUED, step.time, out);
     entry->set_attempt(step.attempt);

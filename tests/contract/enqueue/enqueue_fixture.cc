@@ -6,7 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "carillon/postgres/catalog_store.h"
-#include "server/api/send_request.h"
 #include "tests/kit/status_matchers.h"
 
 namespace carillon::testing {
@@ -78,16 +77,19 @@ v1::SendNotificationRequest EnqueueTest::Parse(const std::string& request) {
   return parsed;
 }
 
+SendOrigin EnqueueTest::Origin() const {
+  return {.app = app_, .time = absl::Now(), .traceparent = "", .clock_offset = absl::ZeroDuration()};
+}
+
 std::string EnqueueTest::DoorRefusal(const std::string& request) const {
   Violations violations("requests[0].");
-  PrepareSend(Parse(request), {.app = app_, .time = absl::Now(), .traceparent = ""}, *catalogue_, violations);
+  PrepareSend(Parse(request), Origin(), *catalogue_, violations);
   return std::string(violations.ToStatus().message());
 }
 
 NewNotification EnqueueTest::AtTheDoor(const std::string& request) const {
   Violations violations;
-  NewNotification prepared =
-      PrepareSend(Parse(request), {.app = app_, .time = absl::Now(), .traceparent = ""}, *catalogue_, violations);
+  NewNotification prepared = PrepareSend(Parse(request), Origin(), *catalogue_, violations);
   EXPECT_OK(violations.ToStatus());
   return prepared;
 }

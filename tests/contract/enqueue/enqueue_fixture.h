@@ -13,6 +13,7 @@
 #include "carillon/postgres/session.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/v1/notification_service.pb.h"
+#include "server/api/send_request.h"
 #include "tests/kit/test_database.h"
 
 namespace carillon::testing {
@@ -43,6 +44,7 @@ class EnqueueTest : public ::testing::Test {
   // SQLSTATE and message; empty if it was taken.
   std::string Refusal(const std::string& requests) const;
 
+  SendOrigin Origin() const;
   // What the door says of the same request: violations, or empty.
   std::string DoorRefusal(const std::string& request) const;
   // As the door accepts it, now.

@@ -16,7 +16,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
-class Enqueue : public EnqueueTest {
+class EnqueueInSql : public EnqueueTest {
  protected:
   // The notification in the message that waits for this id, in the outbox or in schedules.
   static Notification InMessage(const std::string& id) {
@@ -49,7 +49,7 @@ constexpr char kFull[] = R"({"type": "like", "user_id": "ana", "actor_id": "bób
   "data": {"b": [1, 2.5, true, null, {}, []], "a": {"x": "line\nquote\" back\\slash é \u0001"}, "aa": ""},
   "channels": ["CHANNEL_EMAIL", "CHANNEL_IN_APP"], "idempotency_key": "full", "ttl": "90.5s"})";
 
-TEST_F(Enqueue, WritesTheMessageThatTheDoorWouldWrite) {
+TEST_F(EnqueueInSql, WritesTheMessageThatTheDoorWouldWrite) {
   for (const std::string request :
        {std::string(R"({"type": "like", "user_id": "ana"})"), std::string(kFull),
         std::string(R"({"type": "otp.login", "user_id": "ana", "data": {"code": "1"}})"),
@@ -70,7 +70,7 @@ TEST_F(Enqueue, WritesTheMessageThatTheDoorWouldWrite) {
   }
 }
 
-TEST_F(Enqueue, SchedulesWhatHasASendTime) {
+TEST_F(EnqueueInSql, SchedulesWhatHasASendTime) {
   const absl::Time send = absl::FromUnixMicros(absl::ToUnixMicros(absl::Now() + absl::Hours(24 * 364)));
   const std::string request =
       absl::StrCat(R"({"type": "otp.login", "user_id": "ana", "send_time": ")",
@@ -86,7 +86,7 @@ TEST_F(Enqueue, SchedulesWhatHasASendTime) {
   EXPECT_EQ(Count("schedules"), "1");
 }
 
-TEST_F(Enqueue, GoesByTheClockOfASandbox) {
+TEST_F(EnqueueInSql, GoesByTheClockOfASandbox) {
   Query(absl::StrCat("UPDATE apps SET sandbox = true, clock_offset = 3600000000 WHERE app_id = ", app_.value()));
   const std::string in_half_an_hour = absl::FormatTime(absl::Now() + absl::Minutes(30), absl::UTCTimeZone());
   EXPECT_EQ(Stored(EnqueueOne(R"({"type": "like", "user_id": "ana", "send_time": ")" + in_half_an_hour + "\"}")).state,
@@ -100,7 +100,7 @@ TEST_F(Enqueue, GoesByTheClockOfASandbox) {
   EXPECT_LT(Stored(id).notification.id.time(), absl::Now() + absl::Minutes(1)) << "an id of when it was accepted";
 }
 
-TEST_F(Enqueue, AnswersAboutEachInTheOrderAsked) {
+TEST_F(EnqueueInSql, AnswersAboutEachInTheOrderAsked) {
   const std::vector<Enqueued> answers =
       Enqueue(R"([{"type": "like", "user_id": "a", "idempotency_key": "2"}, {"type": "otp.login", "user_id": "b"},
                   {"type": "like", "user_id": "c", "idempotency_key": "1"}])");
@@ -112,22 +112,22 @@ TEST_F(Enqueue, AnswersAboutEachInTheOrderAsked) {
   }
 }
 
-TEST_F(Enqueue, LeavesNothingOfATransactionThatIsRolledBack) {
+TEST_F(EnqueueInSql, LeavesNothingOfATransactionThatIsRolledBack) {
   {
     const auto connection = Connect();
     pqxx::work transaction(*connection);
-    EXPECT_THAT(EnqueueTest::Enqueue(transaction, app_key_, absl::StrCat("[", kFull, "]")), SizeIs(1));
+    EXPECT_THAT(Enqueue(transaction, app_key_, absl::StrCat("[", kFull, "]")), SizeIs(1));
     EXPECT_EQ(Count("outbox"), "0") << "others see nothing before the commit";
   }
   for (const char* table : {"notifications", "outbox", "schedules", "idempotency_keys"}) EXPECT_EQ(Count(table), "0");
 }
 
-TEST_F(Enqueue, WritesNothingIfOneOfThemIsRefused) {
+TEST_F(EnqueueInSql, WritesNothingIfOneOfThemIsRefused) {
   EXPECT_THAT(Refusal(absl::StrCat("[", kFull, R"(, {"type": "like"}])")), StartsWith("22023"));
   EXPECT_EQ(Count("notifications"), "0");
 }
 
-TEST_F(Enqueue, AnswersARepeatWithTheFirstWhicheverWayItCame) {
+TEST_F(EnqueueInSql, AnswersARepeatWithTheFirstWhicheverWayItCame) {
   const std::string id = EnqueueOne(kFull);
   const std::vector<Enqueued> again = Enqueue(absl::StrCat("[", kFull, "]"));
   EXPECT_EQ(again[0].id, id);
@@ -143,18 +143,18 @@ TEST_F(Enqueue, AnswersARepeatWithTheFirstWhicheverWayItCame) {
   EXPECT_EQ(Count("notifications"), "2");
 }
 
-TEST_F(Enqueue, HashesAsTheDoorDoes) {
+TEST_F(EnqueueInSql, HashesAsTheDoorDoes) {
   const std::string numbers =
       "[0, -0.5, 1, 10, 100, 1000, 10000, 100000, 1000000, 120000, 1234567, 12345678, 0.1, 0.01, 0.001, 0.0001, "
       "0.00012,"
-      " 0.00001234, 1e15, 1e16, 1.5e16, 1e17, 123456789012345678.0, 12345678901234567890.0, 1.2345e21, 1e22, "
-      "9007199254740993.0,"
-      " 4503599627370497.5, 0.30000000000000004, 3.141592653589793, 1e100, 1.7976931348623157e308, 5e-324,"
+      " 0.00001234, 1e15, 1e16, 1.5e16, 1e17, 123456789012345678.0, 12345678901234567890.0, 1.2345e21, 1e22,"
+      " 9007199254740993.0, 4503599627370497.5, 0.30000000000000004, 3.141592653589793, 1e100, 1.7976931348623157e308, "
+      "5e-324,"
       " 2.2250738585072014e-308, -123.456, 1234567890123456800000, 99999999999999990000]";
   int key = 0;
   for (const std::string fields :
        {std::string(R"("data": {})"), absl::StrCat(R"("data": {"n": )", numbers, "}"),
-        std::string(R"("data": {"é": 1, "z": 2, "zz": 3, "Z": 4, "": 5, "10": 6, "9": 7})")),
+        std::string(R"("data": {"é": 1, "z": 2, "zz": 3, "Z": 4, "": 5, "10": 6, "9": 7})"),
         std::string(R"("data": {"s": "\b\f\n\r\t\u001f\u007f\u2028/ \ud83d\ude00 \"\\"})"),
         std::string(R"("channels": ["CHANNEL_SMS", "CHANNEL_IN_APP"])"), std::string(R"("ttl": "1.000000001s")"),
         std::string(R"("send_time": "2020-01-01T00:00:00Z")"),
@@ -172,7 +172,7 @@ TEST_F(Enqueue, HashesAsTheDoorDoes) {
   }
 }
 
-TEST_F(Enqueue, RefusesAKeyWithAnotherPayload) {
+TEST_F(EnqueueInSql, RefusesAKeyWithAnotherPayload) {
   EnqueueOne(kFull);
   EXPECT_THAT(
       Refusal(R"([{"type": "like", "user_id": "ana"}, {"type": "like", "user_id": "x", "idempotency_key": "full"}])"),
@@ -180,7 +180,7 @@ TEST_F(Enqueue, RefusesAKeyWithAnotherPayload) {
   EXPECT_EQ(Count("notifications"), "1");
 }
 
-TEST_F(Enqueue, TakesAnExpiredKeyAnew) {
+TEST_F(EnqueueInSql, TakesAnExpiredKeyAnew) {
   const std::string first = EnqueueOne(kFull);
   Query("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'");
   const std::string other = R"({"type": "like", "user_id": "x", "idempotency_key": "full"})";
@@ -190,20 +190,19 @@ TEST_F(Enqueue, TakesAnExpiredKeyAnew) {
 }
 
 // The caller may commit long after housekeeping has read on past these ids.
-TEST_F(Enqueue, IsWatchedFromTheBeginning) {
+TEST_F(EnqueueInSql, IsWatchedFromTheBeginning) {
   const std::string id = EnqueueOne(R"({"type": "like", "user_id": "ana"})");
   EXPECT_EQ(Query("SELECT retention_days || lane FROM stragglers WHERE notification_id = '" + id + "'"), "7social");
 }
 
-TEST_F(Enqueue, NeedsTheRightToCallItAndNoOther) {
+TEST_F(EnqueueInSql, NeedsTheRightToCallItAndNoOther) {
   const std::string role = "enqueuer_" + app_key_.substr(4) + Query("SELECT '_' || current_database()");
   Query(absl::StrCat("CREATE ROLE \"", role, "\"; GRANT USAGE ON SCHEMA carillon TO \"", role, "\""));
   const auto connection = Connect();
   {
     pqxx::work transaction(*connection);
     transaction.exec(absl::StrCat("SET LOCAL ROLE \"", role, "\""));
-    EXPECT_THROW(EnqueueTest::Enqueue(transaction, app_key_, absl::StrCat("[", kFull, "]")),
-                 pqxx::insufficient_privilege);
+    EXPECT_THROW(Enqueue(transaction, app_key_, absl::StrCat("[", kFull, "]")), pqxx::insufficient_privilege);
   }
   Query(absl::StrCat("GRANT EXECUTE ON FUNCTION enqueue_notifications(text, jsonb) TO \"", role, "\""));
   {
@@ -214,7 +213,7 @@ TEST_F(Enqueue, NeedsTheRightToCallItAndNoOther) {
         "SET LOCAL search_path = pg_temp; SET LOCAL extra_float_digits = -15; SET LOCAL TimeZone = 'Asia/Tokyo'");
     transaction.exec("SET LOCAL standard_conforming_strings = off; SET LOCAL escape_string_warning = off");
     transaction.exec(absl::StrCat("SET LOCAL ROLE \"", role, "\""));
-    EXPECT_THAT(EnqueueTest::Enqueue(transaction, app_key_, absl::StrCat("[", kFull, "]")), SizeIs(1));
+    EXPECT_THAT(Enqueue(transaction, app_key_, absl::StrCat("[", kFull, "]")), SizeIs(1));
     transaction.commit();
   }
   ASSERT_OK_AND_ASSIGN(const std::vector<AcceptOutcome> outcomes, store_->Accept({AtTheDoor(kFull)}, true));

@@ -14,7 +14,7 @@ const AppId kApp(7);
 const AppId kSandbox(8);
 const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
 
-// "like", which lives for an hour, and a sandbox whose clock is a day ahead.
+// "like", which lives for an hour, and a sandbox.
 class OneType final : public CatalogStore {
  public:
   absl::StatusOr<int64_t> Version() override { return 1; }
@@ -30,7 +30,6 @@ class OneType final : public CatalogStore {
     AppPolicy policy;
     policy.app = kSandbox;
     policy.sandbox = true;
-    policy.clock_offset = absl::Hours(24);
     return std::vector<AppPolicy>{policy};
   }
   absl::Status Apply(absl::Span<const NotificationType>) override { return absl::OkStatus(); }
@@ -40,13 +39,17 @@ class SendTime : public ::testing::Test {
  protected:
   SendTime() { EXPECT_TRUE(catalogue_.Refresh().ok()); }
 
+  // The clock of the sandbox is a day ahead.
+  static SendOrigin OriginOf(AppId app) {
+    const absl::Duration ahead = app == kSandbox ? absl::Hours(24) : absl::ZeroDuration();
+    return {.app = app, .time = kNow + ahead, .traceparent = "", .clock_offset = ahead};
+  }
   NewNotification Prepare(absl::Time send, AppId app = kApp) {
     request_.set_type("like");
     request_.set_user_id("ana");
     *request_.mutable_send_time() = ToTimestamp(send);
     Violations violations;
-    NewNotification prepared =
-        PrepareSend(request_, {.app = app, .time = kNow, .traceparent = ""}, catalogue_, violations);
+    NewNotification prepared = PrepareSend(request_, OriginOf(app), catalogue_, violations);
     status_ = violations.ToStatus();
     return prepared;
   }
@@ -73,7 +76,7 @@ TEST_F(SendTime, IsTakenUpToAYearAhead) {
   EXPECT_THAT(std::string(status_.message()), HasSubstr("send_time: must be at most 365 days ahead"));
   request_.mutable_send_time()->set_nanos(-1);
   Violations violations;
-  PrepareSend(request_, {.app = kApp, .time = kNow, .traceparent = ""}, catalogue_, violations);
+  PrepareSend(request_, OriginOf(kApp), catalogue_, violations);
   EXPECT_THAT(std::string(violations.ToStatus().message()), HasSubstr("send_time: must be a valid time"));
 }
 
