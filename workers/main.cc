@@ -37,9 +37,11 @@
 #include "workers/channels/provider_factory.h"
 #include "workers/delivery/delivery_consumer.h"
 #include "workers/handlers/fanout_handler.h"
+#include "workers/handlers/gathering_handler.h"
 #include "workers/handlers/lane_handler.h"
 #include "workers/handlers/notification_handler.h"
 #include "workers/handlers/redecision_handler.h"
+#include "workers/handlers/window_handler.h"
 #include "workers/lane/failure_router.h"
 #include "workers/lane/lane_consumer.h"
 
@@ -354,7 +356,23 @@ class Worker final : public ManagedProcess {
                       .clock = clock_,
                       .metrics = metrics,
                       .lane = config.lane}),
-        lane_handler_(notifications_, reactions_, redecisions_),
+        gathering_({.catalogue = catalogue_,
+                    .decisions = decisions_,
+                    .reactions = reactions_,
+                    .notifications = notifications_,
+                    .metrics = metrics,
+                    .lane = config.lane}),
+        windows_({.reactions = std::make_shared<PostgresReactionStore>(pool_),
+                  .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
+                  .feeds = std::make_shared<PostgresFeedStore>(pool_),
+                  .waker = waker_,
+                  .catalogue = catalogue_,
+                  .decisions = decisions_,
+                  .live = live_,
+                  .clock = clock_,
+                  .metrics = metrics,
+                  .lane = config.lane}),
+        lane_handler_(notifications_, reactions_, redecisions_, gathering_, windows_),
         fanout_handler_({.events = std::make_shared<PostgresEventStore>(pool_),
                          .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
                          .catalogue = catalogue_,
@@ -438,6 +456,8 @@ class Worker final : public ManagedProcess {
   NotificationHandler notifications_;
   ReactionHandler reactions_;
   RedecisionHandler redecisions_;
+  GatheringHandler gathering_;
+  WindowHandler windows_;
   LaneHandler lane_handler_;
   FanoutHandler fanout_handler_;
   // The one of the lane.

@@ -21,6 +21,8 @@ struct NewNotification {
   std::string idempotency_key;  // Empty: none.
   std::string payload_hash;     // 32 bytes; empty if there is no key.
   std::string envelope;         // The broker message's body.
+  // It is its actor's reaction: whoever writes it gives it a version, and makes the envelope.
+  bool takes_version = false;
 };
 
 // What became of it.

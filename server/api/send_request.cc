@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "carillon/domain/gathering.h"
 #include "carillon/domain/limits.h"
 #include "carillon/runtime/secrets.h"
 #include "carillon/wire/envelope.h"
@@ -89,7 +90,8 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, const Se
   prepared.routing_key = type->routing_key;
   prepared.idempotency_key = request.idempotency_key();
   if (!prepared.idempotency_key.empty()) prepared.payload_hash = PayloadHash(n, request);
-  prepared.envelope = EncodeEnvelope(n);
+  prepared.takes_version = IsGathered(*type, n);
+  if (!prepared.takes_version) prepared.envelope = EncodeEnvelope(n);
   return prepared;
 }
 

@@ -36,13 +36,14 @@ absl::StatusOr<std::vector<FailedItem>> LaneHandler::Handle(const Batch& batch) 
   RETURN_IF_ERROR(HandleNotifications(batch, failures));
   RETURN_IF_ERROR(HandleReactions(batch, failures));
   RETURN_IF_ERROR(HandleAgain(batch, failures));
+  RETURN_IF_ERROR(HandleWindows(batch, failures));
   return failures;
 }
 
 absl::Status LaneHandler::HandleNotifications(const Batch& batch, std::vector<FailedItem>& failures) {
   for (size_t begin = 0; begin < batch.items.size(); begin += kMaxBatchItems) {
     const auto slice = absl::MakeConstSpan(batch.items).subspan(begin, kMaxBatchItems);
-    ASSIGN_OR_RETURN(const std::vector<absl::Status> statuses, notifications_.Handle(slice));
+    ASSIGN_OR_RETURN(const std::vector<absl::Status> statuses, gathering_.Handle(slice));
     for (size_t i = 0; i < slice.size(); ++i) {
       if (!statuses[i].ok()) failures.push_back({&batch.SourceOf(begin + i), &slice[i], statuses[i]});
     }
@@ -58,6 +59,11 @@ absl::Status LaneHandler::HandleReactions(const Batch& batch, std::vector<Failed
 absl::Status LaneHandler::HandleAgain(const Batch& batch, std::vector<FailedItem>& failures) {
   return HandleByMessage(batch, absl::MakeConstSpan(batch.again), batch.again_sources, failures,
                          [this](absl::Span<const Delivery> held) { return redecisions_.Handle(held); });
+}
+
+absl::Status LaneHandler::HandleWindows(const Batch& batch, std::vector<FailedItem>& failures) {
+  return HandleByMessage(batch, absl::MakeConstSpan(batch.windows), batch.window_sources, failures,
+                         [this](absl::Span<const DueWindow> due) { return windows_.Handle(due); });
 }
 
 }  // namespace carillon

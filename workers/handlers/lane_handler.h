@@ -1,10 +1,13 @@
 // What the worker of a notification lane does with what it receives:
-// notifications go into feeds, reactions into counters, what was held is decided on again.
+// notifications go into feeds, reactions into counters, what was held is decided on again,
+// what was gathered is told.
 #pragma once
 
+#include "workers/handlers/gathering_handler.h"
 #include "workers/handlers/notification_handler.h"
 #include "workers/handlers/reaction_handler.h"
 #include "workers/handlers/redecision_handler.h"
+#include "workers/handlers/window_handler.h"
 #include "workers/lane/batch.h"
 
 namespace carillon {
@@ -13,8 +16,13 @@ namespace carillon {
 class LaneHandler final : public BatchHandler {
  public:
   // All outlive it.
-  LaneHandler(NotificationHandler& notifications, ReactionHandler& reactions, RedecisionHandler& redecisions)
-      : notifications_(notifications), reactions_(reactions), redecisions_(redecisions) {}
+  LaneHandler(NotificationHandler& notifications, ReactionHandler& reactions, RedecisionHandler& redecisions,
+              GatheringHandler& gathering, WindowHandler& windows)
+      : notifications_(notifications),
+        reactions_(reactions),
+        redecisions_(redecisions),
+        gathering_(gathering),
+        windows_(windows) {}
 
   absl::StatusOr<std::vector<FailedItem>> Handle(const Batch& batch) override;
   absl::Status CheckHealth() override { return notifications_.CheckHealth(); }
@@ -23,10 +31,13 @@ class LaneHandler final : public BatchHandler {
   absl::Status HandleNotifications(const Batch& batch, std::vector<FailedItem>& failures);
   absl::Status HandleReactions(const Batch& batch, std::vector<FailedItem>& failures);
   absl::Status HandleAgain(const Batch& batch, std::vector<FailedItem>& failures);
+  absl::Status HandleWindows(const Batch& batch, std::vector<FailedItem>& failures);
 
   NotificationHandler& notifications_;
   ReactionHandler& reactions_;
   RedecisionHandler& redecisions_;
+  GatheringHandler& gathering_;
+  WindowHandler& windows_;
 };
 
 }  // namespace carillon
