@@ -229,7 +229,7 @@ void ItemMover::RenderAll(ReactionStore::Render render) {
   std::vector<ReactionGroup> groups;
   std::vector<Item*> counting;
   for (Item& item : items_) {
-    if (item.count == 0) continue;
+    if (item.count == 0 || !item.changed) continue;
     groups.push_back({.key = item.key, .window = item.window, .count = item.count});
     counting.push_back(&item);
   }

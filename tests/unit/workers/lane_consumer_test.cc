@@ -70,7 +70,23 @@ class LaneConsumerTest : public ::testing::Test {
                                   .clock = clock_,
                                   .metrics = metrics_,
                                   .lane = Lane::kMarketing}};
-  LaneHandler handler_{notifications_, reactions_, redecisions_};
+  GatheringHandler gathering_{{.catalogue = catalogue_,
+                               .decisions = decisions_.maker,
+                               .reactions = reactions_,
+                               .notifications = notifications_,
+                               .metrics = metrics_,
+                               .lane = Lane::kMarketing}};
+  WindowHandler windows_{{.reactions = nullptr,
+                          .deliveries = contacts_,
+                          .feeds = feeds_,
+                          .waker = waker_,
+                          .catalogue = catalogue_,
+                          .decisions = decisions_.maker,
+                          .live = live_,
+                          .clock = clock_,
+                          .metrics = metrics_,
+                          .lane = Lane::kMarketing}};
+  LaneHandler handler_{notifications_, reactions_, redecisions_, gathering_, windows_};
   FailureRouter failures_{std::move(owned_publisher_), history_, clock_, metrics_};
   std::vector<std::vector<std::string>> acks_;
   std::vector<size_t> services_;
