@@ -278,9 +278,9 @@ class Server final : public ManagedProcess {
     for (const Lane lane : kNotificationLanes) {
       // Connections of its own: no other lane's commits can hold them.
       auto pool = std::make_shared<PgPool>(Postgres(config, ToString(lane)), config.writers);
-      writers_[lane] =
-          std::make_unique<IngestWriter>(IngestWriter::Options{.lane = lane, .threads = config.writers},
-                                         std::make_shared<PostgresNotificationStore>(pool), waker_, clock_, metrics);
+      writers_[lane] = std::make_unique<IngestWriter>(IngestWriter::Options{.lane = lane, .threads = config.writers},
+                                                      std::make_shared<PostgresNotificationStore>(pool), waker_, clock_,
+                                                      metrics, std::make_shared<PostgresReactionStore>(pool));
     }
   }
 

@@ -39,9 +39,11 @@
 #include "workers/delivery/delivery_consumer.h"
 #include "workers/handlers/digest_handler.h"
 #include "workers/handlers/fanout_handler.h"
+#include "workers/handlers/gathering_handler.h"
 #include "workers/handlers/lane_handler.h"
 #include "workers/handlers/notification_handler.h"
 #include "workers/handlers/redecision_handler.h"
+#include "workers/handlers/window_handler.h"
 #include "workers/lane/failure_router.h"
 #include "workers/lane/lane_consumer.h"
 
@@ -362,7 +364,28 @@ class Worker final : public ManagedProcess {
                   .decisions = decisions_,
                   .clock = clock_,
                   .metrics = metrics}),
-        lane_handler_(notifications_, reactions_, redecisions_, digests_),
+        gathering_({.catalogue = catalogue_,
+                    .decisions = decisions_,
+                    .reactions = reactions_,
+                    .notifications = notifications_,
+                    .metrics = metrics,
+                    .lane = config.lane}),
+        windows_({.reactions = std::make_shared<PostgresReactionStore>(pool_),
+                  .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
+                  .feeds = std::make_shared<PostgresFeedStore>(pool_),
+                  .waker = waker_,
+                  .catalogue = catalogue_,
+                  .decisions = decisions_,
+                  .live = live_,
+                  .clock = clock_,
+                  .metrics = metrics,
+                  .lane = config.lane}),
+        lane_handler_({.notifications = notifications_,
+                       .reactions = reactions_,
+                       .redecisions = redecisions_,
+                       .digests = digests_,
+                       .gathering = gathering_,
+                       .windows = windows_}),
         fanout_handler_({.events = std::make_shared<PostgresEventStore>(pool_),
                          .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
                          .catalogue = catalogue_,
@@ -447,6 +470,8 @@ class Worker final : public ManagedProcess {
   ReactionHandler reactions_;
   RedecisionHandler redecisions_;
   DigestHandler digests_;
+  GatheringHandler gathering_;
+  WindowHandler windows_;
   LaneHandler lane_handler_;
   FanoutHandler fanout_handler_;
   // The one of the lane.

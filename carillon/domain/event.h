@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -101,6 +102,19 @@ std::string FanoutQueue(Lane lane);
 FeedKey TopicFeedKey(AppId app, absl::string_view topic);
 bool IsTopicFeed(const FeedKey& key);
 
+// How the reactions of a type are gathered, when they are applied.
+struct ReactionWindow {
+  Aggregation aggregation;
+  absl::Time now;               // By the app's clock.
+  absl::Duration clock_offset;  // How far that is ahead of ours.
+  // Whether anybody is told outside the feed when it ends; by whom:
+  bool tells = false;
+  Lane lane = Lane::kSocial;
+  std::string exchange;
+  std::string routing_key;
+  int retention_days = 7;
+};
+
 // Somebody's reaction at its version.
 struct Reaction {
   AppId app;
@@ -116,6 +130,10 @@ struct Reaction {
   // Of those that were accepted together and share a message; absent in messages
   // from before there were groups.
   std::optional<Uuid> group;
+  // Of types that aggregate; null: it is counted for good.
+  std::shared_ptr<const ReactionWindow> window;
+  // False: it counts, and for its sake nothing changes in the feed.
+  bool shown = true;
 };
 
 }  // namespace carillon

@@ -23,6 +23,8 @@ struct NewNotification {
   std::string envelope;         // The broker message's body.
   // Its send time by our clock: it waits until then. Absent: it goes at once.
   std::optional<absl::Time> due_time;
+  // It is its actor's reaction: whoever writes it gives it a version, and makes the envelope.
+  bool takes_version = false;
 };
 
 // What became of it.

@@ -103,7 +103,8 @@ constexpr PgStatement kDetachReactions = {"detach_reactions", R"sql(
       SELECT object_id, kind, actor_id FROM reactions WHERE app_id = $1 AND recipient_id = $2 LIMIT $3) AS picked
     ORDER BY object_id, kind, actor_id
   )
-  UPDATE reactions r SET recipient_id = NULL, type = NULL, was_recipient_id = NULL, was_type = NULL, data = NULL
+  UPDATE reactions r
+  SET recipient_id = NULL, type = NULL, was_recipient_id = NULL, was_type = NULL, data = NULL, window_id = NULL, was_window_id = NULL
   FROM told
   WHERE r.app_id = $1 AND r.object_id = told.object_id AND r.kind = told.kind AND r.actor_id = told.actor_id
 )sql"};

@@ -29,9 +29,9 @@ constexpr const char* kTakeBackParts = R"sql(
   , gone AS (
     DELETE FROM reactions r USING found
     WHERE r.app_id = $1 AND r.object_id = found.k0 AND r.kind = found.k1 AND r.actor_id = found.k2 AND r.actor_id = $2
-    RETURNING r.object_id, r.kind, r.active, r.recipient_id, r.type, r.version
+    RETURNING r.object_id, r.kind, r.active, r.recipient_id, r.type, r.version, r.window_id, r.data ->> 'actor_name' AS name
   ), detached AS (
-    UPDATE reactions r SET was_recipient_id = NULL, was_type = NULL FROM found
+    UPDATE reactions r SET was_recipient_id = NULL, was_type = NULL, was_window_id = NULL FROM found
     WHERE r.app_id = $1 AND r.object_id = found.k0 AND r.kind = found.k1 AND r.actor_id = found.k2 AND r.actor_id <> $2
   )
   SELECT last.k0, last.k1, last.k2, gone.* FROM last LEFT JOIN gone ON true
@@ -58,6 +58,17 @@ constexpr PgStatement kReadItem = {"read_nameless_item", R"sql(
   FROM reaction_items i
   JOIN feed_items f ON f.notification_id = i.notification_id AND f.retention_days = i.retention_days
   WHERE i.app_id = $1 AND i.recipient_id = $2 AND i.type = $3 AND i.object_id = $4
+)sql"};
+
+// Items of groups, this window's or an earlier one's, name some of those whom they count,
+// whoever their actor is.
+constexpr PgStatement kForgetName = {"forget_name_in_groups", R"sql(
+  UPDATE feed_items f
+  SET title = without_name(without_name(f.title, asked.name), $2), body = without_name(without_name(f.body, asked.name), $2),
+      data = NULL
+  FROM unnest($3::text[], $4::text[], $5::text[], $6::text[]) AS asked (recipient_id, type, object_id, name)
+  WHERE f.app_id = $1 AND f.recipient_id = asked.recipient_id AND f.type = asked.type AND f.object_id = asked.object_id
+    AND f.actor_count IS NOT NULL AND position(left(asked.name, 100) IN f.data ->> 'names') > 0
 )sql"};
 
 using Counts = std::map<std::pair<std::string, std::string>, int64_t>;
@@ -106,10 +117,27 @@ struct Taken {
     if (row["recipient_id"].is_null()) return;
     ReactionItemMove& move = moves[{
         {app, RecipientId(OwnedText(row["recipient_id"]))}, OwnedText(row["type"]), OwnedText(row["object_id"])}];
-    ++move.left;
+    row["window_id"].is_null() ? void(++move.left) : move.left_windows.push_back(UuidOf(row["window_id"]));
     move.newest_version = std::max(move.newest_version, row["version"].as<int64_t>());
   }
 };
+
+// Of the groups that windows counted: others make an item of one name only.
+void ForgetName(PgSession& session, pqxx::work& transaction, const FeedKey& person, const pqxx::result& rows) {
+  PgArray recipients, types, objects, names;
+  bool any = false;
+  for (const auto& row : rows) {
+    if (row["window_id"].is_null() || row["recipient_id"].is_null() || Text(row["name"]).empty()) continue;
+    any = true;
+    recipients.Add(Text(row["recipient_id"]));
+    types.Add(Text(row["type"]));
+    objects.Add(Text(row["object_id"]));
+    names.Add(Text(row["name"]));
+  }
+  if (!any) return;
+  session.Execute(transaction, kForgetName, person.app.value(), person.recipient.value(), recipients.str(), types.str(),
+                  objects.str(), names.str());
+}
 
 StageStep TakeBackReactions(PgSession& session, pqxx::work& transaction, const FeedKey& key, const Place& place) {
   static const auto* const sql =
@@ -127,6 +155,8 @@ StageStep TakeBackReactions(PgSession& session, pqxx::work& transaction, const F
   if (!taken.moves.empty()) {
     MoveReactionItems(session, transaction, taken.moves,
                       [&](const Reaction& newest) { return ReadItem(session, transaction, newest, key); });
+    // Behind the heads' locks, as all write items.
+    ForgetName(session, transaction, key, rows);
   }
   return {.rows = taken.rows, .next = Place{OwnedText(rows[0][0]), OwnedText(rows[0][1]), OwnedText(rows[0][2])}};
 }

@@ -5,32 +5,23 @@
 #include <utility>
 
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/reaction_windows.h"
 
 namespace carillon {
 namespace {
 
-// Always in the order of the keys: nobody waits in a circle. A row that would
-// fall below zero can't be a new one: what leaves it has joined it before.
+// Always in the order of the keys: nobody waits in a circle. Nobody leaves a new row: what
+// leaves it has joined it before. One that counts in a window, though its type does so no
+// more, has counted none of those that leave: no window did.
 constexpr PgStatement kCountItems = {"count_reaction_items", R"sql(
   INSERT INTO reaction_items AS item (app_id, recipient_id, type, object_id, count, moved)
-  SELECT app_id, recipient_id, type, object_id, greatest(moved, 0), moved
-  FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[])
-       WITH ORDINALITY AS rows (app_id, recipient_id, type, object_id, moved, position)
+  SELECT app_id, recipient_id, type, object_id, joined, joined - left_it
+  FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
+       WITH ORDINALITY AS rows (app_id, recipient_id, type, object_id, joined, left_it, position)
   ORDER BY position
   ON CONFLICT (app_id, recipient_id, type, object_id) DO UPDATE
-  SET count = item.count + EXCLUDED.moved, moved = EXCLUDED.moved
-  RETURNING app_id, recipient_id, type, object_id, count, notification_id, retention_days
-)sql"};
-
-// A statement of its own: it sees all that was committed before the items were locked.
-constexpr PgStatement kReadNewest = {"read_newest_reactions", R"sql(
-  SELECT asked.position, newest.kind, newest.actor_id, newest.version, newest.data
-  FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
-       WITH ORDINALITY AS asked (app_id, recipient_id, type, object_id, position),
-  LATERAL (SELECT kind, actor_id, version, data FROM reactions r
-           WHERE r.app_id = asked.app_id AND r.recipient_id = asked.recipient_id AND r.type = asked.type
-             AND r.object_id = asked.object_id
-           ORDER BY r.version DESC LIMIT 1) AS newest
+  SET count = item.count + CASE WHEN item.window_id IS NULL THEN EXCLUDED.moved ELSE EXCLUDED.count END, moved = EXCLUDED.moved
+  RETURNING app_id, recipient_id, type, object_id, count, notification_id, retention_days, window_id
 )sql"};
 
 constexpr PgStatement kMakeHeads = {"make_item_heads", R"sql(
@@ -109,12 +100,9 @@ constexpr PgStatement kMoveHeads = {"move_heads", R"sql(
 )sql"};
 
 // An item that the transaction touches.
-struct Item {
-  const ReactionItemKey* key = nullptr;
-  const ReactionItemMove* move = nullptr;
-  int64_t count = 0;
-  std::optional<NotificationId> id;  // Of its row in feed_items, if there ever was one.
-  int retention_days = 0;
+struct Item : CountedItem {
+  explicit Item(CountedItem counted) : CountedItem(std::move(counted)) {}
+
   ReactionItem shown;  // Only if it counts any.
   // What feed_items says of it.
   bool stands = false;
@@ -126,18 +114,6 @@ struct Head {
   int64_t last_seq = 0;
   int64_t last_read_seq = 0;
   int64_t unread_change = 0;
-};
-
-// Keys, column by column.
-struct KeyColumns {
-  void Add(const ReactionItemKey& key) {
-    apps.Add(key.feed.app.value());
-    recipients.Add(key.feed.recipient.value());
-    types.Add(key.type);
-    objects.Add(key.object_id);
-  }
-
-  PgArray apps, recipients, types, objects;
 };
 
 absl::string_view Flag(bool value) { return value ? "t" : "f"; }
@@ -208,50 +184,61 @@ class ItemMover {
   std::vector<ReactionChange> changes_;
   WriteColumns shown_;
   PgArray removed_ids_, removed_retentions_, removed_apps_, removed_recipients_, removed_seqs_;
-  KeyColumns forgotten_;
+  ItemKeyColumns forgotten_;
   bool any_removed_ = false;
   bool any_forgotten_ = false;
 };
 
-void ItemMover::Count(const ReactionItemMoves& moves) {
-  KeyColumns keys;
-  PgArray moved;
+std::vector<CountedItem> CountStanding(PgSession& session, pqxx::work& transaction, const ReactionItemMoves& moves) {
+  ItemKeyColumns keys;
+  PgArray joined, left;
   for (const auto& [key, move] : moves) {
     keys.Add(key);
-    moved.Add(move.joined - move.left);
+    joined.Add(move.joined);
+    left.Add(move.left);
   }
-  for (const auto& row : session_.Execute(transaction_, kCountItems, keys.apps.str(), keys.recipients.str(),
-                                          keys.types.str(), keys.objects.str(), moved.str())) {
-    const auto found = moves.find({{AppId(row["app_id"].as<int64_t>()), RecipientId(OwnedText(row["recipient_id"]))},
-                                   OwnedText(row["type"]),
-                                   OwnedText(row["object_id"])});
-    Item& item = items_.emplace_back();
+  std::vector<CountedItem> counted;
+  for (const auto& row : session.Execute(transaction, kCountItems, keys.apps.str(), keys.recipients.str(),
+                                         keys.types.str(), keys.objects.str(), joined.str(), left.str())) {
+    const auto found = moves.find(ItemKeyOf(row));
+    CountedItem& item = counted.emplace_back();
     item.key = &found->first;
     item.move = &found->second;
     item.count = row["count"].as<int64_t>();
+    item.joined = item.move->joined;
+    if (!row["window_id"].is_null()) item.window = UuidOf(row["window_id"]);
     if (row["notification_id"].is_null()) continue;
     item.id = UuidOf(row["notification_id"]);
     item.retention_days = row["retention_days"].as<int>();
   }
+  return counted;
 }
 
+// One way for all of a transaction's items: they are locked in one order.
+void ItemMover::Count(const ReactionItemMoves& moves) {
+  const bool windows =
+      std::any_of(moves.begin(), moves.end(), [](const auto& move) { return move.second.MayHaveWindows(); });
+  std::vector<CountedItem> counted =
+      windows ? CountInWindows(session_, transaction_, moves) : CountStanding(session_, transaction_, moves);
+  MarkMembers(session_, transaction_, counted);
+  for (CountedItem& item : counted) items_.emplace_back(std::move(item));
+}
+
+// By a statement of its own: it sees all that was committed before the items were locked.
 void ItemMover::RenderAll(ReactionStore::Render render) {
-  KeyColumns keys;
-  for (const Item& item : items_) keys.Add(*item.key);
-  for (const auto& row : session_.Execute(transaction_, kReadNewest, keys.apps.str(), keys.recipients.str(),
-                                          keys.types.str(), keys.objects.str())) {
-    Item& item = items_[row["position"].as<size_t>() - 1];
-    const ReactionItemKey& key = *item.key;
-    item.shown = render({.app = key.feed.app,
-                         .actor_id = OwnedText(row["actor_id"]),
-                         .object_id = key.object_id,
-                         .kind = OwnedText(row["kind"]),
-                         .active = true,
-                         .version = row["version"].as<int64_t>(),
-                         .recipient = key.feed.recipient.value(),
-                         .type = key.type,
-                         .data_json = OwnedText(row["data"]),
-                         .accept_time = item.move->accept_time});
+  std::vector<ReactionGroup> groups;
+  std::vector<Item*> counting;
+  for (Item& item : items_) {
+    if (item.count == 0 || !item.changed) continue;
+    groups.push_back({.key = item.key, .window = item.window, .count = item.count});
+    counting.push_back(&item);
+  }
+  if (groups.empty()) return;
+  std::vector<Reaction> newest = ReadNewest(session_, transaction_, groups);
+  for (size_t i = 0; i < newest.size(); ++i) {
+    if (newest[i].kind.empty()) continue;
+    newest[i].accept_time = counting[i]->move->accept_time;
+    counting[i]->shown = render(newest[i]);
   }
 }
 
@@ -297,14 +284,16 @@ void ItemMover::Decide() {
   for (const Item& item : items_) DecideOne(item);
 }
 
-// Where retention took the row, only somebody who joins makes another.
+// Where retention took the row, only somebody who joins makes another. Of those who
+// are not to be seen nothing is, until something else changes the item.
 void ItemMover::DecideOne(const Item& item) {
   Head& head = heads_.at(item.key->feed);
+  const bool joined_seen = item.joined > 0 && item.move->shown;
   if (item.count == 0) {
     forgotten_.Add(*item.key);
     any_forgotten_ = true;
     if (item.stands) Remove(item, head);
-  } else if (item.stands || item.move->joined > 0) {
+  } else if (item.changed && (joined_seen || (item.stands && item.joined == 0))) {
     Show(item, head);
   }
 }
@@ -317,7 +306,7 @@ void ItemMover::Show(const Item& item, Head& head) {
   change.item.type = item.key->type;
   change.item.object_id = item.key->object_id;
   change.item.actor_count = item.count;
-  change.item.read = was_read && item.move->joined == 0;
+  change.item.read = was_read && item.joined == 0;
   if (!item.stands || (was_read && !change.item.read)) ++head.unread_change;
   shown_.Add(change.key, change.item, item.stands ? item.retention_days : item.shown.retention_days, !item.stands);
 }

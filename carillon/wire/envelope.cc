@@ -126,7 +126,8 @@ void FillItem(const Notification& notification, internal::v1::Item& item) {
   item.set_actor_id(notification.actor_id);
   item.set_object_id(notification.object_id);
   item.set_data_json(notification.data_json);
-  item.set_accept_time_us(absl::ToUnixMicros(notification.create_time));
+  // What is sent later is news then.
+  item.set_accept_time_us(absl::ToUnixMicros(notification.send_time.value_or(notification.create_time)));
   if (notification.expire_time.has_value()) item.set_expire_time_us(absl::ToUnixMicros(*notification.expire_time));
   item.set_retention_days(notification.retention_days);
   for (const Channel channel : notification.channels) item.add_channels(static_cast<int>(channel));

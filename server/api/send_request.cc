@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "carillon/domain/gathering.h"
 #include "carillon/domain/limits.h"
 #include "carillon/runtime/secrets.h"
 #include "carillon/wire/envelope.h"
@@ -43,14 +44,6 @@ std::optional<absl::Time> CheckSendTime(const v1::SendNotificationRequest& reque
   const absl::Time time = absl::FromUnixSeconds(asked.seconds()) + absl::Microseconds(asked.nanos() / 1000);
   if (time > now + limits::kMaxSendDelay) violations.Add("send_time", "must be at most 365 days ahead");
   return time > now ? std::make_optional(time) : std::nullopt;
-}
-
-// Of one that is sent later readers see the time when it is sent, not when it was asked for.
-std::string EnvelopeOf(const NewNotification& prepared) {
-  if (!prepared.notification.send_time.has_value()) return EncodeEnvelope(prepared.notification);
-  Notification sent = prepared.notification;
-  sent.create_time = *sent.send_time;
-  return EncodeEnvelope(sent);
 }
 
 // Each part with its length before it, so that no two lists of parts look alike.
@@ -122,7 +115,8 @@ NewNotification PrepareSend(const v1::SendNotificationRequest& request, const Se
   prepared.routing_key = type->routing_key;
   prepared.idempotency_key = request.idempotency_key();
   if (!prepared.idempotency_key.empty()) prepared.payload_hash = PayloadHash(n, request);
-  prepared.envelope = EnvelopeOf(prepared);
+  prepared.takes_version = IsGathered(*type, n);
+  if (!prepared.takes_version) prepared.envelope = EncodeEnvelope(n);
   return prepared;
 }
 

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "carillon/domain/errors.h"
+#include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
+#include "carillon/wire/envelope.h"
 
 namespace carillon {
 namespace {
@@ -28,9 +30,10 @@ absl::Status OutboxFull(Lane lane) {
 }
 
 IngestWriter::IngestWriter(const Options& options, std::shared_ptr<NotificationStore> store, OutboxWaker& waker,
-                           const Clock& clock, Metrics& metrics)
+                           const Clock& clock, Metrics& metrics, std::shared_ptr<ReactionStore> versions)
     : options_(options),
       store_(std::move(store)),
+      versions_(std::move(versions)),
       waker_(waker),
       clock_(clock),
       commit_seconds_(metrics.Latency("carillon_ingest_commit_seconds", "Time of one group commit",
@@ -127,12 +130,33 @@ void IngestWriter::Commit(Group group) {
     }
   }
   if (in_time.empty()) return;
+  if (const absl::Status numbered = TakeVersions(in_time); !numbered.ok()) {
+    for (IngestRequest& request : in_time) request.done(numbered, request.items);
+    return;
+  }
   if (in_time.size() == 1) {
     CommitAlone(in_time.front(), in_time.front().items);
   } else {
     CommitTogether(in_time);
   }
   commit_seconds_.Observe(absl::ToDoubleSeconds(clock_.Now() - now));
+}
+
+absl::Status IngestWriter::TakeVersions(Group& group) {
+  int64_t version = 0, left = 0;
+  for (IngestRequest& request : group) {
+    for (NewNotification& item : request.items) {
+      if (!item.takes_version) continue;
+      if (versions_ != nullptr && left == 0) {
+        ASSIGN_OR_RETURN(version, versions_->TakeVersions());
+        left = ReactionStore::kVersionBlock;
+      }
+      if (versions_ != nullptr) item.notification.version = version++;
+      --left;
+      item.envelope = EncodeEnvelope(item.notification);
+    }
+  }
+  return absl::OkStatus();
 }
 
 void IngestWriter::CommitTogether(Group& group) {

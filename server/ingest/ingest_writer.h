@@ -20,6 +20,7 @@
 #include "carillon/ports/clock.h"
 #include "carillon/ports/notification_store.h"
 #include "carillon/ports/outbox_store.h"
+#include "carillon/ports/reaction_store.h"
 #include "carillon/runtime/metrics.h"
 
 namespace carillon {
@@ -52,8 +53,9 @@ class IngestWriter {
     size_t batch_items = limits::kWriterBatchItems;
   };
 
+  // Without `versions` what needs one gets it from the worker.
   IngestWriter(const Options& options, std::shared_ptr<NotificationStore> store, OutboxWaker& waker, const Clock& clock,
-               Metrics& metrics);
+               Metrics& metrics, std::shared_ptr<ReactionStore> versions = nullptr);
   ~IngestWriter() { Stop(); }
 
   // Takes the request, or completes it at once with OVERLOADED or DRAINING.
@@ -76,6 +78,9 @@ class IngestWriter {
   // Waits. True if this thread is to take what is there, if that is still so.
   bool AwaitItems(size_t least, bool busy) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Commit(Group group);
+  // Numbers those that are reactions, after all of them have come: who was answered before has
+  // a lower version. Nothing is read for others.
+  absl::Status TakeVersions(Group& group);
   void CommitTogether(Group& group);
   void CommitAlone(IngestRequest& request, absl::Span<const NewNotification> items);
   // Wakes the relays for what is new of a transaction's items.
@@ -83,6 +88,7 @@ class IngestWriter {
 
   const Options options_;
   const std::shared_ptr<NotificationStore> store_;
+  const std::shared_ptr<ReactionStore> versions_;
   OutboxWaker& waker_;
   const Clock& clock_;
   prometheus::Histogram& commit_seconds_;

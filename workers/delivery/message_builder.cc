@@ -3,7 +3,9 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/channels/link_tracking.h"
 #include "carillon/channels/render.h"
+#include "carillon/domain/gathering.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/runtime/secrets.h"
 
 namespace carillon {
 namespace {
@@ -14,6 +16,17 @@ LinkTarget TargetOf(const Delivery& delivery) {
           .delivery = delivery.id,
           .channel = delivery.channel,
           .retention_days = delivery.item.retention_days};
+}
+
+// What takes the place of an older message on a device: of a group the message before, else
+// none but itself. As short as an id, and from which nothing can be read.
+std::string CollapseIdOf(const Notification& item, const NotificationType& type) {
+  if (!IsGathered(type, item)) return item.id.ToString();
+  std::string group = absl::StrCat(item.app.value());
+  for (const std::string& part : {item.recipient.value(), item.type, item.object_id}) {
+    absl::StrAppend(&group, ":", part.size(), ":", part);
+  }
+  return Uuid::FromBytes(HashSecret(group).substr(0, 16))->ToString();
 }
 
 }  // namespace
@@ -45,7 +58,7 @@ absl::StatusOr<ProviderMessage> MessageBuilder::Build(const Delivery& delivery, 
                           .actor_id = item.actor_id,
                           .data_json = item.data_json,
                           .address = claim.address,
-                          .collapse_id = item.id.ToString(),
+                          .collapse_id = CollapseIdOf(item, type),
                           .urgent = type.lane == Lane::kPayment || type.lane == Lane::kOtp,
                           .create_time = item.create_time - clock_offset,
                           .expire_time = std::nullopt,

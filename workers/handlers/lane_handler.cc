@@ -37,13 +37,14 @@ absl::StatusOr<std::vector<FailedItem>> LaneHandler::Handle(const Batch& batch) 
   RETURN_IF_ERROR(HandleReactions(batch, failures));
   RETURN_IF_ERROR(HandleAgain(batch, failures));
   RETURN_IF_ERROR(HandleDigests(batch, failures));
+  RETURN_IF_ERROR(HandleWindows(batch, failures));
   return failures;
 }
 
 absl::Status LaneHandler::HandleNotifications(const Batch& batch, std::vector<FailedItem>& failures) {
   for (size_t begin = 0; begin < batch.items.size(); begin += kMaxBatchItems) {
     const auto slice = absl::MakeConstSpan(batch.items).subspan(begin, kMaxBatchItems);
-    ASSIGN_OR_RETURN(const std::vector<absl::Status> statuses, notifications_.Handle(slice));
+    ASSIGN_OR_RETURN(const std::vector<absl::Status> statuses, parts_.gathering.Handle(slice));
     for (size_t i = 0; i < slice.size(); ++i) {
       if (!statuses[i].ok()) failures.push_back({&batch.SourceOf(begin + i), &slice[i], statuses[i]});
     }
@@ -53,17 +54,22 @@ absl::Status LaneHandler::HandleNotifications(const Batch& batch, std::vector<Fa
 
 absl::Status LaneHandler::HandleReactions(const Batch& batch, std::vector<FailedItem>& failures) {
   return HandleByMessage(batch, absl::MakeConstSpan(batch.reactions), batch.reaction_sources, failures,
-                         [this](absl::Span<const Reaction> reactions) { return reactions_.Handle(reactions); });
+                         [this](absl::Span<const Reaction> reactions) { return parts_.reactions.Handle(reactions); });
 }
 
 absl::Status LaneHandler::HandleAgain(const Batch& batch, std::vector<FailedItem>& failures) {
   return HandleByMessage(batch, absl::MakeConstSpan(batch.again), batch.again_sources, failures,
-                         [this](absl::Span<const Delivery> held) { return redecisions_.Handle(held); });
+                         [this](absl::Span<const Delivery> held) { return parts_.redecisions.Handle(held); });
 }
 
 absl::Status LaneHandler::HandleDigests(const Batch& batch, std::vector<FailedItem>& failures) {
   return HandleByMessage(batch, absl::MakeConstSpan(batch.digests), batch.digest_sources, failures,
-                         [this](absl::Span<const DueDigest> due) { return digests_.Handle(due); });
+                         [this](absl::Span<const DueDigest> due) { return parts_.digests.Handle(due); });
+}
+
+absl::Status LaneHandler::HandleWindows(const Batch& batch, std::vector<FailedItem>& failures) {
+  return HandleByMessage(batch, absl::MakeConstSpan(batch.windows), batch.window_sources, failures,
+                         [this](absl::Span<const DueWindow> due) { return parts_.windows.Handle(due); });
 }
 
 }  // namespace carillon

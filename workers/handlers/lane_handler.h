@@ -4,9 +4,11 @@
 #pragma once
 
 #include "workers/handlers/digest_handler.h"
+#include "workers/handlers/gathering_handler.h"
 #include "workers/handlers/notification_handler.h"
 #include "workers/handlers/reaction_handler.h"
 #include "workers/handlers/redecision_handler.h"
+#include "workers/handlers/window_handler.h"
 #include "workers/lane/batch.h"
 
 namespace carillon {
@@ -15,23 +17,28 @@ namespace carillon {
 class LaneHandler final : public BatchHandler {
  public:
   // All outlive it.
-  LaneHandler(NotificationHandler& notifications, ReactionHandler& reactions, RedecisionHandler& redecisions,
-              DigestHandler& digests)
-      : notifications_(notifications), reactions_(reactions), redecisions_(redecisions), digests_(digests) {}
+  struct Parts {
+    NotificationHandler& notifications;
+    ReactionHandler& reactions;
+    RedecisionHandler& redecisions;
+    DigestHandler& digests;
+    GatheringHandler& gathering;
+    WindowHandler& windows;
+  };
+
+  explicit LaneHandler(const Parts& parts) : parts_(parts) {}
 
   absl::StatusOr<std::vector<FailedItem>> Handle(const Batch& batch) override;
-  absl::Status CheckHealth() override { return notifications_.CheckHealth(); }
+  absl::Status CheckHealth() override { return parts_.notifications.CheckHealth(); }
 
  private:
   absl::Status HandleNotifications(const Batch& batch, std::vector<FailedItem>& failures);
   absl::Status HandleReactions(const Batch& batch, std::vector<FailedItem>& failures);
   absl::Status HandleAgain(const Batch& batch, std::vector<FailedItem>& failures);
   absl::Status HandleDigests(const Batch& batch, std::vector<FailedItem>& failures);
+  absl::Status HandleWindows(const Batch& batch, std::vector<FailedItem>& failures);
 
-  NotificationHandler& notifications_;
-  ReactionHandler& reactions_;
-  RedecisionHandler& redecisions_;
-  DigestHandler& digests_;
+  const Parts parts_;
 };
 
 }  // namespace carillon

@@ -7,6 +7,7 @@
 #include "carillon/channels/in_app_template.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/wire/feed_event.h"
+#include "carillon/channels/delivery_plan.h"
 #include "workers/lane/batch.h"
 
 namespace carillon {
@@ -53,7 +54,17 @@ ReactionHandler::ReactionHandler(const Deps& deps)
                                        "From acceptance at the door to the counter", {})) {}
 
 absl::Status ReactionHandler::Handle(absl::Span<const Reaction> reactions) {
-  RETURN_IF_ERROR(CheckTypes(reactions));
+  ASSIGN_OR_RETURN(const Windows windows, CheckTypes(reactions));
+  if (windows.empty()) return Apply(reactions);
+  std::vector<Reaction> gathered(reactions.begin(), reactions.end());
+  for (Reaction& reaction : gathered) {
+    const auto found = windows.find({reaction.app, reaction.type});
+    if (found != windows.end()) reaction.window = found->second;
+  }
+  return Apply(gathered);
+}
+
+absl::Status ReactionHandler::Apply(absl::Span<const Reaction> reactions) {
   while (!reactions.empty()) {
     const absl::Span<const Reaction> slice = FirstSlice(reactions);
     ASSIGN_OR_RETURN(const std::vector<ReactionChange> changes,
@@ -67,15 +78,50 @@ absl::Status ReactionHandler::Handle(absl::Span<const Reaction> reactions) {
   return absl::OkStatus();
 }
 
-absl::Status ReactionHandler::CheckTypes(absl::Span<const Reaction> reactions) {
-  for (const Reaction& reaction : reactions) {
-    if (reaction.recipient.empty() || deps_.catalogue.Find(reaction.app, reaction.type) != nullptr) continue;
-    RETURN_IF_ERROR(deps_.catalogue.Refresh());
-    if (deps_.catalogue.Find(reaction.app, reaction.type) == nullptr) {
-      return absl::NotFoundError(absl::StrCat("type ", reaction.type, " is not in the catalogue"));
+absl::StatusOr<std::vector<Gathered>> ReactionHandler::Gather(absl::Span<GatheredNotification> notifications) {
+  int64_t version = 0, left = 0;
+  for (GatheredNotification& one : notifications) {
+    const std::shared_ptr<const NotificationType> type = deps_.catalogue.Find(one.reaction.app, one.reaction.type);
+    if (type != nullptr) one.reaction.window = WindowOf(one.reaction.app, *type);
+    if (one.reaction.version != 0) continue;
+    if (left == 0) {
+      ASSIGN_OR_RETURN(version, deps_.store->TakeVersions());
+      left = ReactionStore::kVersionBlock;
     }
+    one.reaction.version = version++;
+    --left;
   }
-  return absl::OkStatus();
+  ASSIGN_OR_RETURN(GatherResult result,
+                   deps_.store->Gather(notifications, [this](const Reaction& newest) { return Render(newest); }));
+  WakeStreams(result.changes);
+  return std::move(result.outcomes);
+}
+
+std::shared_ptr<const ReactionWindow> ReactionHandler::WindowOf(AppId app, const NotificationType& type) const {
+  if (!type.policy.aggregation.has_value() || type.critical) return nullptr;
+  return std::make_shared<const ReactionWindow>(
+      ReactionWindow{.aggregation = *type.policy.aggregation,
+                     .now = deps_.catalogue.NowOf(app, deps_.clock),
+                     .clock_offset = deps_.catalogue.PolicyOf(app)->clock_offset,
+                     .tells = GoesOutside(type.channels),
+                     .lane = type.lane,
+                     .exchange = type.exchange,
+                     .routing_key = type.routing_key,
+                     .retention_days = type.retention_days});
+}
+
+absl::StatusOr<ReactionHandler::Windows> ReactionHandler::CheckTypes(absl::Span<const Reaction> reactions) {
+  Windows windows;
+  for (const Reaction& reaction : reactions) {
+    if (reaction.recipient.empty()) continue;
+    std::shared_ptr<const NotificationType> type = deps_.catalogue.Find(reaction.app, reaction.type);
+    if (type == nullptr) RETURN_IF_ERROR(deps_.catalogue.Refresh());
+    if (type == nullptr) type = deps_.catalogue.Find(reaction.app, reaction.type);
+    if (type == nullptr) return absl::NotFoundError(absl::StrCat("type ", reaction.type, " is not in the catalogue"));
+    std::shared_ptr<const ReactionWindow> window = WindowOf(reaction.app, *type);
+    if (window != nullptr) windows.try_emplace({reaction.app, reaction.type}, std::move(window));
+  }
+  return windows;
 }
 
 // A type that is gone shows an item without texts: what it counts is still true.

@@ -2,10 +2,14 @@
 // tell of them.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "carillon/domain/event.h"
 #include "carillon/ports/clock.h"
@@ -34,8 +38,17 @@ class ReactionHandler {
   // if a type is not in the catalogue; then nothing was done.
   absl::Status Handle(absl::Span<const Reaction> reactions);
 
+  // Applies notifications as reactions and ends them, in one transaction. Those without a version
+  // get one. Safe to repeat, as it is for the store.
+  absl::StatusOr<std::vector<Gathered>> Gather(absl::Span<GatheredNotification> notifications);
+
  private:
-  absl::Status CheckTypes(absl::Span<const Reaction> reactions);
+  // How reactions of a type are gathered now; null: they are not.
+  std::shared_ptr<const ReactionWindow> WindowOf(AppId app, const NotificationType& type) const;
+  // NOT_FOUND. Else the windows of those that have one, by type.
+  using Windows = std::map<std::pair<AppId, std::string>, std::shared_ptr<const ReactionWindow>>;
+  absl::StatusOr<Windows> CheckTypes(absl::Span<const Reaction> reactions);
+  absl::Status Apply(absl::Span<const Reaction> reactions);
   ReactionItem Render(const Reaction& reaction) const;
   void WakeStreams(absl::Span<const ReactionChange> changes);
 

@@ -182,6 +182,41 @@ TEST_F(PersonStoreTest, TakesReactionsBackAsTheirActorWould) {
   EXPECT_EQ(Count("reactions"), "3") << "of Bob and Cleo";
 }
 
+TEST_F(PersonStoreTest, ForgetsTheNameInItemsThatTellOfMany) {
+  PostgresReactionStore reactions(MakePool(1));
+  const auto like = [&](const std::string& actor, const std::string& name, int64_t version, absl::Duration later) {
+    const Reaction reaction{.app = app_,
+                            .actor_id = actor,
+                            .object_id = "post-9",
+                            .kind = "like",
+                            .version = version,
+                            .recipient = "bob",
+                            .type = "like",
+                            .data_json = absl::StrCat(R"({"actor_name":")", name, R"("})"),
+                            .window = std::make_shared<const ReactionWindow>(ReactionWindow{
+                                .aggregation = {.window = absl::Hours(1), .sliding = false, .max_window = {}},
+                                .now = absl::Now() + later})};
+    ASSERT_OK(reactions.Apply({&reaction, 1}, [](const Reaction& newest) {
+      ReactionItem shown;
+      shown.item.id = NewUuid7(absl::Now());
+      shown.item.title = newest.data_json;
+      shown.item.data_json = newest.data_json;
+      return shown;
+    }));
+  };
+  // In a window that is over, and in the newest.
+  for (const absl::Duration later : {absl::ZeroDuration(), absl::Hours(2)}) {
+    like(kMe, kName, 1 + later / absl::Hours(1), later);
+    like("cleo", "Cleo", 2 + later / absl::Hours(1), later);
+  }
+  ASSERT_EQ(Sql("SELECT string_agg(actor_count::text, ',' ORDER BY seq) FROM feed_items WHERE app_id = {app}"), "2,2");
+  Erase();
+  EXPECT_THAT(TablesWith(kName), IsEmpty());
+  EXPECT_THAT(TablesWith(kMe), IsEmpty());
+  EXPECT_EQ(Sql("SELECT string_agg(actor_count::text, ',' ORDER BY seq) FROM feed_items WHERE app_id = {app}"), "2,1");
+  EXPECT_EQ(Sql("SELECT count(*) FROM feed_items WHERE app_id = {app} AND title LIKE '%Cleo and Someone%'"), "2");
+}
+
 TEST_F(PersonStoreTest, CountsWhatOthersStillDoAboutTheSameObjects) {
   Fill();
   Erase();

@@ -212,6 +212,44 @@ TEST_F(PlanTest, ReactionsGoByTheirKeysAndTouchTheSliceOfTheirItem) {
   ExpectIndexesOnly();
 }
 
+TEST_F(PlanTest, WindowsGoByTheirKeys) {
+  Query(R"sql(
+    INSERT INTO reactions (app_id, version, active, object_id, kind, actor_id, recipient_id, type)
+    SELECT 6, n, true, 'post-' || n % 100, 'like', 'actor-' || n, 'owner-' || n % 100, 'like' FROM generate_series(1, 20000) AS n;
+    INSERT INTO reaction_items (app_id, count, moved, recipient_id, type, object_id)
+    SELECT 6, 200, 0, 'owner-' || n, 'like', 'post-' || n FROM generate_series(0, 99) AS n;
+    ANALYZE reactions, reaction_items)sql");
+  PostgresReactionStore reactions(pool_);
+  const auto render = [](const Reaction&) { return ReactionItem{.item = {.id = NewUuid7(absl::Now())}}; };
+  const auto like = [](const std::string& actor, int64_t version, absl::Duration later = absl::ZeroDuration()) {
+    return Reaction{.app = AppId(6),
+                    .actor_id = actor,
+                    .object_id = "post-7",
+                    .kind = "like",
+                    .version = version,
+                    .recipient = "owner-7",
+                    .type = "like",
+                    .window = std::make_shared<const ReactionWindow>(ReactionWindow{
+                        .aggregation = {.window = absl::Hours(1), .sliding = true, .max_window = absl::Hours(9)},
+                        .now = absl::Now() + later,
+                        .tells = true,
+                        .exchange = "carillon.direct",
+                        .routing_key = "social.like"})};
+  };
+  ASSERT_OK(reactions.Apply({like("new-1", 100'001)}, render));
+  Record();
+  ASSERT_THAT(reactions.Apply({like("new-2", 100'002, absl::Minutes(1))}, render), IsOkAndHolds(SizeIs(1)));
+  DueWindow due{.app = AppId(6), .type = "like", .recipient = RecipientId("owner-7"), .object_id = "post-7"};
+  due.id = *Uuid::Parse(Query("SELECT message_id FROM schedules WHERE app_id = 6"));
+  ASSERT_OK(reactions.ReadWindows({due}));
+  ASSERT_THAT(reactions.EndWindows({{.window = &due}},
+                                   [](size_t, const GatheredWindow&) { return std::vector<NewDelivery>(); }),
+              IsOkAndHolds(1));
+  ExpectIndexesOnly();
+  EXPECT_THAT(recorder_->plans, AllOf(HasSubstr("reactions_of_item"), HasSubstr("schedules_once")));
+  EXPECT_EQ(Read("feed_items"), Slices("feed_items", {7}, absl::Now()));
+}
+
 TEST_F(PlanTest, IdleGroupsOfReactionsAreFoundByAge) {
   Query(R"sql(
     TRUNCATE reaction_groups;

@@ -34,6 +34,15 @@ class FixedReactions final : public ReactionStore {
   absl::StatusOr<std::vector<ReactionChange>> Apply(absl::Span<const Reaction>, Render) override {
     return absl::UnimplementedError("");
   }
+  absl::StatusOr<GatherResult> Gather(absl::Span<const GatheredNotification>, Render) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<std::vector<std::optional<GatheredWindow>>> ReadWindows(absl::Span<const DueWindow>) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<int> EndWindows(absl::Span<const WindowEnd>, BeginDeliveries) override {
+    return absl::UnimplementedError("");
+  }
   absl::StatusOr<std::vector<ReactionCounter>> Counters(AppId app, absl::Span<const std::string> object_ids) override {
     EXPECT_EQ(app, AppId(7));
     std::vector<ReactionCounter> counters;

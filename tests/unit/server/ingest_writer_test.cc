@@ -8,6 +8,7 @@
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/notification.h"
 #include "carillon/domain/errors.h"
+#include "carillon/wire/envelope.h"
 #include "tests/kit/simulated_clock.h"
 #include "tests/kit/status_matchers.h"
 #include "tests/kit/wait_for.h"
@@ -75,6 +76,33 @@ class CountingWaker final : public OutboxWaker {
   std::atomic<int> wakes = 0;
 };
 
+// Gives out versions, nothing else.
+class VersionsInMemory final : public ReactionStore {
+ public:
+  absl::StatusOr<int64_t> TakeVersions() override {
+    ++blocks;
+    if (away) return error::BackendUnavailable("postgresql", "away");
+    return blocks * kVersionBlock;
+  }
+  absl::Status Enqueue(absl::Span<const ReactionRow>) override { return NotHere(); }
+  absl::StatusOr<std::vector<ReactionChange>> Apply(absl::Span<const Reaction>, Render) override { return NotHere(); }
+  absl::StatusOr<GatherResult> Gather(absl::Span<const GatheredNotification>, Render) override { return NotHere(); }
+  absl::StatusOr<std::vector<std::optional<GatheredWindow>>> ReadWindows(absl::Span<const DueWindow>) override {
+    return NotHere();
+  }
+  absl::StatusOr<int> EndWindows(absl::Span<const WindowEnd>, BeginDeliveries) override { return NotHere(); }
+  absl::StatusOr<std::vector<ReactionCounter>> Counters(AppId, absl::Span<const std::string>) override {
+    return NotHere();
+  }
+  absl::StatusOr<RequeuedReactions> RequeueIdle(absl::Time, int) override { return NotHere(); }
+
+  std::atomic<int> blocks = 0;
+  std::atomic<bool> away = false;
+
+ private:
+  static absl::Status NotHere() { return absl::UnimplementedError("not at this door"); }
+};
+
 class IngestWriterTest : public ::testing::Test {
  protected:
   using Answer = IngestRequest::Outcomes;
@@ -98,14 +126,75 @@ class IngestWriterTest : public ::testing::Test {
   std::unique_ptr<IngestWriter> Writer(size_t queue_items = 100, int threads = 1) {
     return std::make_unique<IngestWriter>(
         IngestWriter::Options{.lane = Lane::kSocial, .threads = threads, .queue_items = queue_items, .batch_items = 16},
-        store_, waker_, clock_, metrics_);
+        store_, waker_, clock_, metrics_, versions_);
+  }
+  // All of one call, with what was written. Those at odd places are reactions.
+  std::vector<NewNotification> WriteBatch(size_t count) {
+    IngestRequest request{.items = {}, .all_or_nothing = true, .deadline = absl::InfiniteFuture(), .done = {}};
+    for (size_t i = 0; i < count; ++i) {
+      NewNotification& item = request.items.emplace_back();
+      item.notification.app = AppId(7);
+      item.notification.type = "like";
+      item.notification.id = NewUuid7(clock_.Now());
+      item.notification.recipient = RecipientId("ann");
+      item.takes_version = i % 2 == 1;
+      if (!item.takes_version) item.envelope = "made before";
+    }
+    std::vector<NewNotification> written;
+    absl::Notification answered;
+    request.done = [&](const Answer& answer, absl::Span<const NewNotification> items) {
+      EXPECT_THAT(answer, IsOk());
+      written.assign(items.begin(), items.end());
+      answered.Notify();
+    };
+    Writer(/*queue_items=*/1000)->Submit(std::move(request));
+    answered.WaitForNotification();
+    return written;
   }
 
   testing::SimulatedClock clock_;
   Metrics metrics_;
   CountingWaker waker_;
   const std::shared_ptr<FakeStore> store_ = std::make_shared<FakeStore>();
+  const std::shared_ptr<VersionsInMemory> versions_ = std::make_shared<VersionsInMemory>();
 };
+
+TEST_F(IngestWriterTest, NumbersReactionsByOneReadAndPutsThatIntoTheirEnvelopes) {
+  const std::vector<NewNotification> written = WriteBatch(20);
+  ASSERT_EQ(written.size(), 20);
+  EXPECT_EQ(versions_->blocks, 1);
+  for (size_t i = 0; i < written.size(); ++i) {
+    if (!written[i].takes_version) {
+      EXPECT_EQ(written[i].notification.version, 0);
+      EXPECT_EQ(written[i].envelope, "made before");
+      continue;
+    }
+    EXPECT_EQ(written[i].notification.version, ReactionStore::kVersionBlock + static_cast<int64_t>(i) / 2);
+    const auto carried = DecodeEnvelope(written[i].envelope);
+    ASSERT_THAT(carried, IsOk());
+    EXPECT_EQ(carried->front().version, written[i].notification.version);
+  }
+}
+
+TEST_F(IngestWriterTest, ReadsNoVersionsForOthers) {
+  WriteBatch(1);
+  EXPECT_EQ(versions_->blocks, 0);
+}
+
+TEST_F(IngestWriterTest, WritesNothingWithoutTheVersionsItNeeds) {
+  versions_->away = true;
+  auto writer = Writer();
+  IngestRequest request = Request("like", {});
+  request.items.front().takes_version = true;
+  absl::Notification answered;
+  request.done = [&](const Answer& answer, absl::Span<const NewNotification>) {
+    EXPECT_THAT(answer, StatusIs(absl::StatusCode::kUnavailable));
+    answered.Notify();
+  };
+  writer->Submit(std::move(request));
+  answered.WaitForNotification();
+  EXPECT_TRUE(store_->group_sizes().empty());
+}
 
 TEST_F(IngestWriterTest, CommitsTogetherWhatGatheredMeanwhile) {
   store_->Hold();

@@ -46,6 +46,15 @@ class FakeStore final : public ReactionStore {
   absl::StatusOr<std::vector<ReactionChange>> Apply(absl::Span<const Reaction>, Render) override {
     return absl::UnimplementedError("not at the door");
   }
+  absl::StatusOr<GatherResult> Gather(absl::Span<const GatheredNotification>, Render) override {
+    return absl::UnimplementedError("not at the door");
+  }
+  absl::StatusOr<std::vector<std::optional<GatheredWindow>>> ReadWindows(absl::Span<const DueWindow>) override {
+    return absl::UnimplementedError("not at the door");
+  }
+  absl::StatusOr<int> EndWindows(absl::Span<const WindowEnd>, BeginDeliveries) override {
+    return absl::UnimplementedError("not at the door");
+  }
   absl::StatusOr<std::vector<ReactionCounter>> Counters(AppId, absl::Span<const std::string>) override {
     return absl::UnimplementedError("not at the door");
   }

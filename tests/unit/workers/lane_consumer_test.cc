@@ -76,7 +76,28 @@ class LaneConsumerTest : public ::testing::Test {
                           .decisions = decisions_.maker,
                           .clock = clock_,
                           .metrics = metrics_}};
-  LaneHandler handler_{notifications_, reactions_, redecisions_, digests_};
+  GatheringHandler gathering_{{.catalogue = catalogue_,
+                               .decisions = decisions_.maker,
+                               .reactions = reactions_,
+                               .notifications = notifications_,
+                               .metrics = metrics_,
+                               .lane = Lane::kMarketing}};
+  WindowHandler windows_{{.reactions = nullptr,
+                          .deliveries = contacts_,
+                          .feeds = feeds_,
+                          .waker = waker_,
+                          .catalogue = catalogue_,
+                          .decisions = decisions_.maker,
+                          .live = live_,
+                          .clock = clock_,
+                          .metrics = metrics_,
+                          .lane = Lane::kMarketing}};
+  LaneHandler handler_{{.notifications = notifications_,
+                        .reactions = reactions_,
+                        .redecisions = redecisions_,
+                        .digests = digests_,
+                        .gathering = gathering_,
+                        .windows = windows_}};
   FailureRouter failures_{std::move(owned_publisher_), history_, clock_, metrics_};
   std::vector<std::vector<std::string>> acks_;
   std::vector<size_t> services_;

@@ -12,6 +12,7 @@
 #include "tests/kit/status_matchers.h"
 #include "tests/unit/workers/decision_fakes.h"
 #include "tests/unit/workers/lane_fakes.h"
+#include "tests/unit/workers/reactions_in_memory.h"
 #include "workers/handlers/lane_handler.h"
 
 namespace carillon {
@@ -24,35 +25,6 @@ using ::testing::SizeIs;
 using testing::StatusIs;
 
 constexpr char kType[] = "marketing.discount";  // The one of CatalogueOfOne.
-
-// Remembers what each transaction took; refuses the actor "refused".
-class StoreInMemory final : public ReactionStore {
- public:
-  absl::StatusOr<std::vector<ReactionChange>> Apply(absl::Span<const Reaction> reactions, Render render) override {
-    if (!away.ok()) return away;
-    for (const Reaction& reaction : reactions) {
-      if (reaction.actor_id == "refused") return absl::InternalError("not this one");
-    }
-    transactions.push_back(reactions.size());
-    for (const Reaction& reaction : reactions) applied.push_back(reaction.actor_id);
-    rendered.push_back(render(reactions.front()));
-    return changes;
-  }
-  absl::StatusOr<int64_t> TakeVersions() override { return absl::UnimplementedError("not a worker's"); }
-  absl::Status Enqueue(absl::Span<const ReactionRow>) override { return absl::UnimplementedError("not a worker's"); }
-  absl::StatusOr<std::vector<ReactionCounter>> Counters(AppId, absl::Span<const std::string>) override {
-    return absl::UnimplementedError("not a worker's");
-  }
-  absl::StatusOr<RequeuedReactions> RequeueIdle(absl::Time, int) override {
-    return absl::UnimplementedError("not a worker's");
-  }
-
-  absl::Status away;
-  std::vector<ReactionChange> changes;  // Of every transaction.
-  std::vector<size_t> transactions;
-  std::vector<std::string> applied;
-  std::vector<ReactionItem> rendered;
-};
 
 class EverybodyOnline final : public LivePublisher {
  public:
@@ -99,7 +71,7 @@ class ReactionHandlerTest : public ::testing::Test {
   EverybodyOnline live_;
   std::shared_ptr<testing::ContactsInMemory> contacts_ = std::make_shared<testing::ContactsInMemory>();
   testing::WokenLanes waker_;
-  const std::shared_ptr<StoreInMemory> store_ = std::make_shared<StoreInMemory>();
+  const std::shared_ptr<testing::ReactionsInMemory> store_ = std::make_shared<testing::ReactionsInMemory>();
   ReactionHandler handler_{
       {.store = store_, .catalogue = catalogue_, .live = live_, .clock = clock_, .metrics = metrics_}};
   testing::DecisionsInMemory decisions_{catalogue_, clock_};
@@ -127,7 +99,28 @@ class ReactionHandlerTest : public ::testing::Test {
                           .decisions = decisions_.maker,
                           .clock = clock_,
                           .metrics = metrics_}};
-  LaneHandler lane_handler_{notifications_, handler_, redecisions_, digests_};
+  GatheringHandler gathering_{{.catalogue = catalogue_,
+                               .decisions = decisions_.maker,
+                               .reactions = handler_,
+                               .notifications = notifications_,
+                               .metrics = metrics_,
+                               .lane = Lane::kSocial}};
+  WindowHandler windows_{{.reactions = store_,
+                          .deliveries = contacts_,
+                          .feeds = std::make_shared<FeedsInMemory>(),
+                          .waker = waker_,
+                          .catalogue = catalogue_,
+                          .decisions = decisions_.maker,
+                          .live = live_,
+                          .clock = clock_,
+                          .metrics = metrics_,
+                          .lane = Lane::kSocial}};
+  LaneHandler lane_handler_{{.notifications = notifications_,
+                        .reactions = handler_,
+                        .redecisions = redecisions_,
+                        .digests = digests_,
+                        .gathering = gathering_,
+                        .windows = windows_}};
 };
 
 TEST_F(ReactionHandlerTest, RendersTheItemOfTheReactionItIsShown) {
@@ -188,6 +181,11 @@ TEST_F(ReactionHandlerTest, WakesStreamsWithItemsAndRemovalsBySeq) {
   ASSERT_TRUE(response.ParseFromString(*update.events[1].message));
   EXPECT_EQ(response.seq(), 5);
   EXPECT_EQ(response.removed().notification_id(), removed.id.ToString());
+}
+
+TEST_F(ReactionHandlerTest, GathersNothingOfATypeThatDoesNotAggregate) {
+  ASSERT_OK(handler_.Handle({Like("bob")}));
+  EXPECT_THAT(store_->windows, ElementsAre(nullptr));
 }
 
 TEST_F(ReactionHandlerTest, DoesNothingForATypeThatIsNotInTheCatalogue) {
