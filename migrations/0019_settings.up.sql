@@ -44,4 +44,4 @@ CREATE TABLE mutes (
   PRIMARY KEY (app_id, recipient_id, kind, muted_id)
 );
 -- To forget everything about one person, who may have been muted.
-CREATE INDEX mutes_of_actor ON mutes (app_id, muted_id) WHERE kind = 'actor';
+CREATE INDEX mutes_of_actor ON mutes (app_id, muted_id, recipient_id) WHERE kind = 'actor';

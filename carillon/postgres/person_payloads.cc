@@ -1,9 +1,12 @@
-// A person in messages that are kept: dead letters, and deliveries that wait or may be
-// sent again.
+// A person in messages that are kept: dead letters, deliveries that wait or may be sent
+// again, and requests that are made again and again.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "carillon/postgres/arrays.h"
 #include "carillon/postgres/person_erase.h"
 #include "carillon/postgres/person_walk.h"
+#include "carillon/v1/notification_service.pb.h"
 #include "carillon/wire/envelope.h"
 
 namespace carillon {
@@ -18,10 +21,20 @@ constexpr int kPayloads = 100;
 constexpr const char* kMayName =
     "app_id = $1 AND payload IS NOT NULL AND position(convert_to($2, 'UTF8') IN payload) > 0";
 
+struct Nameless {
+  bool changed = false;
+  std::string payload;  // Empty: nothing is left of it.
+};
+
+Nameless WithoutPerson(const std::string& payload, const std::string& person);
+Nameless RequestWithoutPerson(const std::string& request, const std::string& person);
+
 struct Kept {
   Walk walk;
   const char* update;  // $1: the new payload, $2...: the keys.
   const char* remove;  // $1...: the keys. Null: what is only the person's is gone already.
+  const char* column = "payload";
+  Nameless (*without)(const std::string&, const std::string&) = WithoutPerson;
 };
 
 Kept DeadLetters() {
@@ -47,6 +60,15 @@ Kept Deliveries() {
           " AND delivery_id = ($1::text[])[2]::uuid AND retention_days = ($1::text[])[3]::smallint"};
 }
 
+// Those to the person are gone already.
+Kept Recurrences() {
+  return {{"recurrences", "app_id = $1", "position(convert_to($2, 'UTF8') IN request) > 0", {{"recurrence_id", kUuid}}},
+          "UPDATE recurrences SET request = ($1::bytea[])[1] WHERE recurrence_id = ($2::text[])[1]::uuid",
+          "DELETE FROM recurrences WHERE recurrence_id = ($1::text[])[1]::uuid",
+          "request",
+          RequestWithoutPerson};
+}
+
 // False if it is the person's own. Otherwise they are not its actor any more.
 bool MakeNameless(const std::string& person, Notification& item, bool& named) {
   if (item.recipient.value() == person) return false;
@@ -56,11 +78,6 @@ bool MakeNameless(const std::string& person, Notification& item, bool& named) {
   item.data_json.clear();
   return true;
 }
-
-struct Nameless {
-  bool changed = false;
-  std::string payload;  // Empty: nothing is left of it.
-};
 
 // The message without the person. Two envelopes one behind the other are one.
 Nameless WithoutPerson(const std::string& payload, const std::string& person) {
@@ -85,15 +102,41 @@ Nameless WithoutPerson(const std::string& payload, const std::string& person) {
   return result;
 }
 
+// True if without the person there is nobody to tell.
+bool LosesAudience(const std::string& person, v1::Audience& audience, bool& changed) {
+  if (audience.has_followers_of()) return audience.followers_of() == person;
+  if (!audience.has_users()) return false;
+  auto& users = *audience.mutable_users()->mutable_user_ids();
+  const auto kept = std::remove(users.begin(), users.end(), person);
+  changed = kept != users.end();
+  users.erase(kept, users.end());
+  return users.empty();
+}
+
+// Nothing is left of what the person does, or what is sent to nobody else.
+Nameless RequestWithoutPerson(const std::string& request, const std::string& person) {
+  Nameless result;
+  v1::CreateRecurrenceRequest parsed;
+  if (!parsed.ParseFromString(request)) return result;
+  const bool sends = parsed.has_send();
+  const std::string& actor = sends ? parsed.send().actor_id() : parsed.event().actor_id();
+  const bool ends = actor == person || (sends && parsed.send().user_id() == person) ||
+                    (!sends && LosesAudience(person, *parsed.mutable_event()->mutable_audience(), result.changed));
+  if (ends) return {.changed = true, .payload = ""};
+  if (result.changed) result.payload = parsed.SerializeAsString();
+  return result;
+}
+
 struct Statements {
   explicit Statements(const Kept& kept)
       : names{absl::StrCat("read_payloads_", kept.walk.table), absl::StrCat("update_payload_", kept.walk.table),
               absl::StrCat("remove_payload_", kept.walk.table)},
-        sql(absl::StrCat("WITH ", WalkSql(kept.walk, "$4", "payload"), ", listed AS (SELECT n, shown, ",
+        sql(absl::StrCat("WITH ", WalkSql(kept.walk, "$4", kept.column), ", listed AS (SELECT n, shown, ",
                          kept.walk.key_names(), " FROM found UNION ALL SELECT NULL, NULL, ", kept.walk.key_names(),
                          " FROM last) SELECT shown, ", kept.walk.key_names(), " FROM listed ORDER BY n NULLS LAST")),
         update(kept.update),
-        remove(kept.remove) {}
+        remove(kept.remove),
+        without(kept.without) {}
 
   PgStatement read_one() const { return {names[0].c_str(), sql.c_str()}; }
   PgStatement update_one() const { return {names[1].c_str(), update}; }
@@ -103,6 +146,7 @@ struct Statements {
   const std::string sql;
   const char* const update;
   const char* const remove;
+  Nameless (*const without)(const std::string&, const std::string&);
 };
 
 Place PlaceOf(const pqxx::row& row, size_t keys) {
@@ -126,7 +170,7 @@ StageStep ErasePayloads(PgSession& session, pqxx::work& transaction, const FeedK
   StageStep step{.rows = 0, .next = PlaceOf(rows.back(), place.size())};
   for (const auto& row : rows) {
     if (row[0].is_null()) continue;
-    const Nameless nameless = WithoutPerson(BytesOf(row[0]), key.recipient.value());
+    const Nameless nameless = statements->without(BytesOf(row[0]), key.recipient.value());
     if (!nameless.changed) continue;
     ++step.rows;
     const std::string keys = Literal(PlaceOf(row, place.size()));
@@ -147,6 +191,8 @@ EraseStage Stage() {
 }  // namespace
 
 // What waits is copied from its delivery: those come first.
-std::vector<EraseStage> PayloadStages() { return {Stage<DeadLetters>(), Stage<Deliveries>(), Stage<Schedules>()}; }
+std::vector<EraseStage> PayloadStages() {
+  return {Stage<DeadLetters>(), Stage<Deliveries>(), Stage<Schedules>(), Stage<Recurrences>()};
+}
 
 }  // namespace carillon
