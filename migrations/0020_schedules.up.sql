@@ -49,6 +49,7 @@ CREATE TABLE digests (
   CHECK (closed_at IS NOT NULL OR notification_id IS NULL)
 );
 CREATE UNIQUE INDEX digests_open ON digests (app_id, recipient_id, channel) WHERE closed_at IS NULL;
+CREATE INDEX digests_by_recipient ON digests (app_id, recipient_id, digest_id);
 CREATE INDEX digests_closed ON digests (closed_at) WHERE closed_at IS NOT NULL;
 
 -- Its members: deliveries that are held for it, and leave it as they end.

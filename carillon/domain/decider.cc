@@ -76,9 +76,18 @@ absl::Time WhileItLives(const DecisionInput& input, absl::Time until) {
   return std::min(until, input.expire_time.value_or(absl::InfiniteFuture()));
 }
 
-void Stop(const DecisionInput& input, Overflow overflow, absl::Time until, ChannelDecision& decision) {
-  if (input.is_digest && overflow == Overflow::kDigest) overflow = Overflow::kHold;
+// What is required may be late, but is never left out.
+Overflow Allowed(const DecisionInput& input, Overflow overflow) {
+  const bool leaves_out = overflow == Overflow::kDrop || overflow == Overflow::kInAppOnly;
+  if (input.policy.required && leaves_out) return Overflow::kHold;
+  // A digest goes into no other.
+  return input.is_digest && overflow == Overflow::kDigest ? Overflow::kHold : overflow;
+}
+
+void Stop(const DecisionInput& input, Overflow said, absl::Time until, ChannelDecision& decision) {
+  const Overflow overflow = Allowed(input, said);
   decision.rules.back().level = std::string(ToWord(overflow));
+  if (overflow != said && input.policy.required) decision.rules.push_back({.gate = Gate::kRequired});
   switch (overflow) {
     case Overflow::kDrop:
       decision.outcome = Outcome::kSuppress;

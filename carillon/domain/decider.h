@@ -30,7 +30,7 @@ struct Rule {
   enum class Gate {
     kExpiry,        // Its ttl is over.
     kCritical,      // Nothing below is asked.
-    kRequired,      // A preference or a mute would have kept it away.
+    kRequired,      // A preference, a mute or the type's policy would have kept it away.
     kMutedActor,    // Until, if for a time.
     kMutedObject,   // Until, if for a time.
     kPreference,    // Whose: `level`; what it says: `choice`.

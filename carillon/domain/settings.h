@@ -59,7 +59,7 @@ struct Aggregation {
 // What a type says about its messages.
 struct DeliveryPolicy {
   std::string category;   // Empty: none.
-  bool required = false;  // Neither a preference nor a mute keeps it away.
+  bool required = false;  // Nothing but its ttl keeps it away; it is held in place of kDrop and kInAppOnly.
   std::vector<Cap> caps;
   Overflow cap_overflow = Overflow::kDrop;
   Overflow quiet_overflow = Overflow::kHold;

@@ -1,6 +1,7 @@
 // How many messages of a type a recipient was sent on a channel lately.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,15 @@ class CapStore {
   // a request, or, where one of them is full, in none. Does not fail and blocks for a
   // bounded time: while the store is away, windows of this process stand in.
   virtual std::vector<CapUse> Use(absl::Span<const Request> requests, Mode mode) = 0;
+};
+
+// The store that all processes share, which may be away. Thread-safe.
+class SharedCapStore {
+ public:
+  virtual ~SharedCapStore() = default;
+
+  // As CapStore::Use; nothing for those to which it has no answer.
+  virtual std::vector<std::optional<CapUse>> Use(absl::Span<const CapStore::Request> requests, CapStore::Mode mode) = 0;
 };
 
 }  // namespace carillon

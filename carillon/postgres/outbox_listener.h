@@ -1,16 +1,11 @@
-// Hears the wake-ups that PostgresOutboxWaker sends: one connection and one
-// thread for all lanes of a relay, as every listening connection costs each NOTIFY.
+// Hears the wake-ups that PostgresOutboxWaker sends, for all lanes of a relay.
 #pragma once
 
 #include <functional>
-#include <memory>
-#include <thread>
-#include <vector>
+#include <string>
 
-#include "carillon/domain/backoff.h"
 #include "carillon/domain/lane.h"
-#include "carillon/ports/stop_signal.h"
-#include "carillon/postgres/session.h"
+#include "carillon/postgres/listener.h"
 
 namespace carillon {
 
@@ -24,22 +19,9 @@ class PostgresOutboxListener {
   // `on_loss` once whenever it begins to fail: until it hears again relays only poll.
   PostgresOutboxListener(PgOptions options, std::function<void(Lane)> on_wake,
                          std::function<void(const absl::Status&)> on_loss);
-  // At most half a second, or a connection attempt.
-  ~PostgresOutboxListener();
 
  private:
-  class Receiver;
-
-  void Run();
-  // Listens until stop, or the connection is lost.
-  absl::Status Listen();
-
-  const std::function<void(Lane)> on_wake_;
-  const std::function<void(const absl::Status&)> on_loss_;
-  Backoff backoff_;
-  StopSignal stop_;
-  PgSession session_;
-  std::thread thread_;
+  PgListener listener_;
 };
 
 }  // namespace carillon

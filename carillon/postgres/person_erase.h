@@ -31,6 +31,10 @@ struct EraseStage {
 
 // Contacts and devices; their suppressions lose the address. Leaves a tombstone.
 StageStep EraseContacts(PgSession& session, pqxx::work& transaction, const FeedKey& key, const Place& place);
+// What they have said, what is sent to them again and again, and who has muted them.
+std::vector<EraseStage> SettingStages();
+// What gathers for them.
+std::vector<EraseStage> DigestStages();
 // What an index leads to: of the recipient, and of those who follow them.
 std::vector<EraseStage> OwnRowStages();
 // The feed's head, and what has come into the feed meanwhile.
@@ -40,7 +44,8 @@ StageStep EraseHead(PgSession& session, pqxx::work& transaction, const FeedKey& 
 std::vector<EraseStage> TraceStages();
 // Takes their reactions back: counters and items that tell of them change with it.
 EraseStage ReactionStage();
-// Messages that are kept for later: dead letters, deliveries to others, and recurrences.
+// Messages that are kept for later: dead letters, deliveries to others, and what is sent
+// again and again.
 std::vector<EraseStage> PayloadStages();
 
 }  // namespace carillon

@@ -38,7 +38,6 @@ const std::vector<Walk>& Sources() {
       {"notifications", kOwn, nullptr, {{"notification_id", kUuid}, {"retention_days", kNumber}}},
       {"deliveries", kOwn, nullptr, {{"notification_id", kUuid}, {"delivery_id", kUuid}, {"retention_days", kNumber}}},
       {"schedules", kOwn, nullptr, {{"schedule_id", kUuid}}},
-      {"recurrences", kOwn, nullptr, {{"recurrence_id", kUuid}}},
       {"interactions", kOwn, nullptr, {{"notification_id", kUuid}, {"channel", kText}, {"kind", kText}}},
       {"reaction_items", kOwn, nullptr, {{"type", kText}, {"object_id", kText}}},
       {"reactions", kOwn, nullptr, {{"object_id", kText}, {"kind", kText}, {"actor_id", kText}}},
@@ -67,15 +66,25 @@ const std::vector<Walk>& Sources() {
        "app_id = $1",
        "EXISTS (SELECT FROM notifications n WHERE n.notification_id = t.notification_id AND n.app_id = $1"
        " AND n.recipient_id = $2)",
-       {{"dead_letter_id", kNumber}}}};
+       {{"dead_letter_id", kNumber}}},
+      {"recipient_settings", kOwn, nullptr, {{"recipient_id", kText}}},
+      // Who has muted the person is their own affair.
+      {"mutes", kOwn, nullptr, {{"kind", kText}, {"muted_id", kText}}},
+      {"digests", kOwn, nullptr, {{"digest_id", kUuid}}},
+      {"digest_entries",
+       "digest_id IN (SELECT digest_id FROM digests WHERE app_id = $1 AND recipient_id = $2)",
+       nullptr,
+       {{"digest_id", kUuid}, {"delivery_id", kUuid}}},
+      {"recurrences", "app_id = $1", "recipient_id = $2", {{"recurrence_id", kUuid}}},
+      {"tripped_senders", "app_id = $1 AND sender_id = $2", nullptr, {{"sender_id", kText}}}};
   return *sources;
 }
 
-// As an array: who else hears of an event, whose feed a row is in and whether they
-// have read it is not told.
+// As an array: who else hears of an event, whose feed a row is in, what they have said
+// about being told and whether they have read it is not told.
 const char* HiddenColumns(const Walk& source) {
-  return source.is_of_others ? "{payload,address_hash,users,recipient_id,was_recipient_id,seq,read_seq}"
-                             : "{payload,request,address_hash,users}";
+  return source.is_of_others ? "{payload,address_hash,users,recipient_id,was_recipient_id,seq,read_seq,trail}"
+                             : "{payload,address_hash,users,request}";
 }
 
 // The rows, then one without a row that tells how far was looked; nothing at the

@@ -70,14 +70,15 @@ constexpr PgStatement kEraseNotifications = {"erase_notifications", R"sql(
 )sql"};
 
 constexpr PgStatement kEraseSchedules = {"erase_schedules", R"sql(
-  DELETE FROM schedules WHERE schedule_id IN (
-    SELECT schedule_id FROM schedules WHERE app_id = $1 AND recipient_id = $2 LIMIT $3 FOR UPDATE)
-)sql"};
-
-// What is sent to the person again and again.
-constexpr PgStatement kEraseRecurrences = {"erase_recurrences", R"sql(
-  DELETE FROM recurrences WHERE recurrence_id IN (
-    SELECT recurrence_id FROM recurrences WHERE app_id = $1 AND recipient_id = $2 LIMIT $3 FOR UPDATE)
+  WITH doomed AS MATERIALIZED (
+    SELECT schedule_id, message_id FROM schedules WHERE app_id = $1 AND recipient_id = $2 LIMIT $3 FOR UPDATE
+  ), queued AS MATERIALIZED (
+    SELECT o.message_id, o.lane, o.deferred FROM doomed JOIN outbox o ON o.message_id = doomed.message_id
+    FOR UPDATE OF o SKIP LOCKED
+  ), unqueued AS (
+    DELETE FROM outbox o USING queued q WHERE o.message_id = q.message_id AND o.lane = q.lane AND o.deferred = q.deferred
+  )
+  DELETE FROM schedules s USING doomed WHERE s.schedule_id = doomed.schedule_id
 )sql"};
 
 constexpr PgStatement kEraseInteractions = {"erase_interactions", R"sql(
@@ -163,7 +164,6 @@ StageStep EraseContacts(PgSession& session, pqxx::work& transaction, const FeedK
 // Without a notification nobody makes deliveries and items of it, without a delivery
 // nobody lets one wait: what comes in between leaves nothing behind.
 std::vector<EraseStage> OwnRowStages() {
-  return {{{}, EraseSome<kEraseRecurrences>},
           {{}, EraseSome<kEraseNotifications>}, {{}, EraseSome<kEraseDeliveries>},
           {{}, EraseSome<kEraseSchedules>},     {{}, EraseSome<kEraseInteractions>},
           {{}, EraseSome<kEraseFollowers>},     {{}, EraseSome<kDetachReactions>},

@@ -1,5 +1,5 @@
 // A person in messages that are kept: dead letters, deliveries that wait or may be sent
-// again, and what is sent again and again.
+// again, and requests that are made again and again.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -27,7 +27,7 @@ struct Nameless {
 };
 
 Nameless WithoutPerson(const std::string& payload, const std::string& person);
-Nameless RecurrenceWithoutPerson(const std::string& request, const std::string& person);
+Nameless RequestWithoutPerson(const std::string& request, const std::string& person);
 
 struct Kept {
   Walk walk;
@@ -60,12 +60,13 @@ Kept Deliveries() {
           " AND delivery_id = ($1::text[])[2]::uuid AND retention_days = ($1::text[])[3]::smallint"};
 }
 
+// Those to the person are gone already.
 Kept Recurrences() {
   return {{"recurrences", "app_id = $1", "position(convert_to($2, 'UTF8') IN request) > 0", {{"recurrence_id", kUuid}}},
           "UPDATE recurrences SET request = ($1::bytea[])[1] WHERE recurrence_id = ($2::text[])[1]::uuid",
           "DELETE FROM recurrences WHERE recurrence_id = ($1::text[])[1]::uuid",
           "request",
-          RecurrenceWithoutPerson};
+          RequestWithoutPerson};
 }
 
 // False if it is the person's own. Otherwise they are not its actor any more.
@@ -101,38 +102,28 @@ Nameless WithoutPerson(const std::string& payload, const std::string& person) {
   return result;
 }
 
-// False if it is only about the person. Otherwise they are not among those that are told.
-bool LeaveAudience(const std::string& person, v1::Audience& audience, bool& named) {
-  if (audience.followers_of() == person) return false;
-  if (!audience.has_users()) return true;
-  auto* const users = audience.mutable_users()->mutable_user_ids();
-  const auto others = std::remove(users->begin(), users->end(), person);
-  named = named || others != users->end();
-  users->erase(others, users->end());
-  return !users->empty();
+// True if without the person there is nobody to tell.
+bool LosesAudience(const std::string& person, v1::Audience& audience, bool& changed) {
+  if (audience.has_followers_of()) return audience.followers_of() == person;
+  if (!audience.has_users()) return false;
+  auto& users = *audience.mutable_users()->mutable_user_ids();
+  const auto kept = std::remove(users.begin(), users.end(), person);
+  changed = kept != users.end();
+  users.erase(kept, users.end());
+  return users.empty();
 }
 
-template <typename Request>
-void ForgetActor(const std::string& person, Request& request, bool& named) {
-  if (request.actor_id() != person) return;
-  named = true;
-  request.clear_actor_id();
-  request.clear_data();
-}
-
-Nameless RecurrenceWithoutPerson(const std::string& request, const std::string& person) {
+// Nothing is left of what the person does, or what is sent to nobody else.
+Nameless RequestWithoutPerson(const std::string& request, const std::string& person) {
   Nameless result;
-  v1::CreateRecurrenceRequest kept;
-  if (!kept.ParseFromString(request)) return result;
-  if (kept.has_event()) {
-    if (!LeaveAudience(person, *kept.mutable_event()->mutable_audience(), result.changed))
-      return {.changed = true, .payload = ""};
-    ForgetActor(person, *kept.mutable_event(), result.changed);
-  } else {
-    if (kept.send().user_id() == person) return {.changed = true, .payload = ""};
-    ForgetActor(person, *kept.mutable_send(), result.changed);
-  }
-  result.payload = kept.SerializeAsString();
+  v1::CreateRecurrenceRequest parsed;
+  if (!parsed.ParseFromString(request)) return result;
+  const bool sends = parsed.has_send();
+  const std::string& actor = sends ? parsed.send().actor_id() : parsed.event().actor_id();
+  const bool ends = actor == person || (sends && parsed.send().user_id() == person) ||
+                    (!sends && LosesAudience(person, *parsed.mutable_event()->mutable_audience(), result.changed));
+  if (ends) return {.changed = true, .payload = ""};
+  if (result.changed) result.payload = parsed.SerializeAsString();
   return result;
 }
 
@@ -144,7 +135,8 @@ struct Statements {
                          kept.walk.key_names(), " FROM found UNION ALL SELECT NULL, NULL, ", kept.walk.key_names(),
                          " FROM last) SELECT shown, ", kept.walk.key_names(), " FROM listed ORDER BY n NULLS LAST")),
         update(kept.update),
-        remove(kept.remove) {}
+        remove(kept.remove),
+        without(kept.without) {}
 
   PgStatement read_one() const { return {names[0].c_str(), sql.c_str()}; }
   PgStatement update_one() const { return {names[1].c_str(), update}; }
@@ -154,6 +146,7 @@ struct Statements {
   const std::string sql;
   const char* const update;
   const char* const remove;
+  Nameless (*const without)(const std::string&, const std::string&);
 };
 
 Place PlaceOf(const pqxx::row& row, size_t keys) {
@@ -171,14 +164,13 @@ std::string Literal(const Place& place) {
 template <Kept (*kKept)()>
 StageStep ErasePayloads(PgSession& session, pqxx::work& transaction, const FeedKey& key, const Place& place) {
   static const auto* const statements = new Statements(kKept());
-  static const auto without = kKept().without;
   const pqxx::result rows = session.Execute(transaction, statements->read_one(), key.app.value(), key.recipient.value(),
                                             Literal(place), kPayloads);
   if (rows.empty()) return {.rows = 0, .next = std::nullopt};
   StageStep step{.rows = 0, .next = PlaceOf(rows.back(), place.size())};
   for (const auto& row : rows) {
     if (row[0].is_null()) continue;
-    const Nameless nameless = without(BytesOf(row[0]), key.recipient.value());
+    const Nameless nameless = statements->without(BytesOf(row[0]), key.recipient.value());
     if (!nameless.changed) continue;
     ++step.rows;
     const std::string keys = Literal(PlaceOf(row, place.size()));

@@ -25,7 +25,11 @@ const Stages& AllStages() {
       made->all.insert(made->all.end(), more.begin(), more.end());
     };
     append({{{}, EraseContacts}});
+    append(SettingStages());
+    // Before, as a digest becomes a notification; and after, as one opens a digest.
+    append(DigestStages());
     append(OwnRowStages());
+    append(DigestStages());
     made->first_walk = made->all.size();
     append({ReactionStage()});
     append(TraceStages());

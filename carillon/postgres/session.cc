@@ -41,7 +41,7 @@ std::string ConnectionString(const PgOptions& options) {
   return absl::StrCat(options.url, absl::StrContains(options.url, "?") ? "&" : "?",
                       "connect_timeout=", absl::ToInt64Seconds(options.connect_timeout),
                       "&application_name=", options.application_name,
-                      "&tcp_user_timeout=5000&keepalives_idle=10&options=", settings);
+                      "&tcp_user_timeout=5000&keepalives_idle=10&keepalives_interval=5&options=", settings);
 }
 
 // True if the server has hung up on an idle connection, or said that it will:

@@ -1,8 +1,10 @@
 #include "carillon/redis/redis_caps.h"
 
+#include <string>
+
 #include "absl/strings/str_cat.h"
-#include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/redis/script.h"
 
 namespace carillon {
 namespace {
@@ -23,10 +25,9 @@ constexpr absl::string_view kScript = R"lua(
     local limit, window = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
     local count = redis.call('ZCOUNT', KEYS[1], '(' .. string.format('%.0f', now - window), '+inf')
     local wait = 0
-    if has_place then
-    elseif count < limit then
+    if not has_place and count < limit then
       count = count + 1
-    else
+    elseif not has_place then
       local from_newest = limit - 1
       local freeing = redis.call('ZREVRANGE', KEYS[1], from_newest, from_newest, 'WITHSCORES')
       wait = math.max(1, freeing[2] + window - now)
@@ -42,25 +43,30 @@ constexpr absl::string_view kScript = R"lua(
   return answer
 )lua";
 
-std::vector<std::string> WordsOf(const CapStore::Request& request, CapStore::Mode mode, const std::string& sha) {
-  std::vector<std::string> words = {"EVALSHA",
-                                    sha,
-                                    "1",
-                                    CapKey(request),
-                                    request.member.ToString(),
-                                    mode == CapStore::Mode::kTake ? "take" : "peek",
-                                    absl::StrCat(absl::ToInt64Microseconds(request.clock_offset))};
-  for (const Cap& cap : request.caps) {
-    words.push_back(absl::StrCat(cap.limit));
-    words.push_back(absl::StrCat(absl::ToInt64Microseconds(cap.window)));
-  }
-  return words;
+const RedisScript& TheScript() {
+  static const auto* const script = new RedisScript(kScript);
+  return *script;
 }
 
-absl::StatusOr<CapUse> UseOf(const redisReply& reply, const CapStore::Request& request, absl::Time now) {
-  if (reply.type != REDIS_REPLY_ARRAY || reply.elements != 2 * request.caps.size()) {
-    return error::BackendUnavailable("redis", "an answer about caps is not understood");
+std::string KeyOf(const CapStore::Request& request) {
+  return absl::StrCat("carillon:cap:", request.key.app.value(), ":", ToString(request.channel), ":", request.type, ":",
+                      request.key.recipient.value());
+}
+
+RedisScript::Call CallOf(const CapStore::Request& request, CapStore::Mode mode) {
+  RedisScript::Call call{.keys = {KeyOf(request)},
+                         .arguments = {request.member.ToString(), mode == CapStore::Mode::kTake ? "take" : "peek",
+                                       absl::StrCat(absl::ToInt64Microseconds(request.clock_offset))}};
+  for (const Cap& cap : request.caps) {
+    call.arguments.push_back(absl::StrCat(cap.limit));
+    call.arguments.push_back(absl::StrCat(absl::ToInt64Microseconds(cap.window)));
   }
+  return call;
+}
+
+// Nothing if that is no answer of the script's.
+std::optional<CapUse> UseOf(const redisReply& reply, const CapStore::Request& request, absl::Time now) {
+  if (reply.type != REDIS_REPLY_ARRAY || reply.elements != 2 * request.caps.size()) return std::nullopt;
   std::vector<CapUse> uses;
   for (size_t i = 0; i < request.caps.size(); ++i) {
     const int64_t wait = reply.element[2 * i + 1]->integer;
@@ -74,45 +80,24 @@ absl::StatusOr<CapUse> UseOf(const redisReply& reply, const CapStore::Request& r
 
 }  // namespace
 
-RedisCaps::RedisCaps(RedisOptions redis, const Clock& clock, Options options)
-    : redis_(std::move(redis)), clock_(clock), options_(std::move(options)), local_(options_.max_local_windows) {}
-
-std::vector<CapUse> RedisCaps::Use(absl::Span<const Request> requests, Mode mode) {
-  std::vector<CapUse> uses;
-  if (requests.empty()) return uses;
-  const absl::Time now = clock_.Now();
-  if (Ask(requests, mode, uses).ok()) {
+// What fails for one of them, as for lack of memory, fails for that one. What has taken a
+// place and is asked again, on another connection, has it.
+std::vector<std::optional<CapUse>> RedisCaps::Use(absl::Span<const CapStore::Request> requests, CapStore::Mode mode) {
+  std::vector<std::optional<CapUse>> answers(requests.size());
+  if (requests.empty()) return answers;
+  std::vector<RedisScript::Call> calls;
+  for (const CapStore::Request& request : requests) calls.push_back(CallOf(request, mode));
+  const absl::Status status = redis_.With([&](RedisConnection& connection, RedisDeadline deadline) -> absl::Status {
+    ASSIGN_OR_RETURN(const RedisScript::Replies replies, TheScript().Run(calls, connection, deadline));
+    const absl::Time now = clock_.Now();
     for (size_t i = 0; i < requests.size(); ++i) {
-      if (mode == Mode::kTake && uses[i].has_room) local_.Record(requests[i], now);
-    }
-    return uses;
-  }
-  if (options_.on_local) options_.on_local(requests.size());
-  uses.clear();
-  for (const Request& request : requests) uses.push_back(local_.Use(request, mode, now));
-  return uses;
-}
-
-// The script is loaded with every call: that finds it by its digest, and costs less than
-// to ask whether it is there.
-absl::Status RedisCaps::Ask(absl::Span<const Request> requests, Mode mode, std::vector<CapUse>& uses) {
-  return redis_.With([&](RedisConnection& connection, RedisDeadline deadline) -> absl::Status {
-    uses.clear();
-    ASSIGN_OR_RETURN(const RedisReplyPtr sha, connection.Call({"SCRIPT", "LOAD", kScript}, deadline));
-    const std::string digest(sha->str, sha->len);
-    for (const Request& request : requests) {
-      const std::vector<std::string> words = WordsOf(request, mode, digest);
-      RETURN_IF_ERROR(connection.Append(std::vector<absl::string_view>(words.begin(), words.end())));
-    }
-    RETURN_IF_ERROR(connection.Flush(deadline));
-    for (const Request& request : requests) {
-      ASSIGN_OR_RETURN(const RedisReplyPtr reply, connection.Read(deadline));
-      if (reply == nullptr) return absl::DeadlineExceededError("redis does not answer");
-      ASSIGN_OR_RETURN(CapUse use, UseOf(*reply, request, clock_.Now()));
-      uses.push_back(std::move(use));
+      if (replies[i].ok()) answers[i] = UseOf(**replies[i], requests[i], now);
     }
     return absl::OkStatus();
   });
+  // Whatever it was, there is no answer.
+  status.IgnoreError();
+  return answers;
 }
 
 }  // namespace carillon

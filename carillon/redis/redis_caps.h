@@ -1,39 +1,31 @@
 // Caps as sliding windows in Redis, on its clock.
 #pragma once
 
-#include <functional>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "carillon/ports/cap_store.h"
 #include "carillon/ports/clock.h"
 #include "carillon/redis/options.h"
 #include "carillon/redis/shared_connection.h"
-#include "carillon/runtime/local_caps.h"
 
 namespace carillon {
 
-// One round trip for all requests of a call: a sorted set per recipient, channel and
-// type, of the notifications by the time at which they were let in. What Redis lets in is
-// remembered here, too, so that a process that loses Redis does not begin at nothing;
-// what is let in without Redis is not known to it afterwards.
-class RedisCaps final : public CapStore {
+// One round trip for all requests of a call: a sorted set
+// carillon:cap:{app}:{channel}:{type}:{recipient} of the notifications by the time at
+// which they were let in, in microseconds of the app's clock. It expires when the longest
+// window is over.
+class RedisCaps final : public SharedCapStore {
  public:
-  struct Options {
-    size_t max_local_windows = 100'000;
-    std::function<void(size_t)> on_local;  // So many requests were answered without Redis.
-  };
-  // The clock must outlive it.
-  RedisCaps(RedisOptions redis, const Clock& clock, Options options);
+  // The clock, by which it says when there is room, must outlive it.
+  RedisCaps(RedisOptions redis, const Clock& clock) : redis_(std::move(redis)), clock_(clock) {}
 
-  std::vector<CapUse> Use(absl::Span<const Request> requests, Mode mode) override;
+  std::vector<std::optional<CapUse>> Use(absl::Span<const CapStore::Request> requests, CapStore::Mode mode) override;
 
  private:
-  absl::Status Ask(absl::Span<const Request> requests, Mode mode, std::vector<CapUse>& uses);
-
   SharedRedisConnection redis_;
   const Clock& clock_;
-  const Options options_;
-  LocalCaps local_;
 };
 
 }  // namespace carillon

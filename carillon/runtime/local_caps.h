@@ -12,35 +12,39 @@
 
 namespace carillon {
 
-// Knows what it was told, of the recipients of which it was told last. Thread-safe.
+// Knows what it was told, of the recipients of which it was told last. Answers as the
+// shared store does, on the clock that it is given. Thread-safe.
 class LocalCaps {
  public:
-  // How many windows it keeps at most; the one that was used longest ago goes first.
+  // Of a notification that was let in, by the app's clock.
+  struct Place {
+    absl::Time time;
+    Uuid member;
+  };
+
+  // How many windows it keeps at most, not none; the one that was used longest ago goes first.
   explicit LocalCaps(size_t max_windows) : max_windows_(max_windows) {}
 
   CapUse Use(const CapStore::Request& request, CapStore::Mode mode, absl::Time now);
   // Somebody else has let it in.
   void Record(const CapStore::Request& request, absl::Time now);
 
+  // Windows that are kept.
+  size_t size() const;
+
  private:
-  struct Place {
-    absl::Time time;
-    Uuid member;
-  };
   struct Window {
     std::string key;
-    std::vector<Place> places;  // Oldest first.
+    std::vector<Place> places;  // Oldest first; no more than the highest limit.
   };
 
-  Window& Touch(const CapStore::Request& request, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Its places, without those that are over.
+  std::vector<Place>& Touch(const CapStore::Request& request, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const size_t max_windows_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   std::list<Window> windows_ ABSL_GUARDED_BY(mutex_);  // Used last first.
   absl::flat_hash_map<std::string, std::list<Window>::iterator> by_key_ ABSL_GUARDED_BY(mutex_);
 };
-
-// carillon:cap:{app}:{channel}:{type}:{recipient}
-std::string CapKey(const CapStore::Request& request);
 
 }  // namespace carillon

@@ -70,6 +70,11 @@ void SettingsCache::Forget(const FeedKey& key) {
   by_key_.erase(found);
 }
 
+void SettingsCache::ForgetAll() {
+  absl::MutexLock lock(&mutex_);
+  Clear();
+}
+
 void SettingsCache::Open() {
   absl::MutexLock lock(&mutex_);
   open_ = true;
@@ -80,6 +85,10 @@ void SettingsCache::Open() {
 void SettingsCache::Close() {
   absl::MutexLock lock(&mutex_);
   open_ = false;
+  Clear();
+}
+
+void SettingsCache::Clear() {
   ++changes_;
   by_key_.clear();
   slots_.clear();
@@ -100,6 +109,17 @@ void SettingsCache::Keep(const FeedKey& key, Entry entry) {
   }
   slots_.push_front({key, std::move(entry)});
   by_key_.emplace(key, slots_.begin());
+}
+
+SettingsNews NewsFor(SettingsCache& cache, std::function<void(const absl::Status&)> on_loss) {
+  return {.on_change = [&cache](const FeedKey& key) { cache.Forget(key); },
+          .on_change_of_many = [&cache] { cache.ForgetAll(); },
+          .on_open = [&cache] { cache.Open(); },
+          .on_loss =
+              [&cache, on_loss = std::move(on_loss)](const absl::Status& why) {
+                cache.Close();
+                if (on_loss) on_loss(why);
+              }};
 }
 
 }  // namespace carillon

@@ -1,6 +1,7 @@
 // What is known of recipients' settings, so that a batch reads only what is new to it.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "carillon/domain/decider.h"
+#include "carillon/ports/settings_news.h"
 #include "carillon/ports/settings_store.h"
 
 namespace carillon {
@@ -37,12 +39,12 @@ class SettingsOfRecipient {
 };
 
 // Keeps those that were used last. Thread-safe. It is only as true as the news that it
-// gets: while nobody listens to changes it must be closed.
+// gets: while nobody listens to changes it must be closed, as it is at first.
 class SettingsCache {
  public:
   using Entry = std::shared_ptr<const SettingsOfRecipient>;
 
-  // The store must outlive it.
+  // The store must outlive it. At least one entry.
   SettingsCache(SettingsStore& store, size_t max_entries) : store_(store), max_entries_(max_entries) {}
 
   // In order; at most one read of the store, of those that are not known.
@@ -50,6 +52,8 @@ class SettingsCache {
 
   // A change was told: nothing that was read before is believed.
   void Forget(const FeedKey& key);
+  // The same, of everybody.
+  void ForgetAll();
   // Changes are told from now on.
   void Open();
   // Changes may be missed from now on: everything is read anew, each time.
@@ -61,6 +65,7 @@ class SettingsCache {
     Entry entry;
   };
 
+  void Clear() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Entry Find(const FeedKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Keep(const FeedKey& key, Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -73,5 +78,9 @@ class SettingsCache {
   std::list<Slot> slots_ ABSL_GUARDED_BY(mutex_);  // Used last first.
   absl::flat_hash_map<FeedKey, std::list<Slot>::iterator> by_key_ ABSL_GUARDED_BY(mutex_);
 };
+
+// For whoever hears of changes (PostgresSettingsListener), who must be gone before the
+// cache. `on_loss` is told why, after the cache was closed; may be empty.
+SettingsNews NewsFor(SettingsCache& cache, std::function<void(const absl::Status&)> on_loss = {});
 
 }  // namespace carillon

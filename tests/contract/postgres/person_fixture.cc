@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "carillon/internal/v1/envelope.pb.h"
 #include "carillon/postgres/arrays.h"
 #include "carillon/v1/notification_service.pb.h"
 #include "carillon/wire/envelope.h"
@@ -28,39 +29,42 @@ std::string WithIds(std::string text) {
   return text;
 }
 
+// A literal of bytea.
+std::string Literal(const std::string& bytes) { return absl::StrCat("('", BytesLiteral(bytes), "'::bytea[])[1]"); }
+
 // A message about `recipient`, caused by `actor`, as a literal of bytea.
 std::string Message(AppId app, const std::string& recipient, const std::string& actor) {
   Notification item = MakeNew(app, recipient).notification;
   item.actor_id = actor;
   item.data_json = R"json({"actor_name": "Ada (Lovelace)"})json";
-  const std::string array = BytesLiteral(EncodeEnvelope(item));
-  return absl::StrCat("('", array, "'::bytea[])[1]");
+  return Literal(EncodeEnvelope(item));
 }
 
-std::string RequestLiteral(const v1::CreateRecurrenceRequest& request) {
-  return absl::StrCat("('", BytesLiteral(request.SerializeAsString()), "'::bytea[])[1]");
+// What is due for `recipient`.
+std::string Due(const std::string& recipient) {
+  internal::v1::Envelope envelope;
+  envelope.add_digests()->set_recipient_id(recipient);
+  envelope.add_windows()->set_recipient_id(recipient);
+  return Literal(envelope.SerializeAsString());
 }
 
-std::string RecurringSend(const std::string& recipient, const std::string& actor) {
+// Requests that are made again and again.
+std::string SendAgain(const std::string& recipient, const std::string& actor) {
   v1::CreateRecurrenceRequest request;
   request.mutable_send()->set_user_id(recipient);
   request.mutable_send()->set_actor_id(actor);
-  (*request.mutable_send()->mutable_data()->mutable_fields())["name"].set_string_value(PersonTest::kName);
-  return RequestLiteral(request);
+  return Literal(request.SerializeAsString());
 }
-
-std::string RecurringToFollowers(const std::string& user) {
+std::string TellAgain(const std::vector<std::string>& users) {
   v1::CreateRecurrenceRequest request;
-  request.mutable_event()->mutable_audience()->set_followers_of(user);
-  return RequestLiteral(request);
+  auto& list = *request.mutable_event()->mutable_audience()->mutable_users();
+  for (const std::string& user : users) list.add_user_ids(user);
+  return Literal(request.SerializeAsString());
 }
-
-std::string RecurringToUsers(const std::vector<std::string>& users) {
+std::string TellFollowersAgain(const std::string& followee) {
   v1::CreateRecurrenceRequest request;
-  for (const std::string& user : users) {
-    request.mutable_event()->mutable_audience()->mutable_users()->add_user_ids(user);
-  }
-  return RequestLiteral(request);
+  request.mutable_event()->mutable_audience()->set_followers_of(followee);
+  return Literal(request.SerializeAsString());
 }
 
 constexpr const char* kContacts = R"sql(
@@ -97,8 +101,6 @@ constexpr const char* kOwnRows = R"sql(
   INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, recipient_id,
                          exchange, routing_key, type, payload)
   VALUES ({app}, now(), '{id:0}', '{id:0}', 7, 'social', 'provider', 'email', '{me}', 'e', 'k', 'like', {to_me});
-  INSERT INTO recurrences (recurrence_id, app_id, next_at, cron, time_zone, type, recipient_id, request)
-  VALUES ('{id:0}', {app}, NULL, '@daily', '', 'like', '{me}', {recurring_to_me});
   INSERT INTO interactions (app_id, notification_id, channel, kind, recipient_id, type)
   VALUES ({app}, '{id:0}', 'email', 'opened', '{me}', 'like');
   INSERT INTO dead_letters (app_id, notification_id, state, queue, message_id, reason, payload)
@@ -132,10 +134,6 @@ constexpr const char* kTraces = R"sql(
   VALUES ({app}, now(), '{id:0}', '{id:0}', 7, 'social', 'provider', 'email', 'bob', 'e', 'k', 'like', {by_me});
   INSERT INTO dead_letters (app_id, notification_id, state, queue, message_id, reason, payload)
   VALUES ({app}, '{id:0}', 'dead', 'social', 'by-me-{app}', 'expired', {by_me});
-  INSERT INTO recurrences (recurrence_id, app_id, next_at, cron, time_zone, type, recipient_id, request) VALUES
-    ('{id:0}', {app}, NULL, '@daily', '', 'like', 'bob', {recurring_by_me}),
-    ('{id:0}', {app}, NULL, '@daily', '', 'like', NULL, {recurring_to_my_followers}),
-    ('{id:0}', {app}, NULL, '@daily', '', 'like', NULL, {recurring_to_us});
   INSERT INTO events (event_id, app_id, created_at, expires_at, finished_at, retention_days, lane, state, audience, audience_id,
                       users, type, actor_id, data, item)
   VALUES ('{id:0}', {app}, now(), now() + interval '9 days', now(), 7, 'social', 'done', 'followers', '{me}', NULL, 'live', '{me}',
@@ -172,6 +170,37 @@ constexpr const char* kReactions = R"sql(
   WHERE app_id = {app} AND actor_count IS NOT NULL;
 )sql";
 
+// What was said about being told, what gathers and waits, what is sent again and again,
+// and a sender that is shut out; of Bob and Cleo, too.
+constexpr const char* kSettings = R"sql(
+  INSERT INTO recipient_settings (app_id, recipient_id, preferences) VALUES
+    ({app}, '{me}', '[{"scope": "type", "name": "like", "channel": "email", "choice": "off"}]'), ({app}, 'bob', '[]');
+  INSERT INTO mutes (app_id, recipient_id, kind, muted_id) VALUES
+    ({app}, '{me}', 'actor', 'bob'), ({app}, '{me}', 'object', 'post-9'), ({app}, 'bob', 'actor', '{me}'),
+    ({app}, 'cleo', 'actor', '{me}'), ({app}, 'bob', 'actor', 'cleo');
+  INSERT INTO digests (digest_id, app_id, recipient_id, channel, closed_at) VALUES
+    ('{id:0}', {app}, '{me}', 'email', NULL), ('{id:0}', {app}, '{me}', 'email', now()), ('{id:0}', {app}, 'bob', 'email', NULL);
+  INSERT INTO digest_entries (digest_id, notification_id, delivery_id, retention_days)
+  SELECT digest_id, new_uuid7(), new_uuid7(), 7 FROM digests WHERE app_id = {app};
+  INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, recipient_id,
+                         exchange, routing_key, type, payload)
+  SELECT {app}, now(), new_uuid7(), new_uuid7(), 7, 'social', cause, 'email', recipient_id, 'e', 'k', 'like', payload
+  FROM (VALUES ('hold', '{me}', {to_me}), ('send_time', '{me}', {to_me}), ('digest', '{me}', {due_for_me}),
+               ('window', '{me}', {due_for_me}), ('hold', 'bob', {by_me}), ('send_time', 'bob', {by_me}),
+               ('digest', 'bob', {due_for_bob})) AS waiting (cause, recipient_id, payload);
+  INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload)
+  SELECT message_id, app_id, lane, exchange, routing_key, type, payload FROM schedules
+  WHERE app_id = {app} AND cause IN ('digest', 'window') AND recipient_id = '{me}';
+  INSERT INTO recurrences (recurrence_id, app_id, next_at, cron, time_zone, type, recipient_id, request) VALUES
+    ('{id:0}', {app}, now(), '0 9 * * *', 'UTC', 'like', '{me}', {again_to_me}),
+    ('{id:0}', {app}, now(), '0 9 * * *', 'UTC', 'like', 'bob', {again_by_me}),
+    ('{id:0}', {app}, now(), '0 9 * * *', 'UTC', 'like', 'bob', {again_to_bob}),
+    ('{id:0}', {app}, now(), '0 9 * * *', 'UTC', 'live', NULL, {again_to_both}),
+    ('{id:0}', {app}, now(), '0 9 * * *', 'UTC', 'live', NULL, {again_to_me_alone}),
+    ('{id:0}', {app}, now(), '0 9 * * *', 'UTC', 'live', NULL, {again_to_followers});
+  INSERT INTO tripped_senders (app_id, count, limit_per_minute, sender_id) VALUES ({app}, 101, 100, '{me}'), ({app}, 101, 100, 'bob');
+)sql";
+
 std::set<std::string> Names(const std::string& list) {
   std::set<std::string> names;
   for (const absl::string_view name : absl::StrSplit(list, ',', absl::SkipEmpty())) names.insert(std::string(name));
@@ -194,14 +223,18 @@ std::string PersonTest::Sql(AppId app, const std::string& statements) {
                                                         {"{token}", kToken},
                                                         {"{to_me}", Message(app, kMe, "bob")},
                                                         {"{by_me}", Message(app, "bob", kMe)},
-                                                        {"{recurring_to_me}", RecurringSend(kMe, "bob")},
-                                                        {"{recurring_by_me}", RecurringSend("bob", kMe)},
-                                                        {"{recurring_to_my_followers}", RecurringToFollowers(kMe)},
-                                                        {"{recurring_to_us}", RecurringToUsers({"bob", kMe})}})));
+                                                        {"{due_for_me}", Due(kMe)},
+                                                        {"{due_for_bob}", Due("bob")},
+                                                        {"{again_to_me}", SendAgain(kMe, "bob")},
+                                                        {"{again_by_me}", SendAgain("bob", kMe)},
+                                                        {"{again_to_bob}", SendAgain("bob", "cleo")},
+                                                        {"{again_to_both}", TellAgain({"bob", kMe})},
+                                                        {"{again_to_me_alone}", TellAgain({kMe})},
+                                                        {"{again_to_followers}", TellFollowersAgain(kMe)}})));
 }
 
 void PersonTest::FillAs(AppId app) {
-  for (const char* statements : {kContacts, kOwnRows, kTraces, kReactions}) Sql(app, statements);
+  for (const char* statements : {kContacts, kOwnRows, kTraces, kReactions, kSettings}) Sql(app, statements);
 }
 
 int64_t PersonTest::Erase(int max_steps) {

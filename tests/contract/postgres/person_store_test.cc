@@ -6,15 +6,18 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/membership_store.h"
 #include "carillon/postgres/notification_store.h"
 #include "carillon/postgres/reaction_store.h"
+#include "carillon/postgres/settings_listener.h"
 #include "carillon/postgres/suppression_store.h"
 #include "tests/contract/postgres/person_fixture.h"
 #include "tests/kit/status_matchers.h"
+#include "tests/kit/wait_for.h"
 
 namespace carillon::testing {
 namespace {
@@ -37,6 +40,11 @@ class PersonStoreTest : public PersonTest {
   std::string Count(const std::string& table, const std::string& condition = "true") {
     return Sql(absl::StrCat("SELECT count(*) FROM ", table, " WHERE app_id = {app} AND ", condition));
   }
+  static int StageOf(const std::string& position) {
+    int stage = 0;
+    EXPECT_TRUE(position.empty() || absl::SimpleAtoi(position.substr(0, position.find('/')), &stage)) << position;
+    return stage;
+  }
   void ExpectNothingLeft() {
     for (const char* trace : {kMe, kName, kEmail, kPhone, kToken}) EXPECT_THAT(TablesWith(trace), IsEmpty()) << trace;
   }
@@ -50,10 +58,11 @@ class PersonStoreTest : public PersonTest {
 TEST_F(PersonStoreTest, ErasesAPersonFromEveryTableAndPartition) {
   Fill();
   EXPECT_THAT(TablesWith(kMe),
-              IsSupersetOf(std::set<std::string>({"recipients", "devices", "feed_heads", "feed_removals", "memberships",
-                                                  "reactions", "reaction_items", "events", "event_shards",
-                                                  "dedupe_windows", "interactions", "schedules", "recurrences",
-                                                  "dead_letters", "outbox_social_ready", "outbox_otp_deferred"})));
+              IsSupersetOf(std::set<std::string>(
+                  {"recipients",         "devices",        "feed_heads",   "feed_removals",       "memberships",
+                   "reactions",          "reaction_items", "events",       "event_shards",        "dedupe_windows",
+                   "interactions",       "schedules",      "dead_letters", "outbox_social_ready", "outbox_otp_deferred",
+                   "recipient_settings", "mutes",          "digests",      "recurrences",         "tripped_senders"})));
   EXPECT_THAT(TablesWith(kMe), SizeIs(::testing::Ge(50))) << "slices of three times in four classes of three tables";
   EXPECT_GT(Erase(), 80);
   ExpectNothingLeft();
@@ -98,7 +107,9 @@ TEST_F(PersonStoreTest, ExportsRowsWithoutBinaryColumnsAndOtherPeople) {
   Fill();
   for (const ExportedRow& row : Export()) {
     const nlohmann::json json = nlohmann::json::parse(row.json);
-    EXPECT_FALSE(json.contains("payload") || json.contains("address_hash") || json.contains("users")) << row.json;
+    for (const char* column : {"payload", "address_hash", "users", "request"}) {
+      EXPECT_FALSE(json.contains(column)) << row.json;
+    }
     EXPECT_EQ(json.value("email", kEmail), kEmail);
   }
 }
@@ -114,7 +125,9 @@ TEST_F(PersonStoreTest, ExportsOfOthersRowsNeitherWhoseTheyAreNorWhatWasRead) {
       continue;
     }
     ++of_others[row.table];
-    EXPECT_FALSE(json.contains("was_recipient_id") || json.contains("seq") || json.contains("read_seq")) << row.json;
+    for (const char* column : {"was_recipient_id", "seq", "read_seq", "trail"}) {
+      EXPECT_FALSE(json.contains(column)) << row.json;
+    }
   }
   for (const char* table : {"notifications", "feed_items", "reactions"}) EXPECT_GT(of_others[table], 0) << table;
 }
@@ -159,9 +172,69 @@ TEST_F(PersonStoreTest, KeepsWhatOthersHaveAndTakesTheNameOutOfIt) {
   EXPECT_EQ(Sql("SELECT users FROM events WHERE app_id = {app} AND audience = 'users'"), "{bob}");
   EXPECT_EQ(Sql("SELECT data ->> 'actor_name' FROM events WHERE app_id = {app} AND audience = 'users'"), "Bob");
   EXPECT_EQ(Count("dead_letters"), "1");
-  EXPECT_EQ(Count("schedules"), "1");
-  // One that the person caused, and one to the person and Bob.
+  EXPECT_EQ(Count("schedules"), "4");
+  EXPECT_EQ(Count("schedules", "recipient_id = 'bob' AND cause IN ('hold', 'send_time', 'digest')"), "3");
+}
+
+TEST_F(PersonStoreTest, ExportsWhatThePersonHasSaidAndNotWhoHasMutedThem) {
+  Fill();
+  std::map<std::string, int> rows;
+  for (const ExportedRow& row : Export()) {
+    ++rows[row.table];
+    if (row.table == "mutes") EXPECT_THAT(row.json, HasSubstr(absl::StrCat("\"recipient_id\": \"", kMe)));
+    if (row.table == "recipient_settings") EXPECT_THAT(row.json, HasSubstr("\"choice\": \"off\""));
+  }
+  EXPECT_EQ(rows["recipient_settings"], 1);
+  EXPECT_EQ(rows["mutes"], 2);
+  EXPECT_EQ(rows["digests"], 2);
+  EXPECT_EQ(rows["digest_entries"], 2);
+  EXPECT_EQ(rows["recurrences"], 1);
+  EXPECT_EQ(rows["tripped_senders"], 1);
+  EXPECT_EQ(rows["schedules"], 5);
+}
+
+TEST_F(PersonStoreTest, KeepsWhatOthersHaveSaidAndWhatGathersForThem) {
+  Fill();
+  Erase();
+  EXPECT_EQ(Count("recipient_settings", "recipient_id = 'bob'"), "1");
+  EXPECT_EQ(Sql("SELECT recipient_id || ':' || muted_id FROM mutes WHERE app_id = {app}"), "bob:cleo");
+  EXPECT_EQ(Count("mutes"), "1");
+  EXPECT_EQ(Count("digests"), "1");
+  EXPECT_EQ(Sql("SELECT count(*) FROM digest_entries JOIN digests USING (digest_id) WHERE app_id = {app}"), "1");
+  EXPECT_EQ(Count("tripped_senders", "sender_id = 'bob'"), "1");
+}
+
+TEST_F(PersonStoreTest, EndsWhatIsSentAgainAndAgainToThePersonOrByThem) {
+  Fill();
+  Erase();
   EXPECT_EQ(Count("recurrences"), "2");
+  EXPECT_EQ(Count("recurrences", "type = 'like' AND request = {again_to_bob}"), "1");
+  EXPECT_EQ(Count("recurrences", "type = 'live' AND position(convert_to('bob', 'UTF8') IN request) > 0"), "1");
+}
+
+TEST_F(PersonStoreTest, TellsWhoeverKeepsSettingsOfThePersonAndOfThoseWhoHadMutedThem) {
+  absl::Mutex mutex;
+  std::set<std::string> told;
+  const auto tell = [&](const std::string& who) {
+    absl::MutexLock lock(&mutex);
+    told.insert(who);
+  };
+  const auto was_told = [&](const std::string& who) {
+    return WaitFor([&] {
+      absl::MutexLock lock(&mutex);
+      return told.contains(who);
+    });
+  };
+  PostgresSettingsListener listener(Options(), {.on_change = [&](const FeedKey& key) { tell(key.recipient.value()); },
+                                                .on_change_of_many = [] {},
+                                                .on_open = [&] { tell("open"); },
+                                                .on_loss = [](const absl::Status&) {}});
+  ASSERT_TRUE(was_told("open"));
+  Fill();
+  Erase();
+  EXPECT_TRUE(was_told(kMe));
+  EXPECT_TRUE(was_told("bob"));
+  EXPECT_TRUE(was_told("cleo"));
 }
 
 TEST_F(PersonStoreTest, TakesReactionsBackAsTheirActorWould) {
@@ -245,7 +318,7 @@ TEST_F(PersonStoreTest, KeepsSuppressingTheAddressThatItForgets) {
 }
 
 TEST_F(PersonStoreTest, ForgetsThePersonsContactsAlsoWhenInterruptedAtAnyStep) {
-  for (int steps = 1; steps < 46; steps += 5) {
+  for (int steps = 1; steps < 56; steps += 5) {
     Fill();
     Erase(steps);
     Erase();
@@ -256,7 +329,9 @@ TEST_F(PersonStoreTest, ForgetsThePersonsContactsAlsoWhenInterruptedAtAnyStep) {
         "DELETE FROM events WHERE app_id = {app}; DELETE FROM reactions WHERE app_id = {app};"
         "DELETE FROM reaction_items WHERE app_id = {app}; DELETE FROM reaction_counters WHERE app_id = {app};"
         "DELETE FROM suppressions WHERE app_id = {app}; DELETE FROM feed_removals WHERE app_id = {app};"
-        "DELETE FROM idempotency_keys WHERE app_id = {app}; DELETE FROM recurrences WHERE app_id = {app}");
+        "DELETE FROM idempotency_keys WHERE app_id = {app}; DELETE FROM recipient_settings WHERE app_id = {app};"
+        "DELETE FROM mutes WHERE app_id = {app}; DELETE FROM digests WHERE app_id = {app};"
+        "DELETE FROM recurrences WHERE app_id = {app}; DELETE FROM tripped_senders WHERE app_id = {app}");
     if (HasFailure()) FAIL() << "interrupted after " << steps << " steps";
   }
 }
@@ -264,17 +339,21 @@ TEST_F(PersonStoreTest, ForgetsThePersonsContactsAlsoWhenInterruptedAtAnyStep) {
 TEST_F(PersonStoreTest, GoesOnWalkingWhereItWasInterrupted) {
   Fill();
   std::string position;
-  while (!absl::StartsWith(position, "15/")) {
+  // One of those that walk.
+  while (StageOf(position) < 22) {
     ASSERT_OK_AND_ASSIGN(const EraseStep step, store_.Erase(key_, position));
     position = step.next;
     ASSERT_FALSE(position.empty());
   }
   std::string resumed;
+  int before = 0;
+  // Stage after stage, until some are passed over.
   do {
+    before = StageOf(resumed);
     ASSERT_OK_AND_ASSIGN(const EraseStep step, store_.Erase(key_, resumed));
     resumed = step.next;
-    // Stages that walk have two digits.
-  } while (resumed.find('/') < 2);
+    ASSERT_FALSE(resumed.empty());
+  } while (StageOf(resumed) <= before + 1);
   EXPECT_EQ(resumed, position);
 }
 
