@@ -44,6 +44,7 @@ CREATE TABLE mutes (
   PRIMARY KEY (app_id, recipient_id, kind, muted_id)
 );
 -- To forget everything about one person, who may have been muted.
+CREATE INDEX mutes_of_actor ON mutes (app_id, muted_id, recipient_id) WHERE kind = 'actor';
 
 -- The narrowest of these preferences that speaks of a type in the feed; NULL: none.
 CREATE FUNCTION narrowest_choice(preferences jsonb, type_name text, category text) RETURNS text
@@ -72,4 +73,3 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
                                                                              'choice', choice)), type_name, category)
                         FROM app_preferences p WHERE p.app_id = app)) = 'off'))
 $$;
-CREATE INDEX mutes_of_actor ON mutes (app_id, muted_id, recipient_id) WHERE kind = 'actor';

@@ -38,6 +38,7 @@
 #include "carillon/redis/presence.h"
 #include "carillon/redis/redis_caps.h"
 #include "carillon/redis/redis_rates.h"
+#include "carillon/runtime/cap_windows.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/executor.h"
@@ -212,7 +213,8 @@ class Server final : public ManagedProcess {
                          waker_, clock_, metrics),
         settings_store_(readers_),
         settings_(settings_store_, limits::kSettingsCacheEntries),
-        caps_(config.redis, clock_, {.max_local_windows = limits::kLocalCapWindows, .on_local = nullptr}),
+        shared_caps_(config.redis, clock_),
+        caps_(shared_caps_, clock_, {.max_local_windows = limits::kLocalCapWindows, .on_local = nullptr}),
         decisions_({.catalogue = catalogue_, .settings = settings_, .caps = caps_, .clock = clock_}),
         notifications_(calls_, {.writers = writers_,
                                 .outbox = outbox_guard_,
@@ -419,7 +421,8 @@ class Server final : public ManagedProcess {
   // Of dry runs: nothing is counted or kept.
   PostgresSettingsStore settings_store_;
   SettingsCache settings_;
-  RedisCaps caps_;
+  RedisCaps shared_caps_;
+  CapWindows caps_;
   DecisionMaker decisions_;
   NotificationServiceImpl notifications_;
   RecurrenceTicker ticker_;

@@ -21,6 +21,7 @@
 #include "carillon/postgres/outbox_waker.h"
 #include "carillon/postgres/provider_store.h"
 #include "carillon/postgres/reaction_store.h"
+#include "carillon/postgres/settings_listener.h"
 #include "carillon/postgres/settings_store.h"
 #include "carillon/postgres/template_store.h"
 #include "carillon/postgres/token_store.h"
@@ -28,6 +29,7 @@
 #include "carillon/rabbitmq/publisher.h"
 #include "carillon/redis/live_publisher.h"
 #include "carillon/redis/redis_caps.h"
+#include "carillon/runtime/cap_windows.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/executor.h"
@@ -332,7 +334,14 @@ class Worker final : public ManagedProcess {
         waker_({.url = config.database_url, .application_name = absl::StrCat(config.rabbit.client_name, "-wake")}),
         settings_store_(pool_),
         settings_(settings_store_, limits::kSettingsCacheEntries),
-        caps_(config.redis, clock_,
+        settings_listener_(
+            {.url = config.database_url, .application_name = absl::StrCat(config.rabbit.client_name, "-settings")},
+            NewsFor(settings_,
+                    [](const absl::Status& status) {
+                      log::Warn("settings.unheard", {{"error", status}});
+                    })),
+        shared_caps_(config.redis, clock_),
+        caps_(shared_caps_, clock_,
               {.max_local_windows = limits::kLocalCapWindows, .on_local = CountLocalCaps(metrics)}),
         decisions_({.catalogue = catalogue_, .settings = settings_, .caps = caps_, .clock = clock_}),
         notifications_({.feeds = std::make_shared<PostgresFeedStore>(pool_),
@@ -464,7 +473,9 @@ class Worker final : public ManagedProcess {
   PostgresOutboxWaker waker_;
   PostgresSettingsStore settings_store_;
   SettingsCache settings_;
-  RedisCaps caps_;
+  PostgresSettingsListener settings_listener_;
+  RedisCaps shared_caps_;
+  CapWindows caps_;
   DecisionMaker decisions_;
   NotificationHandler notifications_;
   ReactionHandler reactions_;

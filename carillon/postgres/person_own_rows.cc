@@ -164,7 +164,7 @@ StageStep EraseContacts(PgSession& session, pqxx::work& transaction, const FeedK
 // Without a notification nobody makes deliveries and items of it, without a delivery
 // nobody lets one wait: what comes in between leaves nothing behind.
 std::vector<EraseStage> OwnRowStages() {
-          {{}, EraseSome<kEraseNotifications>}, {{}, EraseSome<kEraseDeliveries>},
+  return {{{}, EraseSome<kEraseNotifications>}, {{}, EraseSome<kEraseDeliveries>},
           {{}, EraseSome<kEraseSchedules>},     {{}, EraseSome<kEraseInteractions>},
           {{}, EraseSome<kEraseFollowers>},     {{}, EraseSome<kDetachReactions>},
           {{}, EraseSome<kEraseReactionItems>}, {{}, EraseSomeItems},

@@ -181,8 +181,11 @@ TEST_F(PersonStoreTest, ExportsWhatThePersonHasSaidAndNotWhoHasMutedThem) {
   std::map<std::string, int> rows;
   for (const ExportedRow& row : Export()) {
     ++rows[row.table];
-    if (row.table == "mutes") EXPECT_THAT(row.json, HasSubstr(absl::StrCat("\"recipient_id\": \"", kMe)));
-    if (row.table == "recipient_settings") EXPECT_THAT(row.json, HasSubstr("\"choice\": \"off\""));
+    if (row.table == "mutes") {
+      EXPECT_THAT(row.json, HasSubstr(absl::StrCat("\"recipient_id\": \"", kMe)));
+    } else if (row.table == "recipient_settings") {
+      EXPECT_THAT(row.json, HasSubstr("\"choice\": \"off\""));
+    }
   }
   EXPECT_EQ(rows["recipient_settings"], 1);
   EXPECT_EQ(rows["mutes"], 2);
