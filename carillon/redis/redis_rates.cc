@@ -1,16 +1,12 @@
 #include "carillon/redis/redis_rates.h"
 
-#include <openssl/sha.h>
-
-#include <array>
-#include <optional>
 #include <string>
+#include <utility>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/redis/script.h"
 
 namespace carillon {
 namespace {
@@ -66,12 +62,6 @@ constexpr absl::string_view kScript = R"lua(
   return answer
 )lua";
 
-std::string ScriptDigest() {
-  std::array<unsigned char, SHA_DIGEST_LENGTH> digest;
-  SHA1(reinterpret_cast<const unsigned char*>(kScript.data()), kScript.size(), digest.data());
-  return absl::BytesToHexString({reinterpret_cast<const char*>(digest.data()), digest.size()});
-}
-
 std::string RateKey(AppId app, const SendRate& rate) {
   if (rate.whose == RateAnswer::Limit::kApp) return absl::StrCat("carillon:rate:", app.value());
   return absl::StrCat("carillon:rate:", app.value(), ":", rate.sender_id);
@@ -81,26 +71,27 @@ std::string MinuteKey(AppId app, const std::string& sender_id) {
   return absl::StrCat("carillon:sent:", app.value(), ":", sender_id);
 }
 
-// The words of one call, and the rates that it is about.
+// One call, and the rates that it is about.
 struct Command {
-  std::vector<std::string> words;
+  RedisScript::Call call;
   std::vector<SendRate> rates;
 };
 
-Command CommandOf(const RateRequest& request, const std::string& digest) {
+Command CommandOf(const RateRequest& request) {
   const int64_t runaway = request.limits.runaway_per_minute;
-  std::vector<SendRate> rates = RatesOf(request);
+  Command command{.call = {}, .rates = RatesOf(request)};
   const size_t minutes = runaway > 0 ? request.senders.size() : 0;
-  std::vector<std::string> words = {"EVALSHA", digest, absl::StrCat(rates.size() + minutes)};
-  for (const SendRate& rate : rates) words.push_back(RateKey(request.app, rate));
-  for (size_t i = 0; i < minutes; ++i) words.push_back(MinuteKey(request.app, request.senders[i].id));
-  words.push_back(absl::StrCat(rates.size()));
-  words.push_back(absl::StrCat(runaway));
-  for (const SendRate& rate : rates) {
-    for (const int64_t number : {rate.rate, rate.burst, rate.places}) words.push_back(absl::StrCat(number));
+  std::vector<std::string>& keys = command.call.keys;
+  for (const SendRate& rate : command.rates) keys.push_back(RateKey(request.app, rate));
+  for (size_t i = 0; i < minutes; ++i) keys.push_back(MinuteKey(request.app, request.senders[i].id));
+  std::vector<std::string>& arguments = command.call.arguments;
+  arguments.push_back(absl::StrCat(command.rates.size()));
+  arguments.push_back(absl::StrCat(runaway));
+  for (const SendRate& rate : command.rates) {
+    for (const int64_t number : {rate.rate, rate.burst, rate.places}) arguments.push_back(absl::StrCat(number));
   }
-  for (size_t i = 0; i < minutes; ++i) words.push_back(absl::StrCat(request.senders[i].places));
-  return {.words = std::move(words), .rates = std::move(rates)};
+  for (size_t i = 0; i < minutes; ++i) arguments.push_back(absl::StrCat(request.senders[i].places));
+  return command;
 }
 
 absl::StatusOr<RateAnswer> AnswerOf(const redisReply& reply, const Command& command) {
@@ -118,53 +109,27 @@ absl::StatusOr<RateAnswer> AnswerOf(const redisReply& reply, const Command& comm
   return answer;
 }
 
-bool IsScriptUnknown(const absl::Status& status) {
-  return absl::IsFailedPrecondition(status) && absl::StrContains(status.message(), "NOSCRIPT");
-}
-
-using Answers = std::vector<std::optional<RateAnswer>>;
-
-// Asks for those that have no answer yet. What fails as NOSCRIPT stays without one.
-absl::Status AskFor(RedisConnection& connection, RedisDeadline deadline, absl::Span<const Command> commands,
-                    Answers& answers) {
-  std::vector<size_t> asked;
-  for (size_t i = 0; i < commands.size(); ++i) {
-    if (answers[i].has_value()) continue;
-    const std::vector<std::string>& words = commands[i].words;
-    RETURN_IF_ERROR(connection.Append(std::vector<absl::string_view>(words.begin(), words.end())));
-    asked.push_back(i);
-  }
-  RETURN_IF_ERROR(connection.Flush(deadline));
-  absl::Status unknown;
-  for (const size_t i : asked) {
-    const absl::StatusOr<RedisReplyPtr> reply = connection.Read(deadline);
-    if (IsScriptUnknown(reply.status())) {
-      unknown = reply.status();
-      continue;
-    }
-    RETURN_IF_ERROR(reply.status());
-    if (*reply == nullptr) return absl::DeadlineExceededError("redis: no answer in time");
-    ASSIGN_OR_RETURN(answers[i], AnswerOf(**reply, commands[i]));
-  }
-  return unknown;
-}
-
 }  // namespace
 
 absl::StatusOr<std::vector<RateAnswer>> RedisRates::Take(absl::Span<const RateRequest> requests) {
-  static const auto* const digest = new std::string(ScriptDigest());
+  static const auto* const script = new RedisScript(kScript);
   std::vector<Command> commands;
-  for (const RateRequest& request : requests) commands.push_back(CommandOf(request, *digest));
-  Answers answers(commands.size());
+  std::vector<RedisScript::Call> calls;
+  for (const RateRequest& request : requests) {
+    commands.push_back(CommandOf(request));
+    calls.push_back(commands.back().call);
+  }
+  std::vector<RateAnswer> answers;
   RETURN_IF_ERROR(redis_.With([&](RedisConnection& connection, RedisDeadline deadline) -> absl::Status {
-    const absl::Status status = AskFor(connection, deadline, commands, answers);
-    if (!IsScriptUnknown(status)) return status;
-    RETURN_IF_ERROR(connection.Call({"SCRIPT", "LOAD", kScript}, deadline).status());
-    return AskFor(connection, deadline, commands, answers);
+    answers.clear();
+    ASSIGN_OR_RETURN(const RedisScript::Replies replies, script->Run(calls, connection, deadline));
+    for (size_t i = 0; i < replies.size(); ++i) {
+      RETURN_IF_ERROR(replies[i].status());
+      ASSIGN_OR_RETURN(answers.emplace_back(), AnswerOf(**replies[i], commands[i]));
+    }
+    return absl::OkStatus();
   }));
-  std::vector<RateAnswer> taken;
-  for (std::optional<RateAnswer>& answer : answers) taken.push_back(*std::move(answer));
-  return taken;
+  return answers;
 }
 
 }  // namespace carillon
