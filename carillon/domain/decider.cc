@@ -61,8 +61,7 @@ bool IsNotWanted(const DecisionInput& input, ChannelDecision& decision) {
                                      .category = input.policy.category,
                                      .required = input.policy.required,
                                      .channel = decision.channel};
-  std::optional<EffectivePreference> found =
-      FindPreference(subject, input.settings.preferences, input.app_preferences);
+  std::optional<EffectivePreference> found = FindPreference(subject, input.settings.preferences, input.app_preferences);
   if (!found.has_value()) return false;
   decision.rules.push_back({.gate = Gate::kPreference, .level = std::move(found->level), .choice = found->said});
   if (found->said == Choice::kOff) PassesAsRequired(input, decision);

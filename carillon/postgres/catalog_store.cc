@@ -247,7 +247,8 @@ absl::StatusOr<App> PostgresAppStore::Create(const App& app, const std::string& 
     const pqxx::result rows = transaction.exec_params(
         "INSERT INTO apps (name, app_key, scopes) VALUES ($1, $2, $3::text[]) "
         "RETURNING app_id, name, app_key, scopes, (extract(epoch FROM created_at) * 1e6)::bigint AS created_us, "
-        "shared_audience_threshold, default_locale, app_rate, app_burst, sender_rate, sender_burst, runaway_per_minute, "
+        "shared_audience_threshold, default_locale, app_rate, app_burst, sender_rate, sender_burst, "
+        "runaway_per_minute, "
         "sandbox, clock_offset",
         app.name, app.key, scopes.str());
     created = ToApp(rows[0]);

@@ -39,8 +39,8 @@ class OutgoingColumns {
 
  private:
   bool any_ = false;
-  PgArray notifications_, ids_, apps_, recipients_, retentions_, types_, lanes_, channels_, devices_, states_,
-      details_, traceparents_, payloads_, trails_, due_, waits_, exchanges_, routing_keys_, digests_;
+  PgArray notifications_, ids_, apps_, recipients_, retentions_, types_, lanes_, channels_, devices_, states_, details_,
+      traceparents_, payloads_, trails_, due_, waits_, exchanges_, routing_keys_, digests_;
 };
 
 // A CTE of this name, whose parameters are $N and those after it, in the order of the

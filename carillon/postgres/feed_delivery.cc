@@ -139,7 +139,8 @@ DeliveryOrigin OriginOf(const FeedDelivery& decision) {
 
 // Only those of notifications that were decided now.
 std::string DeliverOutsideSql() {
-  return absl::StrCat(kDecide, ", ", OutgoingSql("outgoing", 22, "JOIN decided ON decided.notification_id = d.notification_id"),
+  return absl::StrCat(kDecide, ", ",
+                      OutgoingSql("outgoing", 22, "JOIN decided ON decided.notification_id = d.notification_id"),
                       BeginOutgoingSql(), kCountAndTell, kNumbers);
 }
 

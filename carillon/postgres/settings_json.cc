@@ -120,7 +120,8 @@ absl::StatusOr<DeliveryPolicy> DecodePolicy(absl::string_view text) {
 std::string EncodePreferences(absl::Span<const Preference> preferences) {
   Json json = Json::array();
   for (const Preference& preference : preferences) {
-    Json one = {{"scope", std::string(ToString(preference.scope))}, {"choice", std::string(ToString(preference.choice))}};
+    Json one = {{"scope", std::string(ToString(preference.scope))},
+                {"choice", std::string(ToString(preference.choice))}};
     if (!preference.name.empty()) one["name"] = preference.name;
     if (preference.channel.has_value()) one["channel"] = std::string(ToString(*preference.channel));
     json.push_back(std::move(one));
@@ -137,7 +138,8 @@ std::string EncodeQuietHours(const QuietHours& quiet_hours) {
 }
 
 std::string EncodeDigestTime(const DigestTime& time) {
-  return Json{{"every", kEvery[static_cast<int>(time.every)]}, {"minute", time.minute}, {"day", static_cast<int>(time.day)}}
+  return Json{
+      {"every", kEvery[static_cast<int>(time.every)]}, {"minute", time.minute}, {"day", static_cast<int>(time.day)}}
       .dump();
 }
 

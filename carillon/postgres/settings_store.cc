@@ -156,8 +156,10 @@ absl::Status PostgresSettingsStore::AddMutes(const FeedKey& key, absl::Span<cons
   return pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) -> absl::Status {
     // Who else adds mutes waits: together they keep to the bound.
     session.Execute(transaction, kLock, key.app.value(), key.recipient.value());
-    session.Execute(transaction, kAddMutes, key.app.value(), key.recipient.value(), kinds.str(), ids.str(), times.str());
-    const auto count = session.Execute(transaction, kCountMutes, key.app.value(), key.recipient.value())[0][0].as<int>();
+    session.Execute(transaction, kAddMutes, key.app.value(), key.recipient.value(), kinds.str(), ids.str(),
+                    times.str());
+    const auto count =
+        session.Execute(transaction, kCountMutes, key.app.value(), key.recipient.value())[0][0].as<int>();
     if (count > kMaxMutes) {
       return error::InvalidField("mutes", absl::StrCat("would be more than the ", kMaxMutes, " of a recipient"));
     }
@@ -174,9 +176,9 @@ absl::StatusOr<int> PostgresSettingsStore::RemoveMutes(const FeedKey& key, absl:
   }
   int removed = 0;
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
-    removed = static_cast<int>(session.Execute(transaction, kRemoveMutes, key.app.value(), key.recipient.value(),
-                                               kinds.str(), ids.str())
-                                   .affected_rows());
+    removed = static_cast<int>(
+        session.Execute(transaction, kRemoveMutes, key.app.value(), key.recipient.value(), kinds.str(), ids.str())
+            .affected_rows());
     TellSettings(session, transaction, key);
     return absl::OkStatus();
   }));

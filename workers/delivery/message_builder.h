@@ -30,7 +30,8 @@ class MessageBuilder {
   // How far the clock of the delivery's app is ahead of ours.
   absl::Duration ClockOffsetOf(const Delivery& delivery) const;
 
-  // The times of the message are by our clock. INVALID_ARGUMENT if what the template renders to can't be sent. Without a receipt_url.
+  // The times of the message are by our clock. INVALID_ARGUMENT if what the template renders to can't be sent. Without
+  // a receipt_url.
   absl::StatusOr<ProviderMessage> Build(const Delivery& delivery, const NotificationType& type,
                                         const ClaimResult& claim) const;
 

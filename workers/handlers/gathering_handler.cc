@@ -1,11 +1,11 @@
 #include "workers/handlers/gathering_handler.h"
 
 #include "absl/algorithm/container.h"
+#include "carillon/channels/delivery_plan.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/gathering.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
-#include "carillon/channels/delivery_plan.h"
 
 namespace carillon {
 namespace {

@@ -4,10 +4,10 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "carillon/channels/delivery_plan.h"
 #include "carillon/channels/in_app_template.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/wire/feed_event.h"
-#include "carillon/channels/delivery_plan.h"
 #include "workers/lane/batch.h"
 
 namespace carillon {

@@ -38,8 +38,8 @@ struct Batch {
   std::vector<std::pair<size_t, absl::Status>> unreadable;  // Messages, by place, with what is wrong.
 };
 
-// In the order of `messages`, each batch with at most kMaxBatchItems things; only a message that holds more by itself exceeds that. A page, and
-// a message that came a second time, is a batch of its own.
+// In the order of `messages`, each batch with at most kMaxBatchItems things; only a message that holds more by itself
+// exceeds that. A page, and a message that came a second time, is a batch of its own.
 std::vector<Batch> CutIntoBatches(std::vector<InboundMessage> messages);
 
 // One item that failed, with the message it came in.

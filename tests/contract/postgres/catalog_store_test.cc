@@ -196,8 +196,7 @@ class SandboxTest : public AppStoreTest {
     Query("TRUNCATE schedules");
     static int count = 0;
     key_ = absl::StrCat("sandbox-", ++count);
-    ASSERT_OK_AND_ASSIGN(const App created,
-                         store_.Create({.name = key_, .key = key_, .scopes = {"send"}}, Hash('a')));
+    ASSERT_OK_AND_ASSIGN(const App created, store_.Create({.name = key_, .key = key_, .scopes = {"send"}}, Hash('a')));
     app_ = created.id;
   }
   void Wait(AppId app, const std::string& cause, const std::string& due) {

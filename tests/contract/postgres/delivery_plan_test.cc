@@ -57,8 +57,7 @@ class DeliveryPlanTest : public PlanTest {
     for (size_t i = 0; i < items.size(); ++i) {
       const Uuid id = NewUuid7(absl::Now());
       decisions[i].state = State::kAccepted;
-      decisions[i].deliveries = {
-          {.id = id, .channel = Channel::kEmail, .device_id = {}, .fate = {}, .envelope = "x"}};
+      decisions[i].deliveries = {{.id = id, .channel = Channel::kEmail, .device_id = {}, .fate = {}, .envelope = "x"}};
       deliveries.push_back({.id = id, .channel = Channel::kEmail, .device_id = {}, .item = items[i].notification});
     }
     EXPECT_OK(feeds_.Deliver(decisions));

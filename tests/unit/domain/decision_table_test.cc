@@ -250,7 +250,9 @@ class Case {
   // As the table writes it. Of a time that the clocks show twice it says which.
   std::string InWords(absl::Time time) const {
     const absl::TimeZone::TimeInfo info = zone_.At(absl::ToCivilSecond(time, zone_));
-    const char* which = info.kind != absl::TimeZone::TimeInfo::REPEATED ? "" : time == info.pre ? " (first)" : " (second)";
+    const char* which = info.kind != absl::TimeZone::TimeInfo::REPEATED ? ""
+                        : time == info.pre                              ? " (first)"
+                                                                        : " (second)";
     return absl::FormatTime("%a %-e %b %Y %H:%M", time, zone_) + which;
   }
 

@@ -78,8 +78,7 @@ TEST(DeliveryPlan, BeginsOneDeliveryAChannelAndOneADevice) {
 }
 
 TEST(DeliveryPlan, SuppressesWhatCantBeReachedAndSaysWhy) {
-  const std::vector<NewDelivery> plan =
-      Plan(For({Channel::kEmail, Channel::kSms, Channel::kApns, Channel::kFcm}), {});
+  const std::vector<NewDelivery> plan = Plan(For({Channel::kEmail, Channel::kSms, Channel::kApns, Channel::kFcm}), {});
   ASSERT_THAT(plan, SizeIs(4));
   const char* const reasons[] = {"no e-mail address", "no phone number", "no such device", "no such device"};
   for (size_t i = 0; i < plan.size(); ++i) {

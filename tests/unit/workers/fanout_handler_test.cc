@@ -333,14 +333,14 @@ TEST_F(FanoutHandlerTest, TellsAnAudienceAtTheThresholdOneByOne) {
 
 TEST_F(FanoutHandlerTest, PassesOverWhoDoesNotWantItAndCountsThemByReason) {
   decisions_.settings.of["ben"].mutes = {{.kind = MuteKind::kActor, .id = "star"}};
-  decisions_.settings.of["dan"].mutes = {{.kind = MuteKind::kActor, .id = "star", .until = clock_.Now() + absl::Hours(1)}};
+  decisions_.settings.of["dan"].mutes = {
+      {.kind = MuteKind::kActor, .id = "star", .until = clock_.Now() + absl::Hours(1)}};
   decisions_.settings.of["eve"].settings.preferences = {{.choice = Choice::kOff}};
   TellAll();
   EXPECT_EQ(state(), EventState::kDone);
   EXPECT_THAT(Told(), ElementsAre("ann", "cleo"));
   EXPECT_EQ(events_->record.expanded, 5);
-  EXPECT_THAT(events_->record.suppressed,
-              ElementsAre(Pair("actor is muted", 2), Pair("recipient, all types: off", 1)));
+  EXPECT_THAT(events_->record.suppressed, ElementsAre(Pair("actor is muted", 2), Pair("recipient, all types: off", 1)));
 }
 
 TEST_F(FanoutHandlerTest, SendsToWhoWantsItOutsideTheFeedOnly) {

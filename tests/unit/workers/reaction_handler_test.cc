@@ -116,11 +116,11 @@ class ReactionHandlerTest : public ::testing::Test {
                           .metrics = metrics_,
                           .lane = Lane::kSocial}};
   LaneHandler lane_handler_{{.notifications = notifications_,
-                        .reactions = handler_,
-                        .redecisions = redecisions_,
-                        .digests = digests_,
-                        .gathering = gathering_,
-                        .windows = windows_}};
+                             .reactions = handler_,
+                             .redecisions = redecisions_,
+                             .digests = digests_,
+                             .gathering = gathering_,
+                             .windows = windows_}};
 };
 
 TEST_F(ReactionHandlerTest, RendersTheItemOfTheReactionItIsShown) {
