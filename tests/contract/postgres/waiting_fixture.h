@@ -18,7 +18,7 @@ class WaitingTest : public DeliveryTest {
  protected:
   void SetUp() override {
     DeliveryTest::SetUp();
-    Query("TRUNCATE digests CASCADE");
+    Query("TRUNCATE digests, digest_entries");
   }
 
   // As the database keeps it.
