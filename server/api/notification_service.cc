@@ -242,7 +242,7 @@ grpc::ServerUnaryReactor* NotificationServiceImpl::DryRun(grpc::CallbackServerCo
       const bool late = call.is_cancelled() || call.deadline() < calls_.clock.Now();
       return late ? error::DeadlineExceeded() : absl::OkStatus();
     };
-    return dry_runner_.Run(*request, OriginOf(call, caller.app), goes_on, response);
+    return dry_runner_.Run(*request, OriginOf(call, caller.app, deps_.catalogue), goes_on, response);
   });
 }
 
