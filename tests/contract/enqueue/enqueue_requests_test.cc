@@ -26,7 +26,7 @@ class EnqueueRequests : public EnqueueTest {
 
 // Each has one fault, which the door sees too.
 TEST_F(EnqueueRequests, AreRefusedInTheWordsOfTheDoor) {
-  for (const std::string request :
+  for (const std::string& request :
        {std::string(R"({"user_id": "ana"})"),
         std::string(R"({"type": "No", "user_id": "ana"})"),
         absl::StrCat(R"({"type": "l)", std::string(100, 'x'), R"(", "user_id": "ana"})"),
@@ -55,7 +55,7 @@ TEST_F(EnqueueRequests, AreRefusedInTheWordsOfTheDoor) {
 }
 
 TEST_F(EnqueueRequests, AreTakenUpToTheLimits) {
-  for (const std::string request :
+  for (const std::string& request :
        {absl::StrCat(R"({"type": "like", "user_id": ")", std::string(253, 'u'), "é\"}"),
         With(R"("actor_id": "", "object_id": null, "data": null, "channels": [], "ttl": null, "send_time": null)"),
         With(absl::StrCat(R"("data": {"t": )", Nested(16), "}")),

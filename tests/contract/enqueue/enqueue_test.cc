@@ -50,7 +50,7 @@ constexpr char kFull[] = R"({"type": "like", "user_id": "ana", "actor_id": "bób
   "channels": ["CHANNEL_EMAIL", "CHANNEL_IN_APP"], "idempotency_key": "full", "ttl": "90.5s"})";
 
 TEST_F(EnqueueInSql, WritesTheMessageThatTheDoorWouldWrite) {
-  for (const std::string request :
+  for (const std::string& request :
        {std::string(R"({"type": "like", "user_id": "ana"})"), std::string(kFull),
         std::string(R"({"type": "otp.login", "user_id": "ana", "data": {"code": "1"}})"),
         absl::StrCat(R"({"type": "payment.receipt", "user_id": "ana", "object_id": ")", std::string(255, 'o'),
@@ -152,7 +152,7 @@ TEST_F(EnqueueInSql, HashesAsTheDoorDoes) {
       "5e-324,"
       " 2.2250738585072014e-308, -123.456, 1234567890123456800000, 99999999999999990000]";
   int key = 0;
-  for (const std::string fields :
+  for (const std::string& fields :
        {std::string(R"("data": {})"), absl::StrCat(R"("data": {"n": )", numbers, "}"),
         std::string(R"("data": {"é": 1, "z": 2, "zz": 3, "Z": 4, "": 5, "10": 6, "9": 7})"),
         std::string(R"("data": {"s": "\b\f\n\r\t\u001f\u007f\u2028/ \ud83d\ude00 \"\\"})"),
