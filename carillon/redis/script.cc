@@ -19,7 +19,7 @@ std::string DigestOf(absl::string_view text) {
   return absl::BytesToHexString({reinterpret_cast<const char*>(digest.data()), digest.size()});
 }
 
-bool IsUnknown(const absl::Status& status) {
+bool IsNotLoaded(const absl::Status& status) {
   return absl::IsFailedPrecondition(status) && absl::StrContains(status.message(), "NOSCRIPT");
 }
 
@@ -33,7 +33,7 @@ absl::StatusOr<RedisScript::Replies> RedisScript::Run(absl::Span<const Call> cal
   std::vector<size_t> asked(calls.size());
   std::iota(asked.begin(), asked.end(), 0);
   RETURN_IF_ERROR(Ask(calls, asked, connection, deadline, replies));
-  std::erase_if(asked, [&](size_t i) { return !IsUnknown(replies[i].status()); });
+  std::erase_if(asked, [&](size_t i) { return !IsNotLoaded(replies[i].status()); });
   if (asked.empty()) return replies;
   RETURN_IF_ERROR(connection.Call({"SCRIPT", "LOAD", text_}, deadline).status());
   RETURN_IF_ERROR(Ask(calls, asked, connection, deadline, replies));

@@ -158,7 +158,7 @@ TEST_F(ReactionWindowTest, TellsAtItsEndWhatItHasGatheredAndUnderTheItemsId) {
   EXPECT_EQ(OfApp("SELECT concat_ws(' ', exchange, routing_key) FROM outbox"), "carillon.delivery social.email");
   // Again: nothing.
   EXPECT_THAT(End(due), IsEmpty());
-  EXPECT_THAT(store_.ReadWindows({due}), IsOkAndHolds(ElementsAre(std::nullopt)));
+  EXPECT_THAT(store_.ReadWindows({due}), IsOkAndHolds(ElementsAre(::testing::Eq(std::nullopt))));
   EXPECT_EQ(OfApp("SELECT count(*) FROM deliveries"), "1");
 }
 
@@ -180,7 +180,7 @@ TEST_F(ReactionWindowTest, TellsNothingOfAGroupThatIsEmpty) {
   EXPECT_EQ(WindowsThatWait(), "0");
   EXPECT_EQ(OfApp("SELECT count(*) FROM reaction_items"), "0");
   EXPECT_THAT(End(due), IsEmpty());
-  EXPECT_THAT(store_.ReadWindows({due}), IsOkAndHolds(ElementsAre(std::nullopt)));
+  EXPECT_THAT(store_.ReadWindows({due}), IsOkAndHolds(ElementsAre(::testing::Eq(std::nullopt))));
   // Whoever comes then begins another.
   Apply({Like("bob", 5)});
   EXPECT_NE(Waiting().id, due.id);
@@ -253,7 +253,8 @@ TEST_F(ReactionWindowTest, CountsFiftyWritersToTheUnitAndTellsOnce) {
       ASSERT_OK(store_.Apply({Like(actor, ++version)}, Render));
       ASSERT_OK(store_.Apply({Unlike(actor, ++version)}, Render));
     }
-    if (writer % 5 != 0) ASSERT_OK(store_.Apply({Like(actor, ++version)}, Render));
+    if (writer % 5 == 0) return;
+    ASSERT_OK(store_.Apply({Like(actor, ++version)}, Render));
   });
   EXPECT_THAT(Counts(), ElementsAre(40));
   const DueWindow due = Waiting();

@@ -159,7 +159,9 @@ TEST_F(SettingsStoreTest, MutesThatAreAddedAtOnceKeepToTheBoundTogether) {
   ASSERT_OK(store_.AddMutes(Key(), Mutes(SettingsStore::kMaxMutes - 3, "x")));
   RunThreads(8, [&](int thread) {
     const absl::Status added = store_.AddMutes(Key(), {{MuteKind::kObject, absl::StrCat("o", thread)}});
-    if (!added.ok()) EXPECT_THAT(added, StatusIs(absl::StatusCode::kInvalidArgument));
+    if (!added.ok()) {
+      EXPECT_THAT(added, StatusIs(absl::StatusCode::kInvalidArgument));
+    }
   });
   EXPECT_THAT(Read().mutes, SizeIs(SettingsStore::kMaxMutes));
 }

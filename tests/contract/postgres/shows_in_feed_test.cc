@@ -78,7 +78,9 @@ TEST_F(ShowsInFeedTest, SaysWhatTheDeciderSays) {
       return absl::OkStatus();
     }));
     const std::vector<Mute> mutes = SomeMutes(now);
-    if (!mutes.empty()) ASSERT_OK(settings_.AddMutes(key, mutes));
+    if (!mutes.empty()) {
+      ASSERT_OK(settings_.AddMutes(key, mutes));
+    }
     const auto muted_until = [&](MuteKind kind) {
       return mutes.empty() || mutes[0].kind != kind || mutes[0].id != "bob" ? MutedUntil() : MutedUntil(mutes[0].until);
     };
