@@ -71,7 +71,8 @@ class Explained {
     return explained.ok() ? *explained : v1::ExplainNotificationResponse();
   }
   v1::ExplainedChannel Channel(const std::string& id, v1::Channel channel) {
-    for (const v1::ExplainedChannel& one : Explain(id).channels()) {
+    const v1::ExplainNotificationResponse story = Explain(id);
+    for (const v1::ExplainedChannel& one : story.channels()) {
       if (one.channel() == channel) return one;
     }
     ADD_FAILURE() << "it has no such channel";

@@ -210,7 +210,7 @@ TEST_F(DigestHandlerTest, LivesAsLongAsItsTypeSaysByTheAppsClock) {
   types_->policy.clock_offset = absl::Hours(5);
   Add("bob");
   Handle();
-  EXPECT_EQ(Sent().notification.create_time, clock_.Now());
+  EXPECT_EQ(Sent().notification.create_time, clock_.Now() + absl::Hours(5));
   EXPECT_EQ(Sent().notification.expire_time, clock_.Now() + absl::Hours(6));
 }
 
