@@ -119,7 +119,7 @@ TEST_F(Scheduled, IsSentAndCancelledFromTheCommandLine) {
   EXPECT_EQ(got.expire_time() - got.timeline(1).time(), TimeUtil::MinutesToDuration(10));
   ASSERT_OK_AND_ASSIGN(const CommandResult cancelled, stack_->Carillonctl({"cancel", id}));
   EXPECT_EQ(cancelled.exit_status, 0) << cancelled.errors;
-  EXPECT_THAT(cancelled.output, HasSubstr("CANCELLED"));
+  EXPECT_THAT(cancelled.output, HasSubstr("cancelled by the caller"));
   ASSERT_OK_AND_ASSIGN(const CommandResult wrong,
                        stack_->Carillonctl({"send", "--type", "like", "--user", "u", "--send-time", "tomorrow"}));
   EXPECT_NE(wrong.exit_status, 0);
