@@ -48,7 +48,8 @@ class Recurrences : public ::testing::Test {
     return Document(arguments)["recurrence"]["recurrence_id"];
   }
   static nlohmann::json Find(const std::string& id) {
-    for (const nlohmann::json& one : Document({"recurrences", "list"})["recurrences"]) {
+    const nlohmann::json listed = Document({"recurrences", "list"});
+    for (const nlohmann::json& one : listed["recurrences"]) {
       if (one["recurrence_id"] == id) return one;
     }
     return nullptr;
@@ -132,6 +133,7 @@ TEST_F(Recurrences, TellWhyTheLastOneWasRefused) {
   type.set_name("passing");
   type.set_weight(v1::WEIGHT_SOCIAL);
   type.set_routing_key("social.passing");
+  type.add_channels(v1::CHANNEL_IN_APP);
   type.mutable_in_app()->set_title("Here today");
   ASSERT_OK(client_.ApplyTypes(types));
   Client other = ClientOf(*stack_);
