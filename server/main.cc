@@ -418,7 +418,7 @@ class Server final : public ManagedProcess {
   DoorLimits door_limits_;
   OutboxGuard outbox_guard_;
   ReactionWriter reaction_writer_;
-  // Of dry runs: nothing is counted or kept.
+  // Of dry runs: nothing is counted, and settings, whose cache stays closed, are read each time.
   PostgresSettingsStore settings_store_;
   SettingsCache settings_;
   RedisCaps shared_caps_;

@@ -41,10 +41,9 @@ struct DeadLetterFacts {
 struct NotificationFacts {
   // False: it was told by an event or by reactions.
   bool came_by_door = false;
-  std::optional<absl::Time> release_time;  // While it waits for its send_time: when that is over, by our clock.
-  std::vector<TrailEntry> trail;           // Of the feed, oldest first.
-  int64_t seq = 0;                         // Of its feed item; 0: there is none.
-  int64_t actor_count = 0;                 // Of that; 0: it is of one notification.
+  std::vector<TrailEntry> trail;  // Of the feed, oldest first.
+  int64_t seq = 0;                // Of its feed item; 0: there is none.
+  int64_t actor_count = 0;        // Of that; 0: it is of one notification.
   std::map<Uuid, DeliveryFacts> deliveries;
   std::vector<DeadLetterFacts> dead_letters;  // Oldest first, at most kMaxDeadLetters.
   std::string time_zone;                      // The recipient's; empty: UTC.

@@ -9,12 +9,10 @@ namespace {
 
 // One row, whatever there is.
 constexpr PgStatement kReadNotification = {"explain_notification", R"sql(
-  SELECT n.notification_id IS NOT NULL AS came_by_door, n.trail, f.seq, f.actor_count, r.time_zone,
-         (extract(epoch FROM s.due_at) * 1e6)::bigint AS release_us
+  SELECT n.notification_id IS NOT NULL AS came_by_door, n.trail, f.seq, f.actor_count, r.time_zone
   FROM (SELECT) AS asked
   LEFT JOIN notifications n ON n.notification_id = $3 AND n.app_id = $1
   LEFT JOIN feed_items f ON f.notification_id = $3 AND f.app_id = $1 AND f.recipient_id = $2
-  LEFT JOIN schedules s ON s.message_id = $3 AND s.app_id = $1 AND s.cause = 'send_time'
   LEFT JOIN recipients r ON r.app_id = $1 AND r.recipient_id = $2
 )sql"};
 
@@ -60,7 +58,6 @@ void ReadNotification(const pqxx::row& row, NotificationFacts& facts) {
   facts.trail = TrailOf(row["trail"], Channel::kInApp);
   if (!row["seq"].is_null()) facts.seq = row["seq"].as<int64_t>();
   if (!row["actor_count"].is_null()) facts.actor_count = row["actor_count"].as<int64_t>();
-  if (!row["release_us"].is_null()) facts.release_time = TimeOf(row["release_us"]);
   facts.time_zone = OwnedText(row["time_zone"]);
 }
 

@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
 #include "carillon/channels/delivery_plan.h"
 #include "carillon/channels/event_messages.h"
 #include "carillon/domain/errors.h"
+#include "carillon/domain/gathering.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "server/api/event_request.h"
@@ -37,6 +39,13 @@ absl::string_view ToWord(Outcome outcome) {
   return "";
 }
 
+// What is told of with others is decided on again, outside the feed, when their window ends.
+std::string SentHow(const NotificationType& type, const Notification& item) {
+  if (!IsGathered(type, item)) return "";
+  return absl::StrCat("with others about its object: in the feed at once, elsewhere when their window of ",
+                      absl::FormatDuration(type.policy.aggregation->window), " ends");
+}
+
 absl::Status TypeIsGone(absl::string_view field) {
   return error::InvalidField(field, "is not in the catalogue any more");
 }
@@ -51,12 +60,12 @@ class DryRunner::Tally {
   }
 
   // As the workers do: who can't be reached is passed over, whatever was decided.
-  void Add(const Decision& decision, const Contacts& contacts) {
+  void Add(const Decision& decision, const Contacts& contacts, const std::string& sent_how) {
     for (const ChannelDecision& one : decision.channels) {
       if (!IsReachable(one.channel, contacts)) {
         Add(one.channel, Outcome::kSuppress, std::string(WhyUnreachable(one.channel)));
       } else {
-        Add(one.channel, one.outcome, one.outcome == Outcome::kSend ? "" : SharedReasonOf(decision, one));
+        Add(one.channel, one.outcome, one.outcome == Outcome::kSend ? sent_how : SharedReasonOf(decision, one));
       }
     }
   }
@@ -143,7 +152,7 @@ absl::Status DryRunner::RunSend(const v1::SendNotificationRequest& request, cons
   const std::shared_ptr<const NotificationType> type = deps_.catalogue.Find(item.app, item.type);
   if (type == nullptr) return TypeIsGone("send.type");
   Tally tally;
-  RETURN_IF_ERROR(Decide(item, *type, {{item.app, item.recipient}}, tally));
+  RETURN_IF_ERROR(Decide(item, *type, {{item.app, item.recipient}}, SentHow(*type, item), tally));
   response->set_audience_size(1);
   response->set_decided(1);
   tally.Fill(response);
@@ -194,14 +203,14 @@ absl::StatusOr<int64_t> DryRunner::DecideForAudience(const Event& event, const N
     RETURN_IF_ERROR(goes_on());
     ASSIGN_OR_RETURN(const std::vector<FeedKey> keys, audience.Next());
     if (keys.empty()) break;
-    RETURN_IF_ERROR(Decide(told, type, keys, tally));
+    RETURN_IF_ERROR(Decide(told, type, keys, /*sent_how=*/"", tally));
     decided += static_cast<int64_t>(keys.size());
   }
   return decided;
 }
 
 absl::Status DryRunner::Decide(const Notification& item, const NotificationType& type, const std::vector<FeedKey>& keys,
-                               Tally& tally) {
+                               const std::string& sent_how, Tally& tally) {
   std::vector<DecisionSubject> subjects;
   subjects.reserve(keys.size());
   for (const FeedKey& key : keys) {
@@ -212,7 +221,7 @@ absl::Status DryRunner::Decide(const Notification& item, const NotificationType&
   if (GoesOutside(item.channels)) {
     ASSIGN_OR_RETURN(contacts, deps_.deliveries->ReadContacts(keys));
   }
-  for (size_t i = 0; i < keys.size(); ++i) tally.Add(decisions[i], contacts[i]);
+  for (size_t i = 0; i < keys.size(); ++i) tally.Add(decisions[i], contacts[i], sent_how);
   return absl::OkStatus();
 }
 

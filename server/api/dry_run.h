@@ -51,8 +51,9 @@ class DryRunner {
   // Returns for how many.
   absl::StatusOr<int64_t> DecideForAudience(const Event& event, const NotificationType& type, const GoesOn& goes_on,
                                             AudienceReader& audience, Tally& tally);
+  // `sent_how`: what there is to say of what would be sent.
   absl::Status Decide(const Notification& item, const NotificationType& type, const std::vector<FeedKey>& keys,
-                      Tally& tally);
+                      const std::string& sent_how, Tally& tally);
 
   const Deps deps_;
   std::atomic<int> events_under_way_ = 0;

@@ -191,13 +191,7 @@ class Story {
   void TellBeginning() {
     ExplainedSteps* const steps = response_->mutable_steps();
     AddStep(record_.notification.create_time, "door", "passed", DoorText(), steps);
-    if (story_.facts.release_time.has_value()) {
-      const absl::Time time = *story_.facts.release_time;
-      v1::ExplainedStep& step =
-          AddStep(std::nullopt, "schedule", "held",
-                  absl::StrCat("it waits for its send_time, ", LocalTimeText(time, zone_)), steps);
-      *step.mutable_until() = ToTimestamp(time);
-    }
+    if (record_.notification.send_time.has_value()) TellSchedule(*record_.notification.send_time, steps);
     for (const HistoryEntry& failed : record_.history) {
       AddStep(failed.time, "attempt", "retried", absl::StrCat("attempt ", failed.attempt, " failed: ", failed.detail),
               steps);
@@ -208,6 +202,15 @@ class Story {
     for (const DeadLetterFacts& letter : story_.facts.dead_letters) {
       if (!IsOfDelivery(letter)) AddDeadLetter(letter, steps);
     }
+  }
+
+  void TellSchedule(absl::Time send_time, ExplainedSteps* steps) {
+    const bool released = record_.release_time.has_value();
+    AddStep(record_.release_time, "schedule", released ? "passed" : "held",
+            absl::StrCat(released ? "its send_time had come: " : "it waits for its send_time: ",
+                         LocalTimeText(send_time, zone_)),
+            steps);
+    if (!released) *steps->rbegin()->mutable_until() = ToTimestamp(send_time);
   }
 
   std::string DoorText() const {
@@ -237,12 +240,6 @@ class Story {
            !story_.facts.trail.empty();
   }
 
-  // Nothing says what was decided, since nothing was.
-  bool IsUndecided() const {
-    return !IsTerminal(record_.state) && story_.deliveries.empty() && story_.facts.seq == 0 &&
-           story_.facts.trail.empty();
-  }
-
   // When the feed and the deliveries were written: together.
   std::optional<absl::Time> DecideTime() const {
     if (!story_.deliveries.empty()) return story_.deliveries.front().create_time;
@@ -250,12 +247,10 @@ class Story {
   }
 
   void TellFeed() {
-    if (IsUndecided() || GroupOf(record_).has_value()) return TellWithoutDelivery(Channel::kInApp);
     const Outcome last = LastOutcome(story_.facts.trail);
     const bool stopped = last == Outcome::kSuppress || last == Outcome::kExpire;
-    const bool never_decided =
-        !stopped && story_.facts.seq == 0 && story_.deliveries.empty() && record_.state != State::kDelivered;
-    if (never_decided) return TellWithoutDelivery(Channel::kInApp);
+    const bool never_decided = story_.facts.seq == 0 && story_.deliveries.empty() && record_.state != State::kDelivered;
+    if (!stopped && (never_decided || GroupOf(record_).has_value())) return TellWithoutDelivery(Channel::kInApp);
     v1::ExplainedChannel& out = AddChannel(Channel::kInApp);
     AddDecisions(story_.facts.trail, story_.critical, DecideTime(), zone_, out.mutable_steps());
     out.set_outcome(last == Outcome::kSuppress ? "suppressed" : last == Outcome::kExpire ? "expired" : "delivered");
@@ -288,6 +283,10 @@ class Story {
   // On a channel on which nothing began.
   void TellWithoutDelivery(Channel channel) {
     v1::ExplainedChannel& out = AddChannel(channel);
+    const std::vector<TrailEntry>& trail = story_.facts.trail;
+    if (channel == Channel::kInApp && !trail.empty()) {
+      AddDecisions(trail, story_.critical, std::nullopt, zone_, out.mutable_steps());
+    }
     const auto tell = [&](absl::string_view outcome, absl::string_view gate, absl::string_view detail) {
       out.set_outcome(std::string(outcome));
       return &AddStep(record_.finish_time, gate, outcome, detail, out.mutable_steps());

@@ -21,44 +21,49 @@ constexpr v1::Channel kSms = v1::CHANNEL_SMS;
 constexpr v1::Channel kWebhook = v1::CHANNEL_WEBHOOK;
 constexpr v1::DeliveryState kHeld = v1::DELIVERY_STATE_HELD;
 
-// What settings and types say is written as they are kept: the RPCs have tests of their own.
+// An app, and short ways to say what its people want and to ask why.
 class Explained {
  public:
   Explained(RunningStack& stack, DeliveryApp& app) : stack_(stack), app_(app) {}
 
-  std::string AppId() const { return absl::StrCat("(SELECT app_id FROM apps WHERE app_key = '", app_.key(), "')"); }
   // Today and tomorrow by UTC, all day.
   void SetQuietHours(const std::string& user) {
+    v1::UpdateSettingsRequest request;
+    request.set_user_id(user);
+    v1::QuietHours* const quiet = request.mutable_settings()->add_quiet_hours();
     const int today = static_cast<int>(absl::GetWeekday(absl::ToCivilDay(absl::Now(), absl::UTCTimeZone())));
-    Json spans = Json::array();
-    for (int day = today; day < today + 2; ++day) spans.push_back({{"day", day % 7}, {"start", 0}, {"end", 1440}});
-    stack_.database().Query(absl::StrCat("INSERT INTO recipient_settings (app_id, recipient_id, quiet_hours) VALUES (",
-                                         AppId(), ", '", user, "', '", spans.dump(), "')"));
+    quiet->add_days(static_cast<v1::Weekday>(today + 1));
+    quiet->add_days(static_cast<v1::Weekday>((today + 1) % 7 + 1));
+    quiet->set_end_minute(24 * 60);
+    ASSERT_OK(app_.client().UpdateSettings(request));
   }
   void MuteBob(const std::string& user) {
-    stack_.database().Query(absl::StrCat("INSERT INTO mutes (app_id, recipient_id, kind, muted_id) VALUES (", AppId(),
-                                         ", '", user, "', 'actor', 'bob')"));
+    v1::AddMutesRequest request;
+    request.set_user_id(user);
+    request.add_mutes()->set_actor_id("bob");
+    ASSERT_OK(app_.client().AddMutes(request));
   }
-  // A copy of comment that a policy is said of.
-  void AddType(const std::string& name, const std::string& policy) {
-    stack_.database().Query(absl::StrCat(
-        "CREATE TEMP TABLE one AS SELECT * FROM types WHERE app_id = 0 AND name = 'comment';"
-        "UPDATE one SET app_id = ",
-        AppId(), ", name = '", name, "', policy = '", policy,
-        "';"
-        "INSERT INTO types SELECT * FROM one; DROP TABLE one; UPDATE catalogue_version SET version = version + 1"));
-    ASSERT_TRUE(WaitFor([&] {
-      v1::DryRunRequest dry;
-      *dry.mutable_send() = Request(name, "anybody");
-      return app_.client().DryRun(dry).ok();
-    }));
+  // Of weight social, on its own; with so many per hour by webhook.
+  void AddCappedType(const std::string& name, int limit) {
+    v1::ApplyTypesRequest request;
+    v1::Type* const type = request.add_types();
+    type->set_name(name);
+    type->set_weight(v1::WEIGHT_SOCIAL);
+    type->set_routing_key("social.comment");
+    type->add_channels(kInApp);
+    v1::Cap* const cap = type->add_caps();
+    cap->set_channel(kWebhook);
+    cap->set_limit(limit);
+    cap->mutable_window()->set_seconds(3600);
+    ASSERT_OK(app_.client().ApplyTypes(request));
   }
   // Rows of this app that a send or an event would add to.
   std::string CountRows() {
     std::vector<std::string> counts;
     for (const char* table : {"notifications", "deliveries", "feed_items", "feed_heads", "outbox", "schedules",
                               "events", "dedupe_windows", "idempotency_keys", "digests", "reactions"}) {
-      counts.push_back(absl::StrCat("(SELECT count(*) FROM ", table, " WHERE app_id = ", AppId(), ")"));
+      counts.push_back(absl::StrCat("(SELECT count(*) FROM ", table, " JOIN apps USING (app_id) WHERE app_key = '",
+                                    app_.key(), "')"));
     }
     return stack_.database().Query(absl::StrCat("SELECT ", absl::StrJoin(counts, " || ' ' || ")));
   }
@@ -137,7 +142,7 @@ TEST_F(Deliveries, WhatALimitStoppedIsExplainedWithItsNumbers) {
   Json webhook = sandbox().Provider("webhook");
   webhook["webhook"]["url"] = absl::StrCat(webhook["webhook"]["url"].get<std::string>(), "-", app_.key());
   app_.SetProviders(kWebhook, {webhook});
-  explained.AddType("capped", R"({"caps": [{"channel": "webhook", "limit": 2, "window_seconds": 3600}]})");
+  explained.AddCappedType("capped", 2);
   const Person person = app_.AddPerson();
   std::string id;
   for (const v1::DeliveryState state :

@@ -111,17 +111,6 @@ TEST_F(ExplainStoreTest, KnowsTheDigestOfADeliveryBeforeAndAfterItIsClosed) {
   EXPECT_EQ(delivery.digest->notification_id, became);
 }
 
-TEST_F(ExplainStoreTest, KnowsUntilWhenOneWaitsForItsSendTime) {
-  const NewNotification item = Accepted();
-  const std::string id = item.notification.id.ToString();
-  Query(
-      absl::StrCat("INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause,"
-                   " channel, recipient_id, exchange, routing_key, type, payload) VALUES (",
-                   app_.value(), ", to_timestamp(2000000000), '", id, "', '", id,
-                   "', 7, 'social', 'send_time', 'in_app', 'ann', '', 'social', 'like', 'x')"));
-  EXPECT_EQ(Facts(item.notification.id).release_time, kUntil);
-}
-
 TEST_F(ExplainStoreTest, ListsItsDeadLettersOldestFirst) {
   const Begun begun = Begin({Channel::kEmail});
   PostgresDeadLetterStore letters(MakePool(1));

@@ -102,7 +102,8 @@ class DryRuns : public ::testing::Test {
     EXPECT_OK(catalogue_.Refresh());
     v1::DryRunResponse response;
     const absl::Status status = runner_.Run(
-        request, {.app = AppId(7), .time = clock_.Now(), .traceparent = ""}, [this] { return late_; }, &response);
+        request, {.app = AppId(7), .time = clock_.Now(), .traceparent = "", .clock_offset = absl::ZeroDuration()},
+        [this] { return late_; }, &response);
     if (!status.ok()) return status;
     return response;
   }
@@ -141,6 +142,16 @@ TEST_F(DryRuns, PassOverWhoCanNotBeReached) {
   contacts_->everybody.has_email = false;
   EXPECT_THAT(Counts(Send("ann")),
               ElementsAre("in_app send 1", "email suppress 1: the recipient has no e-mail address"));
+}
+
+TEST_F(DryRuns, SayOfTypesThatGatherThatItIsToldWithOthers) {
+  types_->type.policy.aggregation = Aggregation{.window = absl::Minutes(10), .sliding = false, .max_window = {}};
+  v1::DryRunRequest request = Send("ann");
+  request.mutable_send()->set_object_id("post-1");
+  EXPECT_THAT(Counts(request), ElementsAre(HasSubstr("in_app send 1: with others about its object"),
+                                           HasSubstr("elsewhere when their window of 10m ends")));
+  request.mutable_send()->add_channels(v1::CHANNEL_EMAIL);
+  EXPECT_THAT(Counts(request), ElementsAre("email send 1"));
 }
 
 TEST_F(DryRuns, UpNoCapHoweverOftenTheyAreRepeated) {

@@ -118,15 +118,21 @@ TEST_F(Explanation, OfWhatIsNotDecidedSaysSo) {
   }
 }
 
-TEST_F(Explanation, ShowsUntilWhenItWaitsForItsSendTime) {
+TEST_F(Explanation, ShowsItsSendTimeBeforeAndAfterItHasCome) {
   record_.state = State::kScheduled;
-  facts_.release_time = kMorning;
-  const v1::ExplainNotificationResponse response = Explain();
+  record_.notification.send_time = kMorning;
+  v1::ExplainNotificationResponse response = Explain();
   EXPECT_THAT(
       Lines(response.steps()),
-      ElementsAre(HasSubstr("door"), "schedule held: it waits for its send_time, Thu 26 Nov 2026 07:00 +01:00"));
+      ElementsAre(HasSubstr("door"), "schedule held: it waits for its send_time: Thu 26 Nov 2026 07:00 +01:00"));
   EXPECT_EQ(response.steps(1).until().seconds(), absl::ToUnixSeconds(kMorning));
   EXPECT_EQ(response.channels(0).outcome(), "undecided");
+  record_.state = State::kQueued;
+  record_.release_time = kMorning + absl::Seconds(1);
+  response = Explain();
+  EXPECT_EQ(Lines(response.steps())[1], "schedule passed: its send_time had come: Thu 26 Nov 2026 07:00 +01:00");
+  EXPECT_EQ(response.steps(1).time().seconds(), absl::ToUnixSeconds(kMorning) + 1);
+  EXPECT_FALSE(response.steps(1).has_until());
 }
 
 TEST_F(Explanation, CountsFailedAttemptsOfAWorkerAndItsDeadLetters) {
@@ -339,7 +345,7 @@ TEST_F(Explanation, OfAPartOfAGroupNamesTheGroupsItem) {
   const Uuid item = NewUuid7(kDecided);
   record_.notification.channels = {Channel::kInApp, Channel::kEmail};
   record_.state = State::kDelivered;
-  record_.detail = absl::StrCat("told of in item ", item.ToString());
+  record_.detail = absl::StrCat("in item ", item.ToString());
   const v1::ExplainNotificationResponse response = Explain();
   ASSERT_THAT(response.channels(), SizeIs(2));
   for (const v1::ExplainedChannel& channel : response.channels()) {
@@ -347,6 +353,18 @@ TEST_F(Explanation, OfAPartOfAGroupNamesTheGroupsItem) {
     ASSERT_THAT(channel.steps(), SizeIs(1));
     EXPECT_EQ(channel.steps(0).group_id(), item.ToString());
   }
+}
+
+TEST_F(Explanation, OfAPartOfAGroupThatNoFeedShowsSaysWhy) {
+  const Uuid window = NewUuid7(kDecided);
+  record_.notification.channels = {Channel::kInApp, Channel::kEmail};
+  record_.state = State::kDelivered;
+  record_.detail = absl::StrCat("in window ", window.ToString());
+  facts_.trail = {Entry(Outcome::kSuppress, {{.gate = Rule::Gate::kMutedActor, .until = {}}})};
+  const v1::ExplainNotificationResponse response = Explain();
+  ASSERT_THAT(response.channels(), SizeIs(2));
+  EXPECT_EQ(response.channels(0).outcome(), "suppressed");
+  EXPECT_EQ(response.channels(1).outcome(), "aggregated");
 }
 
 TEST_F(Explanation, OfWhatExpiredNamesTheTtlOnEveryChannel) {
