@@ -206,7 +206,10 @@ std::vector<CountedItem> CountStanding(PgSession& session, pqxx::work& transacti
     item.move = &found->second;
     item.count = row["count"].as<int64_t>();
     item.joined = item.move->joined;
-    if (!row["window_id"].is_null()) item.window = UuidOf(row["window_id"]);
+    if (!row["window_id"].is_null()) {
+      item.window = UuidOf(row["window_id"]);
+      item.changed = item.joined > 0;
+    }
     if (row["notification_id"].is_null()) continue;
     item.id = UuidOf(row["notification_id"]);
     item.retention_days = row["retention_days"].as<int>();

@@ -66,7 +66,7 @@ GatheringHandler::GatheringHandler(const Deps& deps)
                                      {{"lane", std::string(ToString(deps.lane))}})) {}
 
 absl::StatusOr<std::vector<absl::Status>> GatheringHandler::Handle(absl::Span<const Notification> items) {
-  const std::vector<Work> works = FindGathered(items);
+  ASSIGN_OR_RETURN(const std::vector<Work> works, FindGathered(items));
   if (works.empty()) return deps_.notifications.Handle(items);
   std::vector<absl::Status> statuses(items.size());
   ASSIGN_OR_RETURN(const std::vector<size_t> others, Gather(items, works, statuses));
@@ -79,12 +79,14 @@ absl::StatusOr<std::vector<absl::Status>> GatheringHandler::Handle(absl::Span<co
 }
 
 // One of a type that is not known is left to those who say so.
-std::vector<GatheringHandler::Work> GatheringHandler::FindGathered(absl::Span<const Notification> items) const {
+absl::StatusOr<std::vector<GatheringHandler::Work>> GatheringHandler::FindGathered(
+    absl::Span<const Notification> items) {
   std::vector<Work> works;
   for (size_t i = 0; i < items.size(); ++i) {
-    std::shared_ptr<const NotificationType> type = deps_.catalogue.Find(items[i].app, items[i].type);
-    if (type == nullptr || !IsGathered(*type, items[i])) continue;
-    works.push_back({.item = &items[i], .type = std::move(type), .position = i});
+    absl::StatusOr<std::shared_ptr<const NotificationType>> type = deps_.catalogue.Get(items[i].app, items[i].type);
+    if (!type.ok() && IsInfrastructureFailure(type.status())) return type.status();
+    if (!type.ok() || !IsGathered(**type, items[i])) continue;
+    works.push_back({.item = &items[i], .type = *std::move(type), .position = i});
   }
   return works;
 }

@@ -43,7 +43,7 @@ class GatheringHandler {
     size_t position = 0;
   };
 
-  std::vector<Work> FindGathered(absl::Span<const Notification> items) const;
+  absl::StatusOr<std::vector<Work>> FindGathered(absl::Span<const Notification> items);
   // Fills the statuses of those that are gathered. Returns the places of all others.
   absl::StatusOr<std::vector<size_t>> Gather(absl::Span<const Notification> items, absl::Span<const Work> works,
                                              std::vector<absl::Status>& statuses);
