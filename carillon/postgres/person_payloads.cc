@@ -99,6 +99,8 @@ Nameless WithoutPerson(const std::string& payload, const std::string& person) {
     keep(reaction.actor_id != person && reaction.recipient != person, EncodeEnvelope(reaction));
   }
   for (const FanoutPage& page : contents->pages) keep(true, EncodeEnvelope(page));
+  for (const DueDigest& digest : contents->digests) keep(digest.recipient.value() != person, EncodeEnvelope(digest));
+  for (const DueWindow& window : contents->windows) keep(window.recipient.value() != person, EncodeEnvelope(window));
   return result;
 }
 

@@ -9,7 +9,6 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
-#include "carillon/internal/v1/envelope.pb.h"
 #include "carillon/postgres/arrays.h"
 #include "carillon/v1/notification_service.pb.h"
 #include "carillon/wire/envelope.h"
@@ -40,12 +39,21 @@ std::string Message(AppId app, const std::string& recipient, const std::string& 
   return Literal(EncodeEnvelope(item));
 }
 
-// What is due for `recipient`.
-std::string Due(const std::string& recipient) {
-  internal::v1::Envelope envelope;
-  envelope.add_digests()->set_recipient_id(recipient);
-  envelope.add_windows()->set_recipient_id(recipient);
-  return Literal(envelope.SerializeAsString());
+// What has gathered for `recipient`, and is due.
+std::string Digest(AppId app, const std::string& recipient) {
+  return Literal(EncodeEnvelope(DueDigest{.app = app,
+                                          .id = NewUuid7(absl::Now()),
+                                          .recipient = RecipientId(recipient),
+                                          .channel = Channel::kEmail,
+                                          .due_time = absl::Now()}));
+}
+std::string Window(AppId app, const std::string& recipient) {
+  return Literal(EncodeEnvelope(DueWindow{.app = app,
+                                          .type = "like",
+                                          .id = NewUuid7(absl::Now()),
+                                          .recipient = RecipientId(recipient),
+                                          .object_id = "post-1",
+                                          .due_time = absl::Now()}));
 }
 
 // Requests that are made again and again.
@@ -185,12 +193,16 @@ constexpr const char* kSettings = R"sql(
   INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, channel, recipient_id,
                          exchange, routing_key, type, payload)
   SELECT {app}, now(), new_uuid7(), new_uuid7(), 7, 'social', cause, 'email', recipient_id, 'e', 'k', 'like', payload
-  FROM (VALUES ('hold', '{me}', {to_me}), ('send_time', '{me}', {to_me}), ('digest', '{me}', {due_for_me}),
-               ('window', '{me}', {due_for_me}), ('hold', 'bob', {by_me}), ('send_time', 'bob', {by_me}),
-               ('digest', 'bob', {due_for_bob})) AS waiting (cause, recipient_id, payload);
+  FROM (VALUES ('hold', '{me}', {to_me}), ('send_time', '{me}', {to_me}), ('digest', '{me}', {digest_for_me}),
+               ('window', '{me}', {window_for_me}), ('hold', 'bob', {by_me}), ('send_time', 'bob', {by_me}),
+               ('digest', 'bob', {digest_for_bob})) AS waiting (cause, recipient_id, payload);
   INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload)
   SELECT message_id, app_id, lane, exchange, routing_key, type, payload FROM schedules
   WHERE app_id = {app} AND cause IN ('digest', 'window') AND recipient_id = '{me}';
+  INSERT INTO dead_letters (app_id, state, queue, message_id, reason, payload) VALUES
+    ({app}, 'dead', 'marketing.digest', 'digest-of-one-{app}', 'expired', {digest_for_me}),
+    ({app}, 'dead', 'social', 'window-of-one-{app}', 'expired', {window_for_me}),
+    ({app}, 'dead', 'marketing.digest', 'digest-of-bob-{app}', 'expired', {digest_for_bob});
   INSERT INTO recurrences (recurrence_id, app_id, next_at, cron, time_zone, type, recipient_id, request) VALUES
     ('{id:0}', {app}, now(), '0 9 * * *', 'UTC', 'like', '{me}', {again_to_me}),
     ('{id:0}', {app}, now(), '0 9 * * *', 'UTC', 'like', 'bob', {again_by_me}),
@@ -223,8 +235,9 @@ std::string PersonTest::Sql(AppId app, const std::string& statements) {
                                                         {"{token}", kToken},
                                                         {"{to_me}", Message(app, kMe, "bob")},
                                                         {"{by_me}", Message(app, "bob", kMe)},
-                                                        {"{due_for_me}", Due(kMe)},
-                                                        {"{due_for_bob}", Due("bob")},
+                                                        {"{digest_for_me}", Digest(app, kMe)},
+                                                        {"{digest_for_bob}", Digest(app, "bob")},
+                                                        {"{window_for_me}", Window(app, kMe)},
                                                         {"{again_to_me}", SendAgain(kMe, "bob")},
                                                         {"{again_by_me}", SendAgain("bob", kMe)},
                                                         {"{again_to_bob}", SendAgain("bob", "cleo")},

@@ -171,7 +171,7 @@ TEST_F(PersonStoreTest, KeepsWhatOthersHaveAndTakesTheNameOutOfIt) {
             R"({"badge": "live", "title": "Someone is live", "image_url": "https://images/1"})");
   EXPECT_EQ(Sql("SELECT users FROM events WHERE app_id = {app} AND audience = 'users'"), "{bob}");
   EXPECT_EQ(Sql("SELECT data ->> 'actor_name' FROM events WHERE app_id = {app} AND audience = 'users'"), "Bob");
-  EXPECT_EQ(Count("dead_letters"), "1");
+  EXPECT_EQ(Count("dead_letters"), "2");
   EXPECT_EQ(Count("schedules"), "4");
   EXPECT_EQ(Count("schedules", "recipient_id = 'bob' AND cause IN ('hold', 'send_time', 'digest')"), "3");
 }

@@ -53,6 +53,7 @@ class Random {
 struct Situation {
   std::string type = "like";
   bool critical = false;
+  bool is_digest = false;
   DeliveryPolicy policy;
   std::vector<Channel> channels;
   std::optional<absl::Time> expire_time;
@@ -66,6 +67,7 @@ struct Situation {
   DecisionInput Input() const {
     return {.type = type,
             .critical = critical,
+            .is_digest = is_digest,
             .policy = policy,
             .channels = channels,
             .expire_time = expire_time,
@@ -303,6 +305,20 @@ TEST(Decider, NeitherHoldsNorGathersWhatIsForTheFeed) {
     }
   });
   EXPECT_GT(sent, 1000);
+}
+
+TEST(Decider, PutsNoDigestIntoADigest) {
+  int passed = 0;
+  ForEachSituation([&](Situation situation, Random& random) {
+    const std::vector<ChannelDecision> of_others = situation.Decide();
+    situation.is_digest = true;
+    const std::vector<ChannelDecision> decisions = DecideWithCaps(situation, random);
+    for (size_t i = 0; i < decisions.size(); ++i) {
+      EXPECT_NE(decisions[i].outcome, Outcome::kDigest);
+      if (of_others[i].outcome == Outcome::kDigest) ++passed;
+    }
+  });
+  EXPECT_GT(passed, 500);
 }
 
 TEST(Decider, DecidesOnEachChannelAsIfItWereTheOnlyOne) {
