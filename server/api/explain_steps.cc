@@ -78,6 +78,10 @@ void AddDecision(const TrailEntry& entry, absl::TimeZone zone, ExplainedSteps* s
     const bool stops = entry.decision.outcome != Outcome::kSend && Stops(rule, last);
     AddRule(rule, ToWord(stops ? entry.decision.outcome : Outcome::kSend), entry.time, zone, steps);
   }
+  if (entry.decision.rules.empty()) {
+    AddStep(entry.time, "decision", ToWord(entry.decision.outcome), "decided again: no rule stands against it any more",
+            steps);
+  }
 }
 
 }  // namespace

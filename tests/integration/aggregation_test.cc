@@ -202,6 +202,7 @@ TEST_F(AggregationTest, AGroupThatEveryoneHasLeftIsNotTold) {
 TEST_F(AggregationTest, WhatHasNoObjectGoesByItself) {
   v1::SendNotificationRequest request = Request(kType, owner_.user, absl::StrCat(app_.key(), "-alone"));
   request.set_actor_id("ana");
+  request.clear_object_id();
   const auto sent = app_.client().SendNotification(request);
   ASSERT_OK(sent);
   const std::string id = sent->notification().notification_id();

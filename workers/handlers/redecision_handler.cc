@@ -1,5 +1,7 @@
 #include "workers/handlers/redecision_handler.h"
 
+#include <utility>
+
 #include "absl/algorithm/container.h"
 #include "carillon/channels/delivery_plan.h"
 #include "carillon/channels/in_app_template.h"
@@ -29,9 +31,12 @@ absl::Status RedecisionHandler::Handle(absl::Span<const Delivery> deliveries) {
   for (size_t i = 0; i < deliveries.size(); ++i) {
     const ChannelDecision& channel = decisions[i].channels.front();
     if (channel.outcome == Outcome::kInAppOnly) RETURN_IF_ERROR(ShowInFeed(deliveries[i].item, *types[i]));
+    DeliveryFate fate = FateOf(deliveries[i], decisions[i], channel, deps_.clock.Now());
+    // When it went on is worth telling, even if nothing stood against it.
+    if (!fate.trail.has_value()) fate.trail = TrailEntry{.time = decisions[i].time, .decision = channel};
     carried.push_back({.delivery = &deliveries[i],
                        .lane = deps_.lane,
-                       .fate = FateOf(deliveries[i], decisions[i], channel, deps_.clock.Now()),
+                       .fate = std::move(fate),
                        .exchange = types[i]->exchange,
                        .routing_key = types[i]->routing_key});
   }
