@@ -99,7 +99,7 @@ Aggregation CheckAggregation(const v1::Aggregation& in, Lane lane, Violations& v
     violations.Add("aggregation.max_window", in.sliding() ? "is required if sliding" : "must be absent unless sliding");
   } else if (in.sliding()) {
     aggregation.max_window = CheckWindow("aggregation.max_window", in.max_window(), violations);
-    if (aggregation.max_window < aggregation.window) {
+    if (in.max_window().seconds() < in.window().seconds()) {
       violations.Add("aggregation.max_window", "must not be shorter than window");
     }
   }
