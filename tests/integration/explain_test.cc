@@ -51,7 +51,7 @@ class Explained {
     type->set_weight(v1::WEIGHT_SOCIAL);
     type->set_routing_key("social.comment");
     type->add_channels(kInApp);
-    type->mutable_in_app()->set_title("capped");
+    type->mutable_in_app()->set_title("{{data.title}}");
     v1::Cap* const cap = type->add_caps();
     cap->set_channel(kWebhook);
     cap->set_limit(limit);
