@@ -13,16 +13,18 @@
 namespace carillon {
 namespace {
 
-// Items whose newest window is one of these, with where a feed shows them.
+// Items whose newest window is one of these, with where a feed shows them. Each by its key: the
+// planner would rather look for the few that wait among all items.
 constexpr PgStatement kReadOpen = {"read_open_windows", R"sql(
   SELECT asked.position, i.app_id, i.recipient_id, i.type, i.object_id, i.count, i.window_id,
          f.notification_id, f.retention_days
   FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::uuid[])
        WITH ORDINALITY AS asked (app_id, recipient_id, type, object_id, window_id, position)
-  JOIN reaction_items i ON i.app_id = asked.app_id AND i.recipient_id = asked.recipient_id AND i.type = asked.type
-                       AND i.object_id = asked.object_id AND i.window_id = asked.window_id
+  CROSS JOIN LATERAL (SELECT * FROM reaction_items i
+                      WHERE i.app_id = asked.app_id AND i.recipient_id = asked.recipient_id AND i.type = asked.type
+                        AND i.object_id = asked.object_id LIMIT 1) AS i
   LEFT JOIN feed_items f ON f.notification_id = i.notification_id AND f.retention_days = i.retention_days
-  WHERE i.count > 0 AND i.window_tells
+  WHERE i.window_id = asked.window_id AND i.count > 0 AND i.window_tells
 )sql"};
 
 // In the order of the keys; nobody joins from then on.
