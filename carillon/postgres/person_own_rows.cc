@@ -23,8 +23,6 @@ constexpr PgStatement kEraseContacts = {"erase_contacts", R"sql(
     DELETE FROM devices WHERE app_id = $1 AND recipient_id = $2 RETURNING 1
   ), recipient AS (
     DELETE FROM recipients WHERE app_id = $1 AND recipient_id = $2 RETURNING 1
-  ), tripped AS (
-    DELETE FROM tripped_senders WHERE app_id = $1 AND sender_id = $2
   ), remembered AS (
     INSERT INTO tombstones (app_id, recipient_hash) VALUES ($1, sha256(convert_to($2, 'UTF8')))
     ON CONFLICT (app_id, recipient_hash) DO UPDATE SET erased_at = now()

@@ -46,7 +46,7 @@ std::vector<Cap> CheckCaps(const v1::Type& in, Lane lane, Violations& violations
   }
   std::vector<Cap> caps;
   for (int i = 0; i < in.caps_size(); ++i) {
-    Violations own(absl::StrCat("caps[", i, "]."));
+    Violations own = violations.Below(absl::StrCat("caps[", i, "]."));
     caps.push_back(CheckCap(in.caps(i), own));
     violations.Append(own);
   }

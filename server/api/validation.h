@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "carillon/domain/errors.h"
@@ -17,6 +18,9 @@ class Violations {
  public:
   // Every field is named below `prefix`, such as "requests[3].".
   explicit Violations(std::string prefix = "") : prefix_(std::move(prefix)) {}
+
+  // For a part of what this is about, such as "caps[0].": to be appended.
+  Violations Below(absl::string_view part) const { return Violations(absl::StrCat(prefix_, part)); }
 
   void Add(absl::string_view field, absl::string_view description);
 
