@@ -14,40 +14,24 @@
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
 #include "carillon/postgres/delivery_store.h"
-#include "carillon/postgres/digest_store.h"
-#include "carillon/postgres/event_store.h"
-#include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/notification_store.h"
 #include "carillon/postgres/outbox_waker.h"
 #include "carillon/postgres/provider_store.h"
-#include "carillon/postgres/reaction_store.h"
-#include "carillon/postgres/settings_listener.h"
-#include "carillon/postgres/settings_store.h"
 #include "carillon/postgres/template_store.h"
 #include "carillon/postgres/token_store.h"
 #include "carillon/rabbitmq/consumer.h"
 #include "carillon/rabbitmq/publisher.h"
 #include "carillon/redis/live_publisher.h"
-#include "carillon/redis/redis_caps.h"
-#include "carillon/runtime/cap_windows.h"
 #include "carillon/runtime/catalogue.h"
-#include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/executor.h"
 #include "carillon/runtime/lifecycle.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/runtime/metrics.h"
-#include "carillon/runtime/settings_cache.h"
 #include "workers/channels/provider_factory.h"
 #include "workers/delivery/delivery_consumer.h"
-#include "workers/handlers/digest_handler.h"
-#include "workers/handlers/fanout_handler.h"
-#include "workers/handlers/gathering_handler.h"
-#include "workers/handlers/lane_handler.h"
-#include "workers/handlers/notification_handler.h"
-#include "workers/handlers/redecision_handler.h"
-#include "workers/handlers/window_handler.h"
 #include "workers/lane/failure_router.h"
 #include "workers/lane/lane_consumer.h"
+#include "workers/message_handlers.h"
 
 ABSL_FLAG(std::string, lane, "", "payment, otp, social, marketing or fanout");
 ABSL_FLAG(std::string, queues, "", "comma-separated queues of the lane; empty: all that it serves");
@@ -227,12 +211,6 @@ std::function<void(LiveRouting, size_t)> CountByRouting(Metrics& metrics, const 
   };
 }
 
-std::function<void(size_t)> CountLocalCaps(Metrics& metrics) {
-  prometheus::Counter& local =
-      metrics.Counter("carillon_local_caps_total", "Caps asked of this process alone, Redis being away");
-  return [&local](size_t asked) { local.Increment(static_cast<double>(asked)); };
-}
-
 // The second hop: a thread for each external channel, the threads that call
 // providers, and connections of their own, so that nothing of a provider stands in the
 // way of the feed. In the order in which it is made.
@@ -332,79 +310,17 @@ class Worker final : public ManagedProcess {
                .own_server = "",
                .on_published = CountByRouting(metrics, "carillon_live_published_total", "Live updates sent.")}),
         waker_({.url = config.database_url, .application_name = absl::StrCat(config.rabbit.client_name, "-wake")}),
-        settings_store_(pool_),
-        settings_(settings_store_, limits::kSettingsCacheEntries),
-        settings_listener_(
-            {.url = config.database_url, .application_name = absl::StrCat(config.rabbit.client_name, "-settings")},
-            NewsFor(settings_,
-                    [](const absl::Status& status) {
-                      log::Warn("settings.unheard", {{"error", status}});
-                    })),
-        shared_caps_(config.redis, clock_),
-        caps_(shared_caps_, clock_,
-              {.max_local_windows = limits::kLocalCapWindows, .on_local = CountLocalCaps(metrics)}),
-        decisions_({.catalogue = catalogue_, .settings = settings_, .caps = caps_, .clock = clock_}),
-        notifications_({.feeds = std::make_shared<PostgresFeedStore>(pool_),
-                        .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
-                        .waker = waker_,
-                        .catalogue = catalogue_,
-                        .decisions = decisions_,
-                        .live = live_,
-                        .clock = clock_,
-                        .metrics = metrics,
-                        .lane = config.lane}),
-        reactions_({.store = std::make_shared<PostgresReactionStore>(pool_),
-                    .catalogue = catalogue_,
-                    .live = live_,
-                    .clock = clock_,
-                    .metrics = metrics}),
-        redecisions_({.feeds = std::make_shared<PostgresFeedStore>(pool_),
-                      .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
-                      .waker = waker_,
-                      .catalogue = catalogue_,
-                      .decisions = decisions_,
-                      .live = live_,
-                      .clock = clock_,
-                      .metrics = metrics,
-                      .lane = config.lane}),
-        digests_({.store = std::make_shared<PostgresDigestStore>(pool_),
-                  .waker = waker_,
-                  .catalogue = catalogue_,
-                  .decisions = decisions_,
-                  .clock = clock_,
-                  .metrics = metrics}),
-        gathering_({.catalogue = catalogue_,
-                    .decisions = decisions_,
-                    .reactions = reactions_,
-                    .notifications = notifications_,
-                    .metrics = metrics,
-                    .lane = config.lane}),
-        windows_({.reactions = std::make_shared<PostgresReactionStore>(pool_),
-                  .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
-                  .feeds = std::make_shared<PostgresFeedStore>(pool_),
-                  .waker = waker_,
-                  .catalogue = catalogue_,
-                  .decisions = decisions_,
-                  .live = live_,
-                  .clock = clock_,
-                  .metrics = metrics,
-                  .lane = config.lane}),
-        lane_handler_({.notifications = notifications_,
-                       .reactions = reactions_,
-                       .redecisions = redecisions_,
-                       .digests = digests_,
-                       .gathering = gathering_,
-                       .windows = windows_}),
-        fanout_handler_({.events = std::make_shared<PostgresEventStore>(pool_),
-                         .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
-                         .catalogue = catalogue_,
-                         .decisions = decisions_,
-                         .live = live_,
-                         .waker = waker_,
-                         .clock = clock_,
-                         .metrics = metrics,
-                         .page = config.page}),
-        handler_(config.lane == Lane::kFanout ? static_cast<BatchHandler&>(fanout_handler_) : lane_handler_),
+        message_handlers_({.lane = config.lane,
+                           .page = config.page,
+                           .listener = {.url = config.database_url,
+                                        .application_name = absl::StrCat(config.rabbit.client_name, "-settings")},
+                           .redis = config.redis},
+                          {.pool = pool_,
+                           .catalogue = catalogue_,
+                           .live = live_,
+                           .waker = waker_,
+                           .clock = clock_,
+                           .metrics = metrics}),
         ready_(metrics.Gauge("carillon_ready", "1 once this process does its work")),
         failures_(std::make_unique<RabbitPublisher>(config.rabbit), std::make_shared<PostgresNotificationStore>(pool_),
                   clock_, metrics) {
@@ -447,7 +363,7 @@ class Worker final : public ManagedProcess {
   void AddConsumer(const Config& config, Metrics& metrics, const LaneConsumer::Options& options) {
     consumers_.push_back(std::make_unique<LaneConsumer>(
         options, LaneConsumer::Deps{.broker = std::make_unique<RabbitConsumer>(config.rabbit),
-                                    .handler = handler_,
+                                    .handler = message_handlers_.handler(),
                                     .failures = failures_,
                                     .careful = careful_,
                                     .metrics = metrics,
@@ -471,22 +387,7 @@ class Worker final : public ManagedProcess {
   Catalogue catalogue_;
   RedisLivePublisher live_;
   PostgresOutboxWaker waker_;
-  PostgresSettingsStore settings_store_;
-  SettingsCache settings_;
-  PostgresSettingsListener settings_listener_;
-  RedisCaps shared_caps_;
-  CapWindows caps_;
-  DecisionMaker decisions_;
-  NotificationHandler notifications_;
-  ReactionHandler reactions_;
-  RedecisionHandler redecisions_;
-  DigestHandler digests_;
-  GatheringHandler gathering_;
-  WindowHandler windows_;
-  LaneHandler lane_handler_;
-  FanoutHandler fanout_handler_;
-  // The one of the lane.
-  BatchHandler& handler_;
+  MessageHandlers message_handlers_;
   prometheus::Gauge& ready_;
   FailureRouter failures_;
   std::vector<std::unique_ptr<LaneConsumer>> consumers_;
