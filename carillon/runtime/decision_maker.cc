@@ -104,13 +104,15 @@ void SetNextDigest(Case& one) {
 
 absl::StatusOr<std::vector<Decision>> DecisionMaker::Decide(absl::Span<const DecisionSubject> subjects,
                                                             CapStore::Mode mode) {
+  const absl::Time now = deps_.clock.Now();
   std::vector<Case> cases(subjects.size());
   for (size_t i = 0; i < subjects.size(); ++i) {
     const Notification& item = *subjects[i].item;
     cases[i].subject = &subjects[i];
     cases[i].app = deps_.catalogue.PolicyOf(subjects[i].key.app);
-    cases[i].decision.clock_offset = cases[i].app->clock_offset;
     cases[i].decision.time = deps_.catalogue.NowOf(item, subjects[i].not_before, deps_.clock);
+    // Not what is known of the app's clock: the item may know more of it.
+    cases[i].decision.clock_offset = cases[i].decision.time - now;
   }
   RETURN_IF_ERROR(ReadSettings(deps_.settings, cases));
   for (Case& one : cases) {

@@ -32,7 +32,7 @@ struct Decision {
   std::vector<ChannelDecision> channels;  // In the order of the subject's.
   // By the app's clock, as every time of a decision.
   absl::Time time;
-  absl::Duration clock_offset;  // How far it is ahead of ours.
+  absl::Duration clock_offset;  // How far that is ahead of our clock.
   absl::Time next_digest;       // Of this recipient; only if a channel's outcome is kDigest.
   absl::TimeZone zone;          // The recipient's.
 

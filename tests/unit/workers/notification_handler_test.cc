@@ -179,6 +179,15 @@ TEST_F(NotificationHandlerTest, DecidesByTheClockOfASandbox) {
   EXPECT_EQ(decision.deliveries.front().fate.hold_until, clock_.Now() + absl::Hours(1)) << "an hour by ours";
 }
 
+TEST_F(NotificationHandlerTest, HoldsForAsLongAsTheItemsOwnTimeSaysWhereAMovedClockIsNotKnownYet) {
+  contacts_->everybody.has_email = true;
+  Notification item = For({Channel::kEmail});
+  item.create_time = clock_.Now() + absl::Hours(5);
+  decisions_.settings.of["ann"].settings.do_not_disturb_until = clock_.Now() + absl::Hours(6);
+  const FeedDelivery decision = Handle({item}).front();
+  EXPECT_EQ(decision.deliveries.front().fate.hold_until, clock_.Now() + absl::Hours(1)) << "an hour by ours";
+}
+
 TEST_F(NotificationHandlerTest, DecidesNothingWhileSettingsCantBeRead) {
   decisions_.settings.away = error::BackendUnavailable("postgresql", "away");
   EXPECT_THAT(handler_.Handle({For({Channel::kInApp})}), StatusIs(absl::StatusCode::kUnavailable));
