@@ -5,8 +5,7 @@
 
 #include "tests/kit/simulated_clock.h"
 #include "tests/kit/status_matchers.h"
-#include "tests/unit/workers/decision_fakes.h"
-#include "tests/unit/workers/lane_fakes.h"
+#include "tests/unit/workers/lane_in_memory.h"
 #include "workers/handlers/lane_handler.h"
 
 namespace carillon::testing {
@@ -21,7 +20,7 @@ class LaneConsumerTest : public ::testing::Test {
   // Until the queue is empty and everything is settled.
   void Consume(const Consumer::Window& window, double rest = 0) {
     LaneConsumer consumer({.queue = kTestQueue, .window = window, .rest = rest}, {.broker = std::move(owned_queue_),
-                                                                                  .handler = handler_,
+                                                                                  .handler = lane_.handler,
                                                                                   .failures = failures_,
                                                                                   .careful = careful_,
                                                                                   .metrics = metrics_,
@@ -43,61 +42,16 @@ class LaneConsumerTest : public ::testing::Test {
   QueueInMemory& queue_ = *owned_queue_;
   std::unique_ptr<PublisherInMemory> owned_publisher_ = std::make_unique<PublisherInMemory>(queue_);
   PublisherInMemory& publisher_ = *owned_publisher_;
-  std::shared_ptr<FeedsInMemory> feeds_ = std::make_shared<FeedsInMemory>();
   std::shared_ptr<HistoryInMemory> history_ = std::make_shared<HistoryInMemory>();
   Catalogue catalogue_{std::make_shared<CatalogueOfOne>()};
   NobodyOnline live_;
-  std::shared_ptr<ContactsInMemory> contacts_ = std::make_shared<ContactsInMemory>();
-  WokenLanes waker_;
-  DecisionsInMemory decisions_{catalogue_, clock_};
-  NotificationHandler notifications_{{.feeds = feeds_,
-                                      .deliveries = contacts_,
-                                      .waker = waker_,
-                                      .catalogue = catalogue_,
-                                      .decisions = decisions_.maker,
-                                      .live = live_,
-                                      .clock = clock_,
-                                      .metrics = metrics_,
-                                      .lane = Lane::kMarketing}};
-  ReactionHandler reactions_{
-      {.store = nullptr, .catalogue = catalogue_, .live = live_, .clock = clock_, .metrics = metrics_}};
-  RedecisionHandler redecisions_{{.feeds = feeds_,
-                                  .deliveries = contacts_,
-                                  .waker = waker_,
-                                  .catalogue = catalogue_,
-                                  .decisions = decisions_.maker,
-                                  .live = live_,
-                                  .clock = clock_,
-                                  .metrics = metrics_,
-                                  .lane = Lane::kMarketing}};
-  DigestHandler digests_{{.store = nullptr,
-                          .waker = waker_,
-                          .catalogue = catalogue_,
-                          .decisions = decisions_.maker,
-                          .clock = clock_,
-                          .metrics = metrics_}};
-  GatheringHandler gathering_{{.catalogue = catalogue_,
-                               .decisions = decisions_.maker,
-                               .reactions = reactions_,
-                               .notifications = notifications_,
-                               .metrics = metrics_,
-                               .lane = Lane::kMarketing}};
-  WindowHandler windows_{{.reactions = nullptr,
-                          .deliveries = contacts_,
-                          .feeds = feeds_,
-                          .waker = waker_,
-                          .catalogue = catalogue_,
-                          .decisions = decisions_.maker,
-                          .live = live_,
-                          .clock = clock_,
-                          .metrics = metrics_,
-                          .lane = Lane::kMarketing}};
-  LaneHandler handler_{{.notifications = notifications_,
-                        .reactions = reactions_,
-                        .redecisions = redecisions_,
-                        .digests = digests_,
-                        .gathering = gathering_,
-                        .windows = windows_}};
+  LaneInMemory lane_{{.lane = Lane::kMarketing,
+                      .catalogue = catalogue_,
+                      .live = live_,
+                      .clock = clock_,
+                      .metrics = metrics_,
+                      .reactions = nullptr}};
+  const std::shared_ptr<FeedsInMemory> feeds_ = lane_.feeds;
   FailureRouter failures_{std::move(owned_publisher_), history_, clock_, metrics_};
   std::vector<std::vector<std::string>> acks_;
   std::vector<size_t> services_;

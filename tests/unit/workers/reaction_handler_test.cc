@@ -10,8 +10,7 @@
 #include "carillon/wire/feed_event.h"
 #include "tests/kit/simulated_clock.h"
 #include "tests/kit/status_matchers.h"
-#include "tests/unit/workers/decision_fakes.h"
-#include "tests/unit/workers/lane_fakes.h"
+#include "tests/unit/workers/lane_in_memory.h"
 #include "tests/unit/workers/reactions_in_memory.h"
 #include "workers/handlers/lane_handler.h"
 
@@ -69,58 +68,14 @@ class ReactionHandlerTest : public ::testing::Test {
   Metrics metrics_;
   Catalogue catalogue_{std::make_shared<testing::CatalogueOfOne>()};
   EverybodyOnline live_;
-  std::shared_ptr<testing::ContactsInMemory> contacts_ = std::make_shared<testing::ContactsInMemory>();
-  testing::WokenLanes waker_;
   const std::shared_ptr<testing::ReactionsInMemory> store_ = std::make_shared<testing::ReactionsInMemory>();
-  ReactionHandler handler_{
-      {.store = store_, .catalogue = catalogue_, .live = live_, .clock = clock_, .metrics = metrics_}};
-  testing::DecisionsInMemory decisions_{catalogue_, clock_};
-  NotificationHandler notifications_{{.feeds = std::make_shared<FeedsInMemory>(),
-                                      .deliveries = contacts_,
-                                      .waker = waker_,
-                                      .catalogue = catalogue_,
-                                      .decisions = decisions_.maker,
-                                      .live = live_,
-                                      .clock = clock_,
-                                      .metrics = metrics_,
-                                      .lane = Lane::kSocial}};
-  RedecisionHandler redecisions_{{.feeds = std::make_shared<FeedsInMemory>(),
-                                  .deliveries = contacts_,
-                                  .waker = waker_,
-                                  .catalogue = catalogue_,
-                                  .decisions = decisions_.maker,
-                                  .live = live_,
-                                  .clock = clock_,
-                                  .metrics = metrics_,
-                                  .lane = Lane::kSocial}};
-  DigestHandler digests_{{.store = nullptr,
-                          .waker = waker_,
-                          .catalogue = catalogue_,
-                          .decisions = decisions_.maker,
-                          .clock = clock_,
-                          .metrics = metrics_}};
-  GatheringHandler gathering_{{.catalogue = catalogue_,
-                               .decisions = decisions_.maker,
-                               .reactions = handler_,
-                               .notifications = notifications_,
+  testing::LaneInMemory lane_{{.lane = Lane::kSocial,
+                               .catalogue = catalogue_,
+                               .live = live_,
+                               .clock = clock_,
                                .metrics = metrics_,
-                               .lane = Lane::kSocial}};
-  WindowHandler windows_{{.reactions = store_,
-                          .deliveries = contacts_,
-                          .feeds = std::make_shared<FeedsInMemory>(),
-                          .waker = waker_,
-                          .catalogue = catalogue_,
-                          .decisions = decisions_.maker,
-                          .live = live_,
-                          .clock = clock_,
-                          .metrics = metrics_,
-                          .lane = Lane::kSocial}};
-  LaneHandler lane_handler_{{.notifications = notifications_,
-                             .reactions = handler_,
-                             .redecisions = redecisions_,
-                             .digests = digests_,
-                             .gathering = gathering_,
-                             .windows = windows_}};
+                               .reactions = store_}};
+  ReactionHandler& handler_ = lane_.reactions;
 };
 
 TEST_F(ReactionHandlerTest, RendersTheItemOfTheReactionItIsShown) {
@@ -197,7 +152,7 @@ TEST_F(ReactionHandlerTest, DoesNothingForATypeThatIsNotInTheCatalogue) {
 
 TEST_F(ReactionHandlerTest, LetsOnlyTheMessageAtFaultFail) {
   const Batch batch = BatchOf({{"a", "b"}, {"c", "refused"}, {"d"}});
-  ASSERT_OK_AND_ASSIGN(const std::vector<FailedItem> failures, lane_handler_.Handle(batch));
+  ASSERT_OK_AND_ASSIGN(const std::vector<FailedItem> failures, lane_.handler.Handle(batch));
   EXPECT_THAT(store_->applied, ElementsAre("a", "b", "d"));
   ASSERT_THAT(failures, SizeIs(1));
   EXPECT_EQ(failures[0].message->message_id, "c");
@@ -207,7 +162,7 @@ TEST_F(ReactionHandlerTest, LetsOnlyTheMessageAtFaultFail) {
 TEST_F(ReactionHandlerTest, HoldsAllWhileTheStoreIsAway) {
   store_->away = error::BackendUnavailable("postgresql", "away");
   const Batch batch = BatchOf({{"a"}, {"b"}});
-  EXPECT_THAT(lane_handler_.Handle(batch).status(), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(lane_.handler.Handle(batch).status(), StatusIs(absl::StatusCode::kUnavailable));
 }
 
 }  // namespace
