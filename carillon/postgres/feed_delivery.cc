@@ -1,4 +1,5 @@
 // How a decision is carried out: PostgresFeedStore::Deliver.
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
@@ -153,9 +154,14 @@ absl::StatusOr<std::vector<DeliveryOutcome>> PostgresFeedStore::Deliver(absl::Sp
   static const PgStatement kDeliverOutside = {"deliver_outside", external_sql.c_str()};
   DecisionColumns columns;
   OutgoingColumns outgoing;
-  for (const FeedDelivery& decision : decisions) {
-    columns.Add(decision);
-    for (const NewDelivery& delivery : decision.deliveries) outgoing.Add(OriginOf(decision), delivery);
+  // One that came twice is decided once, or its deliveries would be begun twice.
+  absl::flat_hash_set<NotificationId> named;
+  std::vector<size_t> positions;
+  for (size_t i = 0; i < decisions.size(); ++i) {
+    if (!named.insert(decisions[i].item.id).second) continue;
+    positions.push_back(i);
+    columns.Add(decisions[i]);
+    for (const NewDelivery& delivery : decisions[i].deliveries) outgoing.Add(OriginOf(decisions[i]), delivery);
   }
   const PgStatement& statement = outgoing.any() ? kDeliverOutside : kDeliver;
   std::vector<DeliveryOutcome> outcomes;
@@ -166,7 +172,7 @@ absl::StatusOr<std::vector<DeliveryOutcome>> PostgresFeedStore::Deliver(absl::Sp
                             : session.Execute(transaction, statement, own...);
     });
     for (const auto& row : rows) {
-      outcomes[row[0].as<size_t>() - 1] = {.applied = true, .seq = row[1].as<int64_t>()};
+      outcomes[positions[row[0].as<size_t>() - 1]] = {.applied = true, .seq = row[1].as<int64_t>()};
     }
   }));
   return outcomes;

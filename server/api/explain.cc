@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "carillon/channels/delivery_plan.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
@@ -144,11 +145,20 @@ class DeliveryStory {
       case DeliveryState::kDead:
         if (record_.attempts.empty()) AddStep(record_.finish_time, "provider", "dead", record_.detail, steps_);
         return;
+      case DeliveryState::kSent:
+        return AddDigestItWasIn();
       case DeliveryState::kPending:
       case DeliveryState::kHeld:
-      case DeliveryState::kSent:
         return;
     }
+  }
+
+  // A digest that was sent has no entries any more: what it became is in the words.
+  void AddDigestItWasIn() {
+    absl::string_view notification = record_.detail;
+    if (facts_.digest.has_value() || !absl::ConsumePrefix(&notification, "in digest ")) return;
+    AddStep(record_.finish_time, "digest", "sent", absl::StrCat("it was sent with notification ", notification), steps_)
+        .set_group_id(std::string(notification));
   }
 
   void AddSuppression(Outcome last) {

@@ -62,6 +62,18 @@ TEST_F(BeginDeliveries, WritesItemDeliveriesAndTheirOutboxRowsTogether) {
   }
 }
 
+TEST_F(BeginDeliveries, BeginsOnceWhatIsNamedTwiceInABatch) {
+  const NewNotification item = Accepted();
+  const FeedDelivery decision = DecisionFor(item, {Channel::kEmail}, /*to_feed=*/true);
+  const FeedDelivery again = DecisionFor(item, {Channel::kEmail}, /*to_feed=*/true);
+  ASSERT_OK_AND_ASSIGN(const auto outcomes, feeds_.Deliver({decision, again}));
+  EXPECT_TRUE(outcomes[0].applied);
+  EXPECT_FALSE(outcomes[1].applied);
+  EXPECT_EQ(CountRows("outbox"), "1");
+  EXPECT_THAT(store_.List(app_, item.notification.id), IsOkAndHolds(SizeIs(1)));
+  EXPECT_EQ(StateOf(item.notification.id), "accepted 1 delivered - open");
+}
+
 TEST_F(BeginDeliveries, ChangesNothingWhenItIsRepeated) {
   const NewNotification item = Accepted();
   const FeedDelivery decision = DecisionFor(item, {Channel::kEmail}, /*to_feed=*/true);

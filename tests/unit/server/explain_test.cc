@@ -252,10 +252,12 @@ TEST_F(Explanation, NamesTheDigestThatItWaitsForAndTheNotificationThatItBecame) 
 
   const Uuid became = NewUuid7(kMorning);
   delivery.state = DeliveryState::kSent;
-  FactsOf(delivery).digest = DigestFacts{.id = kId, .due_time = {}, .closed = true, .notification_id = became};
+  delivery.detail = absl::StrCat("in digest ", became.ToString());
+  FactsOf(delivery).digest.reset();
   channel = OnlyChannel();
   EXPECT_EQ(channel.outcome(), "sent");
   EXPECT_EQ(channel.steps(1).detail(), absl::StrCat("it was sent with notification ", became.ToString()));
+  EXPECT_EQ(channel.steps(1).group_id(), became.ToString());
 }
 
 TEST_F(Explanation, OfAFallbackShowsEveryCall) {
