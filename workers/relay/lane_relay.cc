@@ -91,7 +91,7 @@ bool LaneRelay::LetsGather(size_t taken) const {
 absl::StatusOr<size_t> LaneRelay::Step() {
   ASSIGN_OR_RETURN(const bool ahead, IsAhead());
   if (ahead) return 0;
-  ASSIGN_OR_RETURN(const int released, Release());
+  const int released = Release();
   // Those are older than all others: as many of the others are taken beside them.
   ASSIGN_OR_RETURN(const std::vector<OutboxRow> rows, deps_.outbox->Take(options_.batch + released));
   if (rows.empty()) return 0;
@@ -109,12 +109,12 @@ absl::StatusOr<size_t> LaneRelay::Step() {
 
 // By time, not when idle: deferred rows must not wait for a backlog to end. While there
 // is more than a batch it goes on as fast as the lane's workers.
-absl::StatusOr<int> LaneRelay::Release() {
+int LaneRelay::Release() {
   if (Monotonic() < next_release_) return 0;
   if (has_more_due_) {
     next_release_ = Monotonic() + kLookInterval;
-    ASSIGN_OR_RETURN(const bool room, HasRoomForDue());
-    if (!room) return 0;
+    // Where nobody can say, it waits: what is ready does not wait with it.
+    if (!HasRoomForDue().value_or(false)) return 0;
   }
   const absl::StatusOr<int> released = deps_.outbox->ReleaseDue(options_.batch);
   has_more_due_ = released.ok() && *released >= options_.batch;

@@ -53,7 +53,7 @@ class LaneRelay {
   // Whether the lane's queues hold as much as they should.
   absl::StatusOr<bool> IsAhead();
   // Puts what is due into the outbox, a batch at most. Returns how many rows.
-  absl::StatusOr<int> Release();
+  int Release();
   // Whether the lane's queues are short enough for more than what comes by itself.
   absl::StatusOr<bool> HasRoomForDue();
   // Whether to wait a little after so many rows, so that fuller messages come.
