@@ -105,7 +105,20 @@ class OutboxInMemory final : public OutboxReader {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<int> ReleaseDue(int) override { return 0; }
+  void BecomeDue(std::vector<OutboxRow> rows) {
+    absl::MutexLock lock(&mutex_);
+    due_ = std::move(rows);
+  }
+  size_t due() const { return Locked(due_).size(); }
+
+  absl::StatusOr<int> ReleaseDue(int limit) override {
+    absl::MutexLock lock(&mutex_);
+    const auto end = due_.begin() + std::min(limit, static_cast<int>(due_.size()));
+    const auto released = static_cast<int>(end - due_.begin());
+    ready_.insert(ready_.begin(), due_.begin(), end);
+    due_.erase(due_.begin(), end);
+    return released;
+  }
 
  private:
   template <typename T>
@@ -117,6 +130,7 @@ class OutboxInMemory final : public OutboxReader {
   mutable absl::Mutex mutex_;
   // Guarded by mutex_, as all below.
   std::vector<OutboxRow> ready_;
+  std::vector<OutboxRow> due_;
   std::vector<OutboxRow> taken_;
   std::vector<std::string> settled_;
   std::map<std::string, PutOff> put_off_;
@@ -189,9 +203,14 @@ class QueuesToLookAt final : public TopologyAdmin {
   }
 
   absl::Status Declare(const Topology&) override { return absl::UnimplementedError("not in these tests"); }
+  void Fail(absl::Status failure) {
+    absl::MutexLock lock(&mutex_);
+    failure_ = std::move(failure);
+  }
   absl::StatusOr<QueueStats> Inspect(const std::string& queue) override {
     absl::MutexLock lock(&mutex_);
     ++looks_;
+    if (!failure_.ok()) return failure_;
     return shown_[queue];
   }
 
@@ -199,6 +218,7 @@ class QueuesToLookAt final : public TopologyAdmin {
   mutable absl::Mutex mutex_;
   std::map<std::string, QueueStats> shown_ ABSL_GUARDED_BY(mutex_);
   int looks_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
 };
 
 class LaneRelayTest : public ::testing::Test {
@@ -332,6 +352,42 @@ TEST_F(LaneRelayTest, PublishesAgainWhatTheStoreDidNotSettle) {
   ASSERT_TRUE(Settles(2));
   EXPECT_EQ(outbox_.releases(), 1);
   EXPECT_THAT(publisher_.bodies(), ElementsAre("r0", "r1", "r0", "r1"));
+}
+
+TEST_F(LaneRelayTest, ReleasesBatchAfterBatchAndAsMuchElseBesideIt) {
+  declared_.Notify();
+  outbox_.BecomeDue(Rows(35));
+  outbox_.Add(Rows(40));
+  Start({.lane = Lane::kMarketing, .batch = 10});
+  EXPECT_TRUE(Settles(75));
+  EXPECT_EQ(outbox_.due(), 0u);
+}
+
+TEST_F(LaneRelayTest, ReleasesNoMoreIntoLongQueuesAndGoesOnWithWhatIsReady) {
+  declared_.Notify();
+  queues_.Show("marketing", /*messages=*/5000, /*consumers=*/1);
+  outbox_.BecomeDue(Rows(35));
+  Start({.lane = Lane::kMarketing, .batch = 10});
+  ASSERT_TRUE(Settles(10)) << "that more is due it learns from the first batch";
+  ASSERT_TRUE(Looks(3));
+  EXPECT_EQ(outbox_.due(), 25u);
+  outbox_.Add(Rows(5));
+  EXPECT_TRUE(Settles(15));
+  queues_.Show("marketing", /*messages=*/0, /*consumers=*/1);
+  EXPECT_TRUE(Settles(40));
+}
+
+TEST_F(LaneRelayTest, GoesOnWithWhatIsReadyWhereQueuesCantBeLookedAt) {
+  declared_.Notify();
+  queues_.Fail(absl::NotFoundError("no such queue"));
+  outbox_.BecomeDue(Rows(35));
+  outbox_.Add(Rows(30));
+  Start({.lane = Lane::kMarketing, .batch = 10});
+  EXPECT_TRUE(Settles(40));
+  ASSERT_TRUE(Looks(2));
+  EXPECT_EQ(outbox_.due(), 25u);
+  queues_.Fail(absl::OkStatus());
+  EXPECT_TRUE(Settles(65));
 }
 
 TEST_F(LaneRelayTest, TakesNoMoreWhileAConsumedQueueHoldsItsWindow) {
