@@ -81,9 +81,9 @@ std::shared_ptr<const AppPolicy> Catalogue::PolicyOf(AppId app) const {
   return found == policies->end() ? *none : found->second;
 }
 
-absl::Time Catalogue::NowOf(const Notification& item, std::optional<absl::Time> held_until, const Clock& clock) const {
+absl::Time Catalogue::NowOf(const Notification& item, std::optional<absl::Time> held_until, absl::Time our_now) const {
   const absl::Time begin = std::max(item.create_time, held_until.value_or(absl::InfinitePast()));
-  return std::max(NowOf(item.app, clock), begin);
+  return std::max(our_now + PolicyOf(item.app)->clock_offset, begin);
 }
 
 size_t Catalogue::CountTrippedSenders() const {

@@ -50,7 +50,7 @@ class Catalogue {
   // The same for work on an item that may have been held until a time: never before it
   // was accepted, nor before it was to go on. A sandbox's time may have been moved a
   // moment ago, and is not known here yet.
-  absl::Time NowOf(const Notification& item, std::optional<absl::Time> held_until, const Clock& clock) const;
+  absl::Time NowOf(const Notification& item, std::optional<absl::Time> held_until, absl::Time our_now) const;
 
   // Senders of all apps that are shut out.
   size_t CountTrippedSenders() const;

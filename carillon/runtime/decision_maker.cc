@@ -44,6 +44,16 @@ DecisionInput InputOf(const Case& one) {
           .now = one.decision.time};
 }
 
+// Other machines' clocks may be ahead of ours by less than this.
+constexpr absl::Duration kClockSkew = absl::Seconds(1);
+
+// Not what is known of the app's clock, where the item knows more of it.
+absl::Duration ClockOffset(const Case& one, absl::Time our_now) {
+  const absl::Duration known = one.app->clock_offset;
+  const absl::Duration ahead = one.decision.time - our_now;
+  return ahead - known < kClockSkew ? known : ahead;
+}
+
 // Once for each recipient: a digest's members are all for the same.
 absl::Status ReadSettings(SettingsCache& cache, std::vector<Case>& cases) {
   std::vector<FeedKey> keys;
@@ -110,9 +120,8 @@ absl::StatusOr<std::vector<Decision>> DecisionMaker::Decide(absl::Span<const Dec
     const Notification& item = *subjects[i].item;
     cases[i].subject = &subjects[i];
     cases[i].app = deps_.catalogue.PolicyOf(subjects[i].key.app);
-    cases[i].decision.time = deps_.catalogue.NowOf(item, subjects[i].not_before, deps_.clock);
-    // Not what is known of the app's clock: the item may know more of it.
-    cases[i].decision.clock_offset = cases[i].decision.time - now;
+    cases[i].decision.time = deps_.catalogue.NowOf(item, subjects[i].not_before, now);
+    cases[i].decision.clock_offset = ClockOffset(cases[i], now);
   }
   RETURN_IF_ERROR(ReadSettings(deps_.settings, cases));
   for (Case& one : cases) {

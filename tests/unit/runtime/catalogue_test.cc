@@ -44,12 +44,12 @@ TEST_F(CatalogueTest, NeverTakesAnItemForEarlierThanItWas) {
   Set({{.app = AppId(7), .sandbox = true, .clock_offset = absl::Hours(8)}});
   const absl::Time now = clock_.Now() + absl::Hours(8);
   Notification item{.app = AppId(7), .create_time = now - absl::Hours(1)};
-  EXPECT_EQ(catalogue_.NowOf(item, std::nullopt, clock_), now);
-  EXPECT_EQ(catalogue_.NowOf(item, now - absl::Minutes(1), clock_), now);
+  EXPECT_EQ(catalogue_.NowOf(item, std::nullopt, clock_.Now()), now);
+  EXPECT_EQ(catalogue_.NowOf(item, now - absl::Minutes(1), clock_.Now()), now);
   // Its time was moved, which is not known here yet.
-  EXPECT_EQ(catalogue_.NowOf(item, now + absl::Hours(3), clock_), now + absl::Hours(3));
+  EXPECT_EQ(catalogue_.NowOf(item, now + absl::Hours(3), clock_.Now()), now + absl::Hours(3));
   item.create_time = now + absl::Hours(5);
-  EXPECT_EQ(catalogue_.NowOf(item, std::nullopt, clock_), now + absl::Hours(5));
+  EXPECT_EQ(catalogue_.NowOf(item, std::nullopt, clock_.Now()), now + absl::Hours(5));
 }
 
 TEST_F(CatalogueTest, CountsWhoIsShutOut) {

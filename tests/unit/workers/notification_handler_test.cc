@@ -188,6 +188,15 @@ TEST_F(NotificationHandlerTest, HoldsForAsLongAsTheItemsOwnTimeSaysWhereAMovedCl
   EXPECT_EQ(decision.deliveries.front().fate.hold_until, clock_.Now() + absl::Hours(1)) << "an hour by ours";
 }
 
+TEST_F(NotificationHandlerTest, HoldsUntilTheVeryMomentThoughAnotherMachinesClockIsAhead) {
+  contacts_->everybody.has_email = true;
+  Notification item = For({Channel::kEmail});
+  item.create_time = clock_.Now() + absl::Milliseconds(5);
+  const absl::Time quiet_until = clock_.Now() + absl::Hours(6);
+  decisions_.settings.of["ann"].settings.do_not_disturb_until = quiet_until;
+  EXPECT_EQ(Handle({item}).front().deliveries.front().fate.hold_until, quiet_until);
+}
+
 TEST_F(NotificationHandlerTest, DecidesNothingWhileSettingsCantBeRead) {
   decisions_.settings.away = error::BackendUnavailable("postgresql", "away");
   EXPECT_THAT(handler_.Handle({For({Channel::kInApp})}), StatusIs(absl::StatusCode::kUnavailable));
