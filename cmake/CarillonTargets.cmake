@@ -25,19 +25,25 @@ target_link_libraries(carillon_grpc_pch PUBLIC carillon_flags absl::status absl:
   absl::synchronization absl::time absl::flat_hash_map Threads::Threads gRPC::grpc++)
 target_precompile_headers(carillon_grpc_pch PRIVATE ${CARILLON_PCH_HEADERS} <grpcpp/grpcpp.h>)
 
-# carillon_library(name SOURCES a.cc b.cc [GRPC] DEPS target...)
+# carillon_library(name SOURCES a.cc b.cc [GRPC] [TEST] DEPS target...)
 # carillon_binary(name SOURCES ... [GRPC] DEPS ...)
-# A folder is a target; GRPC picks the precompiled header that knows gRPC.
+# A folder is a target; GRPC picks the precompiled header that knows gRPC, TEST those of
+# tests/CMakeLists.txt.
 function(carillon_target_setup name)
-  cmake_parse_arguments(ARG "GRPC" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "GRPC;TEST" "" "SOURCES;DEPS" ${ARGN})
+  set(test)
+  if(ARG_TEST)
+    set(test _test)
+    target_compile_options(${name} PRIVATE ${CARILLON_TEST_OPTIONS})
+  endif()
   target_sources(${name} PRIVATE ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC carillon_flags absl::status absl::statusor absl::strings absl::str_format
     absl::synchronization absl::time absl::flat_hash_map absl::span Threads::Threads ${ARG_DEPS})
   if(ARG_GRPC)
-    target_precompile_headers(${name} REUSE_FROM carillon_grpc_pch)
+    target_precompile_headers(${name} REUSE_FROM carillon_grpc${test}_pch)
     target_link_libraries(${name} PUBLIC gRPC::grpc++)
   else()
-    target_precompile_headers(${name} REUSE_FROM carillon_pch)
+    target_precompile_headers(${name} REUSE_FROM carillon${test}_pch)
   endif()
 endfunction()
 
