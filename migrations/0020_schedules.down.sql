@@ -1,5 +1,6 @@
 -- What waits for a digest, a window or a quiet hour is sent now.
 DROP INDEX dead_letters_by_notification;
+DROP INDEX schedules_by_slice;
 DROP TABLE digest_entries;
 DROP TABLE digests;
 DELETE FROM schedules WHERE cause IN ('digest', 'window');

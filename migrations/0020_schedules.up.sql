@@ -1,6 +1,6 @@
 -- What waits for a time, what was decided about it, and what gathers until then. New
--- tables, nullable columns without a default, an index: nothing is rewritten. Locks: SHARE on
--- dead_letters while the index is built.
+-- tables, nullable columns without a default, indexes: nothing is rewritten. Locks: SHARE on
+-- dead_letters and schedules while theirs are built.
 
 -- 'hold', 'digest' and 'window' rows stay, put off, when they are released, until whoever
 -- carries them out deletes them: so nothing of them is lost, or done twice.
@@ -63,6 +63,9 @@ CREATE TABLE digest_entries (
 CREATE INDEX digest_entries_by_delivery ON digest_entries (delivery_id);
 -- To keep the slices in which they are.
 CREATE INDEX digest_entries_by_slice ON digest_entries (retention_days, notification_id);
+
+-- The same of what waits.
+CREATE INDEX schedules_by_slice ON schedules (retention_days, notification_id) WHERE cause <> 'send_time';
 
 -- To tell what became of a notification.
 CREATE INDEX dead_letters_by_notification ON dead_letters (notification_id) WHERE notification_id IS NOT NULL;

@@ -434,8 +434,9 @@ END $$;
 CREATE FUNCTION prepare_request(request jsonb, place text, app apps, now_us bigint) RETURNS prepared_request
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-  item prepared_request;
-  kind types;
+  -- Of this schema, whatever the session looks in when it first calls this.
+  item carillon.prepared_request;
+  kind carillon.types;
   unknown text;
   asked int[];
   ttl bigint[];
@@ -533,9 +534,9 @@ SET enable_mergejoin = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
-  app apps;
+  app carillon.apps;
   now_us bigint := extract(epoch FROM clock_timestamp()) * 1000000;
-  items prepared_request[];
+  items carillon.prepared_request[];
   -- By position in items; what is to be accepted is empty.
   first_ids uuid[];
   waiting int[];
@@ -592,4 +593,5 @@ BEGIN
   RETURN QUERY SELECT n - 1, coalesce(first_ids[n], items[n].id), first_ids[n] IS NOT NULL
                FROM generate_subscripts(items, 1) AS n ORDER BY n;
 END $$;
-REVOKE ALL ON FUNCTION enqueue_notifications(text, jsonb) FROM PUBLIC;
+-- What it calls is for nobody else: it runs with its owner's rights.
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA carillon FROM PUBLIC;

@@ -8,7 +8,10 @@
 namespace carillon {
 namespace {
 
-constexpr absl::string_view kExpiredDetail = "its ttl ended before it was delivered";
+std::string WhyExpired(const ChannelDecision& channel) {
+  const bool by_ttl = channel.rules.empty() || channel.rules.back().level.empty();
+  return absl::StrCat("its ", by_ttl ? "ttl" : "retention", " ended before it was delivered");
+}
 
 // Adds deliveries of one notification.
 class Planner {
@@ -135,7 +138,7 @@ DeliveryFate FateOf(const Delivery& delivery, const Decision& decision, const Ch
       fate = {.state = DeliveryState::kSuppressed, .detail = ReasonOf(decision, channel)};
       break;
     case Outcome::kExpire:
-      fate = {.state = DeliveryState::kExpired, .detail = std::string(kExpiredDetail)};
+      fate = {.state = DeliveryState::kExpired, .detail = WhyExpired(channel)};
       break;
   }
   fate.trail = TrailOf(decision, channel);
@@ -149,7 +152,7 @@ std::optional<TrailEntry> TrailOf(const Decision& decision, const ChannelDecisio
 }
 
 std::string ReasonOf(const Decision& decision, const ChannelDecision& channel) {
-  if (channel.outcome == Outcome::kExpire) return std::string(kExpiredDetail);
+  if (channel.outcome == Outcome::kExpire) return WhyExpired(channel);
   return channel.rules.empty() ? std::string() : Describe(channel.rules.back(), decision.zone);
 }
 

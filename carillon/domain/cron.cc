@@ -188,13 +188,13 @@ absl::StatusOr<CronExpression> CronExpression::Parse(absl::string_view text) {
   ASSIGN_OR_RETURN(const uint64_t months, ReadField(kMonth, texts[3]));
   ASSIGN_OR_RETURN(const uint64_t weekdays, ReadField(kDayOfWeek, texts[4]));
   const auto has_star = [](absl::string_view field) { return absl::StartsWith(field, "*"); };
-  return CronExpression(text, {.minutes = minutes,
-                               .hours = static_cast<uint32_t>(hours),
-                               .days = static_cast<uint32_t>(days),
-                               .months = static_cast<uint16_t>(months),
-                               .weekdays = WithOneSunday(weekdays),
-                               .either_day = !has_star(texts[2]) && !has_star(texts[4]),
-                               .every_so_often = has_star(texts[1])});
+  return CronExpression({.minutes = minutes,
+                         .hours = static_cast<uint32_t>(hours),
+                         .days = static_cast<uint32_t>(days),
+                         .months = static_cast<uint16_t>(months),
+                         .weekdays = WithOneSunday(weekdays),
+                         .either_day = !has_star(texts[2]) && !has_star(texts[4]),
+                         .every_so_often = has_star(texts[1])});
 }
 
 std::optional<absl::Time> CronExpression::Next(absl::Time after, absl::TimeZone zone) const {

@@ -49,8 +49,6 @@ class CronExpression {
   // years 1 to 9999, which a Timestamp holds.
   std::optional<absl::Time> Next(absl::Time after, absl::TimeZone zone) const;
 
-  const std::string& text() const { return text_; }  // As given.
-
   // The same fields, however they are spelled.
   friend bool operator==(const CronExpression& a, const CronExpression& b) { return a.fields_ == b.fields_; }
 
@@ -68,7 +66,7 @@ class CronExpression {
     friend bool operator==(const Fields&, const Fields&) = default;
   };
 
-  CronExpression(absl::string_view text, const Fields& fields) : text_(text), fields_(fields) {}
+  explicit CronExpression(const Fields& fields) : fields_(fields) {}
 
   std::optional<absl::Time> NextAppointed(absl::Time after, absl::CivilSecond end, absl::TimeZone zone) const;
   std::optional<absl::Time> NextShown(absl::Time after, absl::CivilSecond end, absl::TimeZone zone) const;
@@ -78,7 +76,6 @@ class CronExpression {
   std::optional<absl::CivilMinute> FirstMinuteOfDay(absl::CivilMinute from) const;
   uint32_t DaysOf(absl::CivilMonth month) const;
 
-  std::string text_;
   Fields fields_;
 };
 

@@ -30,10 +30,15 @@ std::optional<absl::Time> Finite(absl::Time until) {
   return until == absl::InfiniteFuture() ? std::nullopt : std::optional<absl::Time>(until);
 }
 
+absl::Time EndOf(const DecisionInput& input) {
+  return std::min(input.kept_until, input.expire_time.value_or(absl::InfiniteFuture()));
+}
+
 bool IsExpired(const DecisionInput& input, ChannelDecision& decision) {
-  if (!input.expire_time.has_value() || *input.expire_time > input.now) return false;
+  const absl::Time end = EndOf(input);
+  if (end > input.now) return false;
   decision.outcome = Outcome::kExpire;
-  decision.rules.push_back({.gate = Gate::kExpiry, .until = input.expire_time});
+  decision.rules.push_back({.gate = Gate::kExpiry, .level = end == input.expire_time ? "" : "retention", .until = end});
   return true;
 }
 
@@ -71,9 +76,7 @@ bool IsNotWanted(const DecisionInput& input, ChannelDecision& decision) {
 }
 
 // No longer than it lives: then it says that it has expired.
-absl::Time WhileItLives(const DecisionInput& input, absl::Time until) {
-  return std::min(until, input.expire_time.value_or(absl::InfiniteFuture()));
-}
+absl::Time WhileItLives(const DecisionInput& input, absl::Time until) { return std::min(until, EndOf(input)); }
 
 // What is required may be late, but is never left out.
 Overflow Allowed(const DecisionInput& input, Overflow overflow) {

@@ -1,6 +1,6 @@
 // Whether, when and where a message goes out: one pure function of the message, its
-// type, what its recipient and its app have said, and the time. Explain and dry runs
-// call it as the workers do.
+// type, what its recipient and its app have said, and the time. Dry runs call it as the
+// workers do; explanations show the trail that it left.
 #pragma once
 
 #include <cstdint>
@@ -74,6 +74,8 @@ struct DecisionInput {
   const DeliveryPolicy& policy;
   absl::Span<const Channel> channels;
   std::optional<absl::Time> expire_time;
+  // Nothing is held longer than anything of it is kept: then it has expired.
+  absl::Time kept_until = absl::InfiniteFuture();
   absl::Span<const Preference> app_preferences;
   const RecipientSettings& settings;
   absl::TimeZone zone;  // The recipient's.

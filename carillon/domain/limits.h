@@ -30,7 +30,8 @@ inline constexpr int kMaxBatchSize = 1000;  // Requests in a batch; types in one
 inline constexpr int kMaxMarkReadIds = 1000;
 inline constexpr size_t kMaxAudienceUsers = 10'000;
 inline constexpr int kMaxCounterObjects = 500;
-inline constexpr int kMaxMaskPaths = 20;  // Of an update_mask.
+inline constexpr int kMaxMaskPaths = 20;                  // Of an update_mask.
+inline constexpr size_t kMaxRecurrenceBytes = 64 * 1024;  // What one sends, as protobuf: a server takes 200 at once.
 inline constexpr absl::Duration kMaxDedupeWindow = absl::Hours(24 * 30);
 inline constexpr int kDefaultPageSize = 50;
 inline constexpr int kMaxPageSize = 500;
@@ -102,6 +103,7 @@ inline constexpr size_t kMaxReasonBytes = 255;        // Why an address is suppr
 inline constexpr size_t kMaxQuietSpans = 28;          // Four a day.
 inline constexpr int kMaxPreferences = 200;           // Of a recipient or an app: each decision looks through them.
 inline constexpr int kMaxMutesInCall = 100;
+inline constexpr absl::Duration kMaxDoNotDisturb = absl::Hours(24 * 366);  // How far ahead it may end.
 // Of a call that erases or exports: it walks through what no index leads to.
 inline constexpr absl::Duration kPersonDeadline = absl::Seconds(60);
 

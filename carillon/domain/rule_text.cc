@@ -25,7 +25,7 @@ std::string Describe(const Rule& rule, absl::TimeZone zone) {
   const auto policy = [&] { return rule.level.empty() ? "" : absl::StrCat(": ", rule.level); };
   switch (rule.gate) {
     case Rule::Gate::kExpiry:
-      return absl::StrCat("its ttl ended at ", time());
+      return absl::StrCat("its ", rule.level.empty() ? "ttl" : rule.level, " ended at ", time());
     case Rule::Gate::kCritical:
       return "critical: settings are not asked";
     case Rule::Gate::kRequired:

@@ -62,6 +62,8 @@ class AppStore {
   // FAILED_PRECONDITION if the app is none; INVALID_ARGUMENT, naming `by`, if its clock
   // would be more than limits::kMaxClockOffset ahead.
   virtual absl::StatusOr<MovedClock> AdvanceClock(AppId app, absl::Duration by) = 0;
+  // Whether anything that a sandbox sent in the last 10 s is not decided yet.
+  virtual absl::StatusOr<bool> HasUndecided(AppId app) = 0;
 };
 
 }  // namespace carillon

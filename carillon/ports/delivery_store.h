@@ -79,6 +79,8 @@ struct Redecision {
   // Of its type, for what is held further.
   std::string exchange;
   std::string routing_key;
+  // Goes into the feed if this is carried out, in the same transaction; null: nothing.
+  FeedAddition* shown = nullptr;
 };
 
 class DeliveryStore {

@@ -14,12 +14,10 @@
 
 namespace carillon {
 
-// Of a delivery that went into a digest.
+// That a delivery waits for. Once it was sent, the delivery's own words say in what.
 struct DigestFacts {
   Uuid id;
-  std::optional<absl::Time> due_time;  // By our clock; absent once it is closed.
-  bool closed = false;
-  std::optional<NotificationId> notification_id;  // That it became; absent: nothing was left to tell.
+  std::optional<absl::Time> due_time;  // By our clock; absent while it is being closed.
 };
 
 // Of one delivery, beside its record.

@@ -90,6 +90,14 @@ struct MarkReadResult {
   std::optional<ReadMarker> marker;
 };
 
+// An item for a feed, which is put there together with what made it.
+struct FeedAddition {
+  FeedKey key;
+  int retention_days = 7;
+  // The store sets its number; 0: the feed had it, by its id, or nothing was to be put there.
+  FeedItem item;
+};
+
 class FeedStore {
  public:
   virtual ~FeedStore() = default;
@@ -100,9 +108,6 @@ class FeedStore {
   // notification, whatever is repeated. Outcomes in order; a notification that
   // is named twice is applied once.
   virtual absl::StatusOr<std::vector<DeliveryOutcome>> Deliver(absl::Span<const FeedDelivery> deliveries) = 0;
-
-  // Puts an item into a feed that does not have it, by its id. Its number; 0 if it was there.
-  virtual absl::StatusOr<int64_t> AddItem(const FeedKey& key, int retention_days, const FeedItem& item) = 0;
 
   // Reads many streams' backlogs together, after what is still coming to these
   // feeds was appended: the items and counters of all in one

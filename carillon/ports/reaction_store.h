@@ -85,6 +85,8 @@ struct WindowEnd {
   // Of its type, for what is held.
   absl::string_view exchange;
   absl::string_view routing_key;
+  // Goes into the feed if this ends it, in the same transaction; null: nothing.
+  FeedAddition* shown = nullptr;
 };
 
 // What housekeeping did about groups of reactions that nobody applies.

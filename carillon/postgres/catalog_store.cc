@@ -138,6 +138,16 @@ constexpr PgStatement kMoveClock = {"move_clock", R"sql(
 )sql"};
 
 // What waits for a time of the app's; what waits for a provider waits for ours.
+constexpr PgStatement kIsUndecided = {"is_undecided", R"sql(
+  SELECT EXISTS (
+    SELECT FROM apps a JOIN notifications n USING (app_id)
+    WHERE a.app_id = $1 AND a.sandbox AND n.state = 'accepted'
+      AND n.notification_id > uuid_floor(now() - interval '10 seconds')
+      AND NOT EXISTS (
+        SELECT FROM deliveries d
+        WHERE d.notification_id = n.notification_id AND d.retention_days = n.retention_days))
+)sql"};
+
 constexpr PgStatement kMoveWaiting = {"move_waiting", R"sql(
   WITH moved AS (
     UPDATE schedules SET due_at = due_at - $2::bigint * interval '1 microsecond'
@@ -295,6 +305,14 @@ absl::Status PostgresAppStore::AddSecret(const std::string& app_key, const std::
         id);
     return absl::OkStatus();
   });
+}
+
+absl::StatusOr<bool> PostgresAppStore::HasUndecided(AppId app) {
+  bool undecided = false;
+  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
+    undecided = session.Execute(transaction, kIsUndecided, app.value())[0][0].as<bool>();
+  }));
+  return undecided;
 }
 
 absl::StatusOr<MovedClock> PostgresAppStore::AdvanceClock(AppId app, absl::Duration by) {

@@ -28,6 +28,7 @@ class PostgresAppStore final : public AppStore {
   absl::StatusOr<App> Update(const std::string& app_key, const AppChanges& changes) override;
   absl::Status AddSecret(const std::string& app_key, const std::string& secret_hash) override;
   absl::StatusOr<MovedClock> AdvanceClock(AppId app, absl::Duration by) override;
+  absl::StatusOr<bool> HasUndecided(AppId app) override;
 
  private:
   const std::shared_ptr<PgPool> pool_;

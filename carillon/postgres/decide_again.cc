@@ -1,10 +1,13 @@
 // How a decision about deliveries that were held is carried out:
 // PostgresDeliveryStore::DecideAgain.
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/delivery_begin.h"
 #include "carillon/postgres/delivery_sql.h"
 #include "carillon/postgres/delivery_store.h"
+#include "carillon/postgres/feed_items.h"
 
 namespace carillon {
 namespace {
@@ -32,7 +35,10 @@ constexpr char kGoOn[] = R"sql(
     INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload)
     SELECT delivery_id, app_id, lane, 'carillon.delivery', lane || '.' || channel, type, traceparent, payload
     FROM outgoing WHERE state = 'pending'
-    ON CONFLICT DO NOTHING
+    -- Its message to decide on it may be there again: that would do nothing any more.
+    ON CONFLICT (message_id, lane, deferred) DO UPDATE
+    SET exchange = EXCLUDED.exchange, routing_key = EXCLUDED.routing_key, type = EXCLUDED.type,
+        traceparent = EXCLUDED.traceparent, payload = EXCLUDED.payload
   ), ended AS MATERIALIZED (
     SELECT *, false AS counted FROM outgoing WHERE state NOT IN ('pending', 'held')
   ), changed AS MATERIALIZED (
@@ -42,7 +48,17 @@ constexpr char kGoOn[] = R"sql(
 
 std::string DecideAgainSql() {
   return absl::StrCat("WITH ", OutgoingSql("input", 1, ""), kDecideAgain, WaitSql(), kGoOn, kCloseNotifications,
-                      kCountAndTell, " SELECT count(*) FROM outgoing");
+                      kCountAndTell, " SELECT delivery_id FROM outgoing");
+}
+
+std::vector<FeedAddition*> ShownOf(absl::Span<const Redecision> decisions, const std::set<Uuid>& carried) {
+  std::vector<FeedAddition*> shown;
+  for (const Redecision& decision : decisions) {
+    if (decision.shown == nullptr) continue;
+    decision.shown->item.seq = 0;
+    if (carried.contains(decision.delivery->id)) shown.push_back(decision.shown);
+  }
+  return shown;
 }
 
 }  // namespace
@@ -69,8 +85,12 @@ absl::StatusOr<int> PostgresDeliveryStore::DecideAgain(absl::Span<const Redecisi
                  .envelope = {}});
   }
   int decided = 0;
-  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    decided = columns.Execute(session, transaction, kStatement)[0][0].as<int>();
+  RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
+    std::set<Uuid> carried;
+    for (const auto& row : columns.Execute(session, transaction, kStatement)) carried.insert(UuidOf(row[0]));
+    AddFeedItems(session, transaction, ShownOf(decisions, carried));
+    decided = static_cast<int>(carried.size());
+    return absl::OkStatus();
   }));
   return decided;
 }

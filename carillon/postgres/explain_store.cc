@@ -16,17 +16,12 @@ constexpr PgStatement kReadNotification = {"explain_notification", R"sql(
   LEFT JOIN recipients r ON r.app_id = $1 AND r.recipient_id = $2
 )sql"};
 
-// A delivery may have been taken out of one digest and put into another: the newest counts.
 constexpr PgStatement kReadDeliveries = {"explain_deliveries", R"sql(
-  SELECT d.delivery_id, d.channel, d.trail, wait.cause, g.digest_id, g.closed_at IS NOT NULL AS closed,
-         g.notification_id AS became, (extract(epoch FROM due.due_at) * 1e6)::bigint AS due_us
+  SELECT d.delivery_id, d.channel, d.trail, wait.cause, e.digest_id, (extract(epoch FROM due.due_at) * 1e6)::bigint AS due_us
   FROM deliveries d
   LEFT JOIN schedules wait ON wait.message_id = d.delivery_id
-  LEFT JOIN LATERAL (
-    SELECT g.* FROM digest_entries e JOIN digests g USING (digest_id)
-    WHERE e.delivery_id = d.delivery_id ORDER BY g.opened_at DESC LIMIT 1
-  ) AS g ON true
-  LEFT JOIN schedules due ON due.message_id = g.digest_id AND g.closed_at IS NULL
+  LEFT JOIN digest_entries e USING (delivery_id)
+  LEFT JOIN schedules due ON due.message_id = e.digest_id
   WHERE d.notification_id = $2 AND d.app_id = $1
 )sql"};
 
@@ -47,9 +42,7 @@ DeliveryFacts ToFacts(const pqxx::row& row) {
   if (row["digest_id"].is_null()) return facts;
   DigestFacts& digest = facts.digest.emplace();
   digest.id = UuidOf(row["digest_id"]);
-  digest.closed = row["closed"].as<bool>();
   if (!row["due_us"].is_null()) digest.due_time = TimeOf(row["due_us"]);
-  if (!row["became"].is_null()) digest.notification_id = UuidOf(row["became"]);
   return facts;
 }
 

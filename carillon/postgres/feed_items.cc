@@ -1,8 +1,8 @@
 #include "carillon/postgres/feed_items.h"
 
+#include "absl/algorithm/container.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
-#include "carillon/postgres/feed_store.h"
 
 namespace carillon {
 namespace {
@@ -24,25 +24,40 @@ constexpr PgStatement kAddItem = {"add_feed_item", R"sql(
   RETURNING seq
 )sql"};
 
+constexpr PgStatement kLockFeed = {"lock_feed_for_item", R"sql(
+  SELECT FROM feed_heads WHERE app_id = $1 AND recipient_id = $2 FOR UPDATE
+)sql"};
+
+int64_t Add(PgSession& session, pqxx::transaction_base& transaction, const FeedKey& key, int retention_days,
+            const FeedItem& item) {
+  const pqxx::result rows = session.Execute(
+      transaction, kAddItem, item.id.ToString(), key.app.value(), key.recipient.value(), retention_days,
+      absl::ToUnixMicros(item.create_time), item.type, item.title, OrNull(item.body), OrNull(item.actor_id),
+      OrNull(item.actor_name), OrNull(item.actor_picture_url), OrNull(item.image_url), OrNull(item.action_link),
+      OrNull(item.badge), OrNull(item.object_id), OrNull(item.data_json));
+  return rows.empty() ? 0 : rows[0][0].as<int64_t>();
+}
+
 }  // namespace
 
 absl::StatusOr<int64_t> AddFeedItem(PgPool& pool, const FeedKey& key, int retention_days, const FeedItem& item) {
   int64_t seq = 0;
   const absl::Status status = pool.Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    const pqxx::result rows = session.Execute(
-        transaction, kAddItem, item.id.ToString(), key.app.value(), key.recipient.value(), retention_days,
-        absl::ToUnixMicros(item.create_time), item.type, item.title, OrNull(item.body), OrNull(item.actor_id),
-        OrNull(item.actor_name), OrNull(item.actor_picture_url), OrNull(item.image_url), OrNull(item.action_link),
-        OrNull(item.badge), OrNull(item.object_id), OrNull(item.data_json));
-    seq = rows.empty() ? 0 : rows[0][0].as<int64_t>();
+    seq = Add(session, transaction, key, retention_days, item);
   });
   if (absl::IsAlreadyExists(status)) return 0;
   RETURN_IF_ERROR(status);
   return seq;
 }
 
-absl::StatusOr<int64_t> PostgresFeedStore::AddItem(const FeedKey& key, int retention_days, const FeedItem& item) {
-  return AddFeedItem(*pool_, key, retention_days, item);
+// Whoever adds the same item at this moment is waited for, and then seen.
+void AddFeedItems(PgSession& session, pqxx::transaction_base& transaction, std::vector<FeedAddition*> additions) {
+  absl::c_sort(additions, [](const FeedAddition* a, const FeedAddition* b) { return a->key < b->key; });
+  for (FeedAddition* const addition : additions) {
+    const FeedKey& key = addition->key;
+    session.Execute(transaction, kLockFeed, key.app.value(), key.recipient.value());
+    addition->item.seq = Add(session, transaction, key, addition->retention_days, addition->item);
+  }
 }
 
 }  // namespace carillon

@@ -13,7 +13,6 @@ class PostgresFeedStore final : public FeedStore {
   explicit PostgresFeedStore(std::shared_ptr<PgPool> pool) : pool_(std::move(pool)) {}
 
   absl::StatusOr<std::vector<DeliveryOutcome>> Deliver(absl::Span<const FeedDelivery> deliveries) override;
-  absl::StatusOr<int64_t> AddItem(const FeedKey& key, int retention_days, const FeedItem& item) override;
   absl::StatusOr<std::vector<Backlog>> ReadBacklogs(absl::Span<const BacklogRequest> requests) override;
   absl::StatusOr<FeedHead> Summarize(const FeedKey& key) override;
   absl::StatusOr<std::vector<FeedHead>> ReadHeads(absl::Span<const FeedKey> keys) override;

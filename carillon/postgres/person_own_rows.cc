@@ -160,12 +160,12 @@ StageStep EraseContacts(PgSession& session, pqxx::work& transaction, const FeedK
 }
 
 // Without a notification nobody makes deliveries and items of it, without a delivery
-// nobody lets one wait: what comes in between leaves nothing behind.
+// nobody lets one wait: what comes in between leaves nothing behind. Schedules are first as
+// well: what is being released moves where the next stage would not see it.
 std::vector<EraseStage> OwnRowStages() {
-  return {{{}, EraseSome<kEraseNotifications>}, {{}, EraseSome<kEraseDeliveries>},
-          {{}, EraseSome<kEraseSchedules>},     {{}, EraseSome<kEraseInteractions>},
-          {{}, EraseSome<kEraseFollowers>},     {{}, EraseSome<kDetachReactions>},
-          {{}, EraseSome<kEraseReactionItems>}, {{}, EraseSomeItems},
+  return {{{}, EraseSome<kEraseSchedules>},  {{}, EraseSome<kEraseNotifications>}, {{}, EraseSome<kEraseDeliveries>},
+          {{}, EraseSome<kEraseSchedules>},  {{}, EraseSome<kEraseInteractions>},  {{}, EraseSome<kEraseFollowers>},
+          {{}, EraseSome<kDetachReactions>}, {{}, EraseSome<kEraseReactionItems>}, {{}, EraseSomeItems},
           {{}, EraseSome<kEraseRemovals>}};
 }
 

@@ -34,6 +34,8 @@ const Stages& AllStages() {
     append({ReactionStage()});
     append(TraceStages());
     append(PayloadStages());
+    // Once more: a digest that opened since has lost the row that it waits by.
+    append(DigestStages());
     // Last: while others' rows are changed no head is locked.
     append({{{}, EraseHead}});
     return made;

@@ -40,6 +40,17 @@ constexpr PgStatement kWrite = {"write_settings", R"sql(
   WHERE app_id = $1 AND recipient_id = $2
 )sql"};
 
+// What quiet hours or do-not-disturb hold is decided on once more, by the new ones.
+constexpr PgStatement kLookAgain = {"look_again_at_held", R"sql(
+  WITH held AS MATERIALIZED (
+    SELECT schedule_id FROM schedules
+    WHERE app_id = $1 AND recipient_id = $2 AND cause = 'hold' AND due_at > now()
+    ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
+  )
+  UPDATE schedules s SET due_at = now() FROM held WHERE s.schedule_id = held.schedule_id
+)sql"};
+constexpr int kLookAgainRows = 1000;
+
 constexpr PgStatement kAddMutes = {"add_mutes", R"sql(
   INSERT INTO mutes (app_id, recipient_id, kind, muted_id, muted_until)
   SELECT $1, $2, kind, muted_id,
@@ -134,12 +145,16 @@ absl::StatusOr<RecipientSettings> PostgresSettingsStore::Update(const FeedKey& k
     settings = {};
     const pqxx::result locked = session.Execute(transaction, kLock, key.app.value(), key.recipient.value());
     RETURN_IF_ERROR(ReadInto(locked[0], settings));
+    const RecipientSettings before = settings;
     RETURN_IF_ERROR(change(settings));
     std::optional<int64_t> quiet_until;
     if (settings.do_not_disturb_until.has_value()) quiet_until = absl::ToUnixMicros(*settings.do_not_disturb_until);
     session.Execute(transaction, kWrite, key.app.value(), key.recipient.value(),
                     EncodePreferences(settings.preferences), EncodeQuietHours(settings.quiet_hours),
                     EncodeDigestTime(settings.digest_time), quiet_until);
+    if (settings.do_not_disturb_until != before.do_not_disturb_until || settings.quiet_hours != before.quiet_hours) {
+      session.Execute(transaction, kLookAgain, key.app.value(), key.recipient.value(), kLookAgainRows);
+    }
     TellSettings(session, transaction, key);
     return absl::OkStatus();
   }));

@@ -7,6 +7,7 @@
 #include "carillon/postgres/arrays.h"
 #include "carillon/postgres/delivery_begin.h"
 #include "carillon/postgres/delivery_sql.h"
+#include "carillon/postgres/feed_items.h"
 #include "carillon/postgres/reaction_store.h"
 #include "carillon/postgres/reaction_windows.h"
 
@@ -144,6 +145,7 @@ int EndAll(PgSession& session, pqxx::transaction_base& transaction, absl::Span<c
   std::vector<const WindowEnd*> ends;
   std::vector<GatheredWindow> groups;
   std::vector<std::vector<NewDelivery>> deliveries;
+  std::vector<FeedAddition*> shown;
   for (size_t i = 0; i < places.size(); ++i) {
     if (!read[i].has_value()) continue;
     const WindowEnd& end = windows[places[i]];
@@ -154,8 +156,10 @@ int EndAll(PgSession& session, pqxx::transaction_base& transaction, absl::Span<c
     }
     ends.push_back(&end);
     deliveries.push_back(begin(places[i], group));
+    if (end.shown != nullptr) shown.push_back(end.shown);
   }
   Begin(session, transaction, ends, groups, deliveries);
+  AddFeedItems(session, transaction, shown);
   WindowColumns(taken).Execute(session, transaction, kCloseWindows);
   return static_cast<int>(ends.size());
 }
@@ -175,6 +179,9 @@ absl::StatusOr<Groups> PostgresReactionStore::ReadWindows(absl::Span<const DueWi
 absl::StatusOr<int> PostgresReactionStore::EndWindows(absl::Span<const WindowEnd> windows, BeginDeliveries begin) {
   int ended = 0;
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
+    for (const WindowEnd& end : windows) {
+      if (end.shown != nullptr) end.shown->item.seq = 0;
+    }
     ended = EndAll(session, transaction, windows, begin);
     return absl::OkStatus();
   }));

@@ -82,8 +82,10 @@ std::shared_ptr<const AppPolicy> Catalogue::PolicyOf(AppId app) const {
 }
 
 absl::Time Catalogue::NowOf(const Notification& item, std::optional<absl::Time> held_until, absl::Time our_now) const {
-  const absl::Time begin = std::max(item.create_time, held_until.value_or(absl::InfinitePast()));
-  return std::max(our_now + PolicyOf(item.app)->clock_offset, begin);
+  const std::shared_ptr<const AppPolicy> app = PolicyOf(item.app);
+  const absl::Time now = std::max(our_now + app->clock_offset, item.create_time);
+  const bool is_over = held_until.has_value() && (app->sandbox || *held_until < now + kClockSkew);
+  return is_over ? std::max(now, *held_until) : now;
 }
 
 size_t Catalogue::CountTrippedSenders() const {

@@ -23,6 +23,9 @@
 
 namespace carillon {
 
+// Other machines' clocks may be ahead of ours by less than this.
+inline constexpr absl::Duration kClockSkew = absl::Seconds(1);
+
 // Thread-safe. Polls the catalogue's version once a second from Start to Stop;
 // while PostgreSQL is away it answers from what it has.
 class Catalogue {
@@ -48,8 +51,9 @@ class Catalogue {
   // What time it is for the app.
   absl::Time NowOf(AppId app, const Clock& clock) const { return clock.Now() + PolicyOf(app)->clock_offset; }
   // The same for work on an item that may have been held until a time: never before it
-  // was accepted, nor before it was to go on. A sandbox's time may have been moved a
-  // moment ago, and is not known here yet.
+  // was accepted. A sandbox's time may have been moved a moment ago, and is not known here
+  // yet: then not before it was to go on. Of other apps an item may come earlier, to be
+  // looked at again.
   absl::Time NowOf(const Notification& item, std::optional<absl::Time> held_until, absl::Time our_now) const;
 
   // Senders of all apps that are shut out.

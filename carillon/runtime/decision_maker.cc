@@ -36,6 +36,8 @@ DecisionInput InputOf(const Case& one) {
           .policy = one.subject->type->policy,
           .channels = one.subject->channels,
           .expire_time = item.expire_time,
+          .kept_until = one.subject->in_digest ? absl::InfiniteFuture()
+                                               : item.create_time + absl::Hours(24) * item.retention_days,
           .app_preferences = one.app->preferences,
           .settings = settings.settings(),
           .zone = settings.zone(),
@@ -44,14 +46,19 @@ DecisionInput InputOf(const Case& one) {
           .now = one.decision.time};
 }
 
-// Other machines' clocks may be ahead of ours by less than this.
-constexpr absl::Duration kClockSkew = absl::Seconds(1);
-
 // Not what is known of the app's clock, where the item knows more of it.
 absl::Duration ClockOffset(const Case& one, absl::Time our_now) {
   const absl::Duration known = one.app->clock_offset;
   const absl::Duration ahead = one.decision.time - our_now;
   return ahead - known < kClockSkew ? known : ahead;
+}
+
+// The time of a sandbox may have been moved just now. If that can't be known, what is known
+// is nearly right.
+void FollowMovedClocks(Catalogue& catalogue, absl::Span<const DecisionSubject> subjects) {
+  const bool any = absl::c_any_of(
+      subjects, [&](const DecisionSubject& subject) { return catalogue.PolicyOf(subject.key.app)->sandbox; });
+  if (any) catalogue.Refresh().IgnoreError();
 }
 
 // Once for each recipient: a digest's members are all for the same.
@@ -115,6 +122,7 @@ void SetNextDigest(Case& one) {
 absl::StatusOr<std::vector<Decision>> DecisionMaker::Decide(absl::Span<const DecisionSubject> subjects,
                                                             CapStore::Mode mode) {
   const absl::Time now = deps_.clock.Now();
+  FollowMovedClocks(deps_.catalogue, subjects);
   std::vector<Case> cases(subjects.size());
   for (size_t i = 0; i < subjects.size(); ++i) {
     const Notification& item = *subjects[i].item;

@@ -1,5 +1,5 @@
 // Brings together all that a decision needs: one read of settings and one of caps for a
-// whole batch. Workers, dry runs and explanations decide by it.
+// whole batch. Workers and dry runs decide by it.
 #pragma once
 
 #include <vector>
@@ -26,6 +26,7 @@ struct DecisionSubject {
   // By the app's clock: it is at least so late. What is decided on again after a
   // wait knows this better than a process that has not heard of a moved clock.
   absl::Time not_before = absl::InfinitePast();
+  bool in_digest = false;  // A member of one that is due: it is kept for as long as that.
 };
 
 struct Decision {

@@ -22,6 +22,7 @@
 #include "client/bench/load.h"
 #include "client/bench/raw_sender.h"
 #include "client/bench/readback.h"
+#include "client/bench/recipient_settings.h"
 #include "client/bench/send_requests.h"
 #include "client/bench/stack_control.h"
 #include "client/bench/streams.h"
@@ -106,6 +107,7 @@ class E2eRun {
 
   void RunMeasuredLoad() {
     const BenchOptions& bench = options_.bench;
+    if (options_.settings) NoteProblem("not all recipients have settings", GiveSettings(reader_, user_ids_));
     std::vector<Noted> noted;
     SendRequests requests({bench.seed, run_name_, user_ids_, bench.types, bench.keys});
     RawSender sender(bench.client);

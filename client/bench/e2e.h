@@ -15,6 +15,8 @@ namespace carillon::bench {
 struct E2eOptions {
   // `types` with weights; without faults `warmup` comes first.
   BenchOptions bench;
+  // Each recipient has settings and mutes; without faults only.
+  bool settings = false;
   // Empty: none, but for a run with faults, which keeps one in the directory for
   // temporary files and removes it after it has passed.
   std::string accepted_log;

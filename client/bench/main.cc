@@ -117,8 +117,9 @@ std::vector<std::string> Mixed() {
 using Run = std::function<int(Arguments&)>;
 
 Run DescribeE2e(CLI::App& command, Arguments& arguments) {
-  command.add_option("--accepted-log", arguments.e2e.accepted_log,
-                     "file for the accepted ids; nothing is measured then");
+  CLI::Option* const log = command.add_option("--accepted-log", arguments.e2e.accepted_log,
+                                              "file for the accepted ids; nothing is measured then");
+  command.add_flag("--settings", arguments.e2e.settings, "each recipient has settings and mutes")->excludes(log);
   command.add_option("--settle-timeout", arguments.times.settle, "seconds to wait for deliveries, and for a call")
       ->check(CLI::Range(1, 86'400));
   command

@@ -22,6 +22,10 @@ namespace {
 using google::protobuf::util::TimeUtil;
 
 constexpr absl::string_view kScope = "admin";
+// How often, and when, a sandbox is looked at before its time moves.
+constexpr int kDecisionLooks = 40;
+constexpr absl::Duration kDecisionLookInterval = absl::Milliseconds(50);
+
 constexpr absl::string_view kScopes[] = {"send", "feed", "catalog", "admin"};
 
 std::vector<std::string> CheckScopes(const v1::CreateAppRequest& request, Violations& violations) {
@@ -145,12 +149,23 @@ grpc::ServerUnaryReactor* AdminServiceImpl::AdvanceClock(grpc::CallbackServerCon
                   [=, this](const Caller& caller) { return Advance(caller.app, *request, response); });
 }
 
+// What was sent a moment ago is to be decided by the time of then: it would wait by a row
+// that does not move. Not for long, should a worker be away.
+absl::Status AdminServiceImpl::WaitUntilDecided(AppId app) {
+  for (int look = 0; look < kDecisionLooks; ++look) {
+    ASSIGN_OR_RETURN(const bool undecided, deps_.apps->HasUndecided(app));
+    if (!undecided || deps_.stop.WaitFor(kDecisionLookInterval)) break;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status AdminServiceImpl::Advance(AppId app, const v1::AdvanceClockRequest& request,
                                        v1::AdvanceClockResponse* response) {
   const absl::Duration by = absl::Seconds(request.by().seconds()) + absl::Nanoseconds(request.by().nanos());
   if (by < limits::kMinClockStep || by > limits::kMaxClockStep) {
     return error::InvalidField("by", "must be 1 s to 366 days");
   }
+  RETURN_IF_ERROR(WaitUntilDecided(app));
   ASSIGN_OR_RETURN(const MovedClock moved, deps_.apps->AdvanceClock(app, by));
   deps_.catalogue.Refresh().IgnoreError();
   for (const Lane lane : kNotificationLanes) deps_.waker.Wake(lane);

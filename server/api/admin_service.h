@@ -9,6 +9,7 @@
 #include "carillon/ports/catalog_store.h"
 #include "carillon/ports/outbox_store.h"
 #include "carillon/ports/stats_store.h"
+#include "carillon/ports/stop_signal.h"
 #include "carillon/ports/trip_store.h"
 #include "carillon/ports/upkeep_store.h"
 #include "carillon/runtime/catalogue.h"
@@ -32,6 +33,7 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
     // What is changed here counts here at once; elsewhere within about a second.
     Catalogue& catalogue;
     OutboxWaker& waker;
+    const StopSignal& stop;
   };
 
   AdminServiceImpl(ServerCalls& calls, Deps deps) : calls_(calls), deps_(std::move(deps)) {}
@@ -68,6 +70,7 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   absl::Status Update(const v1::UpdateAppRequest& request, v1::UpdateAppResponse* response);
   absl::Status ListTripped(const v1::ListTrippedSendersRequest& request, v1::ListTrippedSendersResponse* response);
   absl::Status Lift(const v1::LiftTrippedSenderRequest& request, v1::LiftTrippedSenderResponse* response);
+  absl::Status WaitUntilDecided(AppId app);
   absl::Status Advance(AppId app, const v1::AdvanceClockRequest& request, v1::AdvanceClockResponse* response);
   absl::Status InspectQueues(v1::ListQueuesResponse* response) ABSL_LOCKS_EXCLUDED(broker_mutex_);
   absl::Status ReadDeadLetters(AppId app, const v1::ListDeadLettersRequest& request,

@@ -93,21 +93,15 @@ class DeliveryStory {
       if (last == Outcome::kInAppOnly) return "in_app_only";
       if (IsCancelled()) return "cancelled";
     }
-    const bool gathers = facts_.digest.has_value() && !facts_.digest->closed;
-    if (record_.state == DeliveryState::kHeld && gathers) return "digest";
+    if (record_.state == DeliveryState::kHeld && facts_.digest.has_value()) return "digest";
     return std::string(ToString(record_.state));
   }
 
   void AddDigest(const DigestFacts& digest) {
-    std::string text = "its digest is not due yet";
-    if (digest.closed) {
-      text = digest.notification_id.has_value()
-                 ? absl::StrCat("it was sent with notification ", digest.notification_id->ToString())
-                 : "nothing was left to tell";
-    } else if (digest.due_time.has_value()) {
-      text = absl::StrCat("it is sent with the digest of ", LocalTimeText(*digest.due_time, zone_));
-    }
-    v1::ExplainedStep& step = AddStep(std::nullopt, "digest", digest.closed ? "sent" : "digest", text, steps_);
+    const std::string text = digest.due_time.has_value() ? absl::StrCat("it is sent with the digest of ",
+                                                                        LocalTimeText(*digest.due_time, zone_))
+                                                         : "its digest is being sent";
+    v1::ExplainedStep& step = AddStep(std::nullopt, "digest", "digest", text, steps_);
     step.set_group_id(digest.id.ToString());
     if (digest.due_time.has_value()) *step.mutable_until() = ToTimestamp(*digest.due_time);
   }

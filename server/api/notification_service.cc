@@ -1,7 +1,6 @@
 #include "server/api/notification_service.h"
 
 #include <algorithm>
-#include <map>
 #include <set>
 
 #include "absl/algorithm/container.h"
@@ -31,15 +30,6 @@ SendOrigin OriginOf(const UnaryCall& call, AppId app, const Catalogue& catalogue
           .time = call.started() + clock_offset,
           .traceparent = call.traceparent(),
           .clock_offset = clock_offset};
-}
-
-// Who sends these, and how many each.
-std::vector<RateRequest::Sender> SendersOf(absl::Span<const NewNotification> items) {
-  std::map<absl::string_view, int64_t> places;
-  for (const NewNotification& item : items) ++places[item.notification.actor_id];
-  std::vector<RateRequest::Sender> senders;
-  for (const auto& [id, count] : places) senders.push_back({.id = std::string(id), .places = count});
-  return senders;
 }
 
 // Does something with the event that a request names and shows what it is then.
@@ -112,11 +102,27 @@ void NotificationServiceImpl::Submit(const CallPtr& call, AppId app, Lane lane, 
                          .urgent = lane == Lane::kPayment || lane == Lane::kOtp,
                          .deadline = ingest.deadline,
                          .done = nullptr};
-  entry.done = [call, &writer, ingest = std::move(ingest)](const absl::Status& admitted) mutable {
+  Admit(call, *policy, std::move(entry),
+        [&writer, ingest = std::move(ingest)]() mutable { writer.Submit(std::move(ingest)); });
+}
+
+void NotificationServiceImpl::Submit(const CallPtr& call, AppId app, ReactionRequest reactions) {
+  const std::shared_ptr<const AppPolicy> policy = deps_.catalogue.PolicyOf(app);
+  ReactionWriter& writer = deps_.reactions;
+  if (!DoorLimits::Concern(*policy)) return writer.Submit(std::move(reactions));
+  DoorLimits::Call entry{
+      .senders = SendersOf(reactions.reactions), .urgent = false, .deadline = reactions.deadline, .done = nullptr};
+  Admit(call, *policy, std::move(entry),
+        [&writer, reactions = std::move(reactions)]() mutable { writer.Submit(std::move(reactions)); });
+}
+
+void NotificationServiceImpl::Admit(const CallPtr& call, const AppPolicy& policy, DoorLimits::Call entry,
+                                    absl::AnyInvocable<void()> go_on) {
+  entry.done = [call, go_on = std::move(go_on)](const absl::Status& admitted) mutable {
     if (!admitted.ok()) return call->Finish(admitted);
-    writer.Submit(std::move(ingest));
+    go_on();
   };
-  deps_.limits.Admit(*policy, std::move(entry));
+  deps_.limits.Admit(policy, std::move(entry));
 }
 
 grpc::ServerUnaryReactor* NotificationServiceImpl::BatchSendNotifications(
@@ -265,9 +271,9 @@ void NotificationServiceImpl::Record(const CallPtr& call, AppId app, const v1::R
       PrepareReactions(request, OriginOf(*call, app, deps_.catalogue), deps_.catalogue, violations);
   if (!violations.empty()) return call->Finish(violations.ToStatus());
   if (!deps_.writers.at(Lane::kSocial)->is_open()) return call->Finish(OutboxFull(Lane::kSocial));
-  deps_.reactions.Submit({.reactions = std::move(reactions),
-                          .deadline = call->deadline(),
-                          .done = [call](const absl::Status& status) { call->Finish(status); }});
+  ReactionRequest recorded{.reactions = std::move(reactions), .deadline = call->deadline(), .done = nullptr};
+  recorded.done = [call](const absl::Status& status) { call->Finish(status); };
+  Submit(call, app, std::move(recorded));
 }
 
 grpc::ServerUnaryReactor* NotificationServiceImpl::RecordReceipts(grpc::CallbackServerContext* context,

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "absl/functional/any_invocable.h"
 #include "carillon/ports/delivery_store.h"
 #include "carillon/ports/event_store.h"
 #include "carillon/ports/explain_store.h"
@@ -116,6 +117,9 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
                  v1::BatchSendNotificationsResponse* response);
   // Hands it to the writer, once the limits have let it in.
   void Submit(const CallPtr& call, AppId app, Lane lane, IngestRequest ingest);
+  void Submit(const CallPtr& call, AppId app, ReactionRequest reactions);
+  // Goes on once the limits have let it in; else the call ends. Does not block.
+  void Admit(const CallPtr& call, const AppPolicy& policy, DoorLimits::Call entry, absl::AnyInvocable<void()> go_on);
   void Record(const CallPtr& call, AppId app, const v1::RecordReactionsRequest& request);
   absl::Status Publish(const UnaryCall& call, AppId app, const v1::PublishEventRequest& request,
                        v1::PublishEventResponse* response);

@@ -5,7 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/cron.h"
 #include "carillon/domain/errors.h"
+#include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/wire/envelope.h"
 #include "server/api/contact_checks.h"
 #include "server/api/event_request.h"
 #include "server/api/page_token.h"
@@ -26,7 +28,7 @@ void CheckTimes(const v1::Recurrence& in, Recurrence& recurrence, Violations& vi
   const absl::StatusOr<CronExpression> cron = CronExpression::Parse(in.cron());
   if (!cron.ok()) return violations.Add("recurrence.cron", cron.status().message());
   if (!violations.empty()) return;
-  recurrence.next_time = NextTimeOf(recurrence, recurrence.create_time);
+  recurrence.next_time = NextTimeOf(recurrence, recurrence.create_time).value_or(std::nullopt);
   if (!recurrence.next_time.has_value()) violations.Add("recurrence.cron", "must have a time within 10 years");
 }
 
@@ -49,6 +51,12 @@ void CheckEvent(v1::PublishEventRequest& event, const SendOrigin& origin, const 
   violations.Append(own);
 }
 
+void CheckSize(const Recurrence& recurrence, absl::string_view field, Violations& violations) {
+  if (recurrence.request.size() <= limits::kMaxRecurrenceBytes) return;
+  const absl::string_view instead = field == "event" ? ": for many users, publish it to a topic" : "";
+  violations.Add(field, absl::StrCat("must be at most ", limits::kMaxRecurrenceBytes, " bytes as protobuf", instead));
+}
+
 // Checks what is to be sent and fills it in.
 void CheckWhat(const v1::CreateRecurrenceRequest& request, const SendOrigin& origin, const Catalogue& catalogue,
                Recurrence& recurrence, Violations& violations) {
@@ -68,7 +76,15 @@ void CheckWhat(const v1::CreateRecurrenceRequest& request, const SendOrigin& ori
     case v1::CreateRecurrenceRequest::WHAT_NOT_SET:
       violations.Add("send", "is required, or event");
   }
+  kept.DiscardUnknownFields();
   kept.SerializeToString(&recurrence.request);
+  CheckSize(recurrence, kept.has_event() ? "event" : "send", violations);
+}
+
+// No writer numbers it here: where a version is missing, the worker gives one.
+NewNotification WithEnvelope(NewNotification prepared) {
+  if (prepared.takes_version) prepared.envelope = EncodeEnvelope(prepared.notification);
+  return prepared;
 }
 
 void ToProto(const Recurrence& recurrence, v1::Recurrence* out) {
@@ -138,7 +154,7 @@ absl::StatusOr<Occurrence> PrepareOccurrence(const DueRecurrence& due, const Cat
   Occurrence occurrence;
   if (request.has_send()) {
     request.mutable_send()->set_idempotency_key(key);
-    occurrence = PrepareSend(request.send(), origin, catalogue, violations);
+    occurrence = WithEnvelope(PrepareSend(request.send(), origin, catalogue, violations));
   } else {
     request.mutable_event()->set_idempotency_key(key);
     occurrence = PrepareEvent(request.event(), origin, catalogue, violations);

@@ -167,25 +167,29 @@ Mute CheckMute(const v1::Mute& in, Violations& violations) {
 struct SettingsField {
   const char* path;
   bool (*is_set)(const v1::RecipientSettings& settings);
-  void (*take)(const v1::RecipientSettings& settings, SettingsChange& change, Violations& violations);
+  void (*take)(const v1::RecipientSettings& settings, absl::Time now, SettingsChange& change, Violations& violations);
 };
 
-void TakePreferences(const v1::RecipientSettings& settings, SettingsChange& change, Violations& violations) {
+void TakePreferences(const v1::RecipientSettings& settings, absl::Time, SettingsChange& change,
+                     Violations& violations) {
   change.preferences = CheckPreferences("settings.preferences", settings.preferences(), violations);
 }
 
-void TakeDoNotDisturb(const v1::RecipientSettings& settings, SettingsChange& change, Violations& violations) {
+void TakeDoNotDisturb(const v1::RecipientSettings& settings, absl::Time now, SettingsChange& change,
+                      Violations& violations) {
+  constexpr absl::string_view kField = "settings.do_not_disturb_until";
   change.do_not_disturb_until.emplace();
   if (!settings.has_do_not_disturb_until()) return;
-  *change.do_not_disturb_until =
-      CheckTimestamp("settings.do_not_disturb_until", settings.do_not_disturb_until(), violations);
+  const absl::Time until = CheckTimestamp(kField, settings.do_not_disturb_until(), violations);
+  if (until > now + limits::kMaxDoNotDisturb) violations.Add(kField, "must be at most 366 days ahead");
+  *change.do_not_disturb_until = until;
 }
 
-void TakeQuietHours(const v1::RecipientSettings& settings, SettingsChange& change, Violations& violations) {
+void TakeQuietHours(const v1::RecipientSettings& settings, absl::Time, SettingsChange& change, Violations& violations) {
   change.quiet_hours = CheckQuietHours("settings.quiet_hours", settings.quiet_hours(), violations);
 }
 
-void TakeDigestTime(const v1::RecipientSettings& settings, SettingsChange& change, Violations& violations) {
+void TakeDigestTime(const v1::RecipientSettings& settings, absl::Time, SettingsChange& change, Violations& violations) {
   change.digest_time.emplace();
   if (!settings.has_digest_time()) return;
   change.digest_time = CheckDigestTime("settings.digest_time", settings.digest_time(), violations);
@@ -304,12 +308,12 @@ void SettingsChange::ApplyTo(RecipientSettings& settings) const {
   if (digest_time.has_value()) settings.digest_time = *digest_time;
 }
 
-SettingsChange PrepareSettings(const v1::UpdateSettingsRequest& request, Violations& violations) {
+SettingsChange PrepareSettings(const v1::UpdateSettingsRequest& request, absl::Time now, Violations& violations) {
   SettingsChange change;
   violations.CheckId("user_id", request.user_id(), /*required=*/true);
   if (!request.has_update_mask()) {
     for (const SettingsField& field : kFields) {
-      if (field.is_set(request.settings())) field.take(request.settings(), change, violations);
+      if (field.is_set(request.settings())) field.take(request.settings(), now, change, violations);
     }
     return change;
   }
@@ -324,7 +328,7 @@ SettingsChange PrepareSettings(const v1::UpdateSettingsRequest& request, Violati
     if (field == std::end(kFields)) {
       violations.AddUnknownPath(path, "preferences, do_not_disturb_until, quiet_hours and digest_time");
     } else {
-      field->take(request.settings(), change, violations);
+      field->take(request.settings(), now, change, violations);
     }
   }
   return change;

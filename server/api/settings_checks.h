@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "carillon/domain/settings.h"
 #include "carillon/ports/settings_store.h"
 #include "carillon/v1/recipient_service.pb.h"
@@ -40,8 +41,8 @@ struct SettingsChange {
   void ApplyTo(RecipientSettings& settings) const;
 };
 
-// What update_mask names, without one what is set.
-SettingsChange PrepareSettings(const v1::UpdateSettingsRequest& request, Violations& violations);
+// What update_mask names, without one what is set. `now`: by the app's clock.
+SettingsChange PrepareSettings(const v1::UpdateSettingsRequest& request, absl::Time now, Violations& violations);
 
 v1::Choice ToProto(Choice choice);
 void ToProto(const Preference& preference, v1::Preference* out);

@@ -6,12 +6,19 @@
 #include <tuple>
 #include <vector>
 
+#include "carillon/domain/errors.h"
 #include "carillon/domain/preferences.h"
 #include "carillon/domain/status_macros.h"
 #include "server/api/settings_checks.h"
 
 namespace carillon {
 namespace {
+
+// Of what needs the types of an app, or its clock.
+absl::Status CheckLoaded(const Catalogue& catalogue) {
+  if (catalogue.loaded()) return absl::OkStatus();
+  return error::BackendUnavailable("postgresql", "the catalogue has not been read yet");
+}
 
 // What decisions would find. Critical types are on whatever is said.
 void AddChoice(const NotificationType& type, Channel channel, const RecipientSettings& settings,
@@ -50,8 +57,9 @@ absl::StatusOr<KnownSettings> SettingsRequests::Read(AppId app, const std::strin
 
 absl::Status SettingsRequests::Update(AppId app, const v1::UpdateSettingsRequest& request,
                                       v1::UpdateSettingsResponse* response) {
+  RETURN_IF_ERROR(CheckLoaded(catalogue_));
   Violations violations;
-  const SettingsChange change = PrepareSettings(request, violations);
+  const SettingsChange change = PrepareSettings(request, catalogue_.NowOf(app, clock_), violations);
   RETURN_IF_ERROR(violations.ToStatus());
   const auto apply = [&](RecipientSettings& settings) {
     change.ApplyTo(settings);
@@ -90,6 +98,7 @@ absl::Status SettingsRequests::RemoveMutes(AppId app, const v1::RemoveMutesReque
 
 absl::Status SettingsRequests::ListMutes(AppId app, const v1::ListMutesRequest& request,
                                          v1::ListMutesResponse* response) {
+  RETURN_IF_ERROR(CheckLoaded(catalogue_));
   ASSIGN_OR_RETURN(KnownSettings known, Read(app, request.user_id()));
   std::sort(known.mutes.begin(), known.mutes.end(),
             [](const Mute& a, const Mute& b) { return std::tie(a.kind, a.id) < std::tie(b.kind, b.id); });
@@ -103,6 +112,7 @@ absl::Status SettingsRequests::ListMutes(AppId app, const v1::ListMutesRequest& 
 
 absl::Status SettingsRequests::GetCentre(AppId app, const v1::GetPreferenceCentreRequest& request,
                                          v1::GetPreferenceCentreResponse* response) {
+  RETURN_IF_ERROR(CheckLoaded(catalogue_));
   ASSIGN_OR_RETURN(const KnownSettings known, Read(app, request.user_id()));
   const std::shared_ptr<const AppPolicy> policy = catalogue_.PolicyOf(app);
   std::map<std::string, v1::PreferenceCentreCategory> categories;

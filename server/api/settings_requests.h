@@ -12,7 +12,8 @@
 
 namespace carillon {
 
-// Checks, acts and answers; one call each. Thread-safe. Blocks for PostgreSQL.
+// Checks, acts and answers; one call each. Thread-safe. Blocks for PostgreSQL. What needs the
+// app's types or clock is UNAVAILABLE while the catalogue has not been read.
 class SettingsRequests {
  public:
   // The catalogue and the clock must outlive it.

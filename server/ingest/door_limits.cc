@@ -1,6 +1,9 @@
 #include "server/ingest/door_limits.h"
 
+#include <map>
+
 #include "absl/algorithm/container.h"
+#include "absl/strings/string_view.h"
 #include "carillon/domain/errors.h"
 #include "carillon/runtime/logging.h"
 
@@ -20,6 +23,19 @@ bool HasRates(const SendLimits& limits) {
   return limits.app_rate > 0 || limits.sender_rate > 0 || limits.runaway_per_minute > 0;
 }
 
+std::vector<RateRequest::Sender> ToSenders(const std::map<absl::string_view, int64_t>& places) {
+  std::vector<RateRequest::Sender> senders;
+  for (const auto& [id, count] : places) senders.push_back({.id = std::string(id), .places = count});
+  return senders;
+}
+
+// What there is to ask the rates: nothing, if that is empty.
+RateRequest ToRates(const AppPolicy& policy, std::vector<RateRequest::Sender> senders) {
+  std::erase_if(senders, [](const RateRequest::Sender& sender) { return sender.places == 0; });
+  if (!HasRates(policy.limits)) senders.clear();
+  return {.app = policy.app, .limits = policy.limits, .senders = std::move(senders)};
+}
+
 size_t PlacesOf(absl::Span<const RateRequest::Sender> senders) {
   size_t places = 0;
   for (const RateRequest::Sender& sender : senders) places += static_cast<size_t>(sender.places);
@@ -27,6 +43,18 @@ size_t PlacesOf(absl::Span<const RateRequest::Sender> senders) {
 }
 
 }  // namespace
+
+std::vector<RateRequest::Sender> SendersOf(absl::Span<const NewNotification> notifications) {
+  std::map<absl::string_view, int64_t> places;
+  for (const NewNotification& one : notifications) ++places[one.notification.actor_id];
+  return ToSenders(places);
+}
+
+std::vector<RateRequest::Sender> SendersOf(absl::Span<const Reaction> reactions) {
+  std::map<absl::string_view, int64_t> places;
+  for (const Reaction& one : reactions) places[one.actor_id] += one.recipient.empty() ? 0 : 1;
+  return ToSenders(places);
+}
 
 DoorLimits::DoorLimits(const Options& options, Deps deps)
     : deps_(std::move(deps)),
@@ -50,21 +78,20 @@ bool DoorLimits::Concern(const AppPolicy& policy) { return HasRates(policy.limit
 
 void DoorLimits::Admit(const AppPolicy& policy, Call call) {
   if (const absl::Status status = CheckTripped(policy, call.senders); !status.ok()) return call.done(status);
-  if (!HasRates(policy.limits)) return call.done(absl::OkStatus());
-  const size_t places = PlacesOf(call.senders);
-  Waiting waiting{.request = {.app = policy.app, .limits = policy.limits, .senders = std::move(call.senders)},
-                  .deadline = call.deadline,
-                  .done = std::move(call.done)};
+  RateRequest request = ToRates(policy, std::move(call.senders));
+  if (request.senders.empty()) return call.done(absl::OkStatus());
+  const size_t places = PlacesOf(request.senders);
+  Waiting waiting{.request = std::move(request), .deadline = call.deadline, .done = std::move(call.done)};
   const absl::Status taken = (call.urgent ? urgent_ : others_).Push(waiting, places);
   if (taken.ok()) return;
   const bool let_in = call.urgent && absl::IsResourceExhausted(taken);
   waiting.done(let_in ? absl::OkStatus() : taken);
 }
 
-absl::Status DoorLimits::AdmitNow(const AppPolicy& policy, const Call& call) {
+absl::Status DoorLimits::AdmitNow(const AppPolicy& policy, Call call) {
   if (absl::Status status = CheckTripped(policy, call.senders); !status.ok()) return status;
-  if (!HasRates(policy.limits)) return absl::OkStatus();
-  const RateRequest request{.app = policy.app, .limits = policy.limits, .senders = call.senders};
+  const RateRequest request = ToRates(policy, std::move(call.senders));
+  if (request.senders.empty()) return absl::OkStatus();
   return Judge({&request, 1}, call.urgent).front();
 }
 

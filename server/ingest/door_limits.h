@@ -26,9 +26,11 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "carillon/domain/event.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/settings.h"
 #include "carillon/ports/clock.h"
+#include "carillon/ports/notification_store.h"
 #include "carillon/ports/rate_limiter.h"
 #include "carillon/ports/trip_store.h"
 #include "carillon/runtime/catalogue.h"
@@ -38,6 +40,11 @@
 #include "server/ingest/group_queue.h"
 
 namespace carillon {
+
+// Who sends these, each once, and how many.
+std::vector<RateRequest::Sender> SendersOf(absl::Span<const NewNotification> notifications);
+// Those that tell nobody count as none.
+std::vector<RateRequest::Sender> SendersOf(absl::Span<const Reaction> reactions);
 
 // Thread-safe.
 class DoorLimits {
@@ -58,8 +65,9 @@ class DoorLimits {
   };
   // What a caller wants to send; all of it is let in, or none.
   struct Call {
-    std::vector<RateRequest::Sender> senders;  // At least one, each once.
-    bool urgent = false;                       // All of it is of payment or otp.
+    // At least one, each once. Of one without places is asked only whether it is shut out.
+    std::vector<RateRequest::Sender> senders;
+    bool urgent = false;  // All of it is of payment or otp.
     absl::Time deadline = absl::InfiniteFuture();
     // Runs once, at once or on a thread of the limits; must not block. OK: let in.
     absl::AnyInvocable<void(const absl::Status&)> done;
@@ -76,7 +84,7 @@ class DoorLimits {
   void Admit(const AppPolicy& policy, Call call);
   // The same on the caller's thread, for those who may block: for as long as the shared
   // store may take. Without the call's `done`.
-  absl::Status AdmitNow(const AppPolicy& policy, const Call& call);
+  absl::Status AdmitNow(const AppPolicy& policy, Call call);
 
   // Tries again to write down what could not be. Call it every second or so.
   void Attend();

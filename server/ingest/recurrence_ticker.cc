@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "carillon/domain/cron.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
@@ -25,23 +26,26 @@ class Step {
   explicit Step(const RecurrenceTicker::Deps& deps) : deps_(deps) {}
 
   void Prepare(const DueRecurrence& due) {
+    const absl::StatusOr<std::optional<absl::Time>> next_time = NextTimeOf(due.recurrence, due.app_time);
+    if (!next_time.ok()) return PutOff(due, next_time.status());
+    const Turning turning{.id = due.recurrence.id, .next_time = *next_time};
     absl::StatusOr<Occurrence> occurrence = deps_.prepare(due);
-    if (!occurrence.ok()) return Finish(due, occurrence.status());
+    if (!occurrence.ok()) return Finish(turning, occurrence.status());
     if (const auto* event = std::get_if<NewEvent>(&*occurrence)) {
-      if (deps_.is_open(Lane::kFanout)) events_.emplace_back(&due, *event);
+      if (deps_.is_open(Lane::kFanout)) events_.emplace_back(turning, *event);
       return;
     }
     auto& notification = std::get<NewNotification>(*occurrence);
     if (!deps_.is_open(notification.notification.lane)) return;
-    senders_.push_back(&due);
+    senders_.push_back(turning);
     notifications_.push_back(std::move(notification));
   }
 
   void Accept() {
     AcceptNotifications();
-    for (const auto& [due, event] : events_) {
+    for (const auto& [sender, event] : events_) {
       const absl::Status status = deps_.events->Accept(event).status();
-      Finish(*due, status);
+      Finish(sender, status);
       if (IsInfrastructureFailure(status)) break;
       if (status.ok()) lanes_.insert(Lane::kFanout);
     }
@@ -53,6 +57,12 @@ class Step {
   const absl::Status& failure() const { return failure_; }
 
  private:
+  // A recurrence, and what it goes on with when this occurrence is over.
+  struct Turning {
+    Uuid id;
+    std::optional<absl::Time> next_time;
+  };
+
   void AcceptNotifications() {
     if (notifications_.empty()) return;
     const auto outcomes = deps_.notifications->Accept(notifications_, /*all_or_nothing=*/false);
@@ -65,30 +75,36 @@ class Step {
 
   // Of those from the first on that were accepted together.
   void FinishNotifications(size_t first, const absl::StatusOr<std::vector<AcceptOutcome>>& outcomes) {
-    if (!outcomes.ok()) return Finish(*senders_[first], outcomes.status());
+    if (!outcomes.ok()) return Finish(senders_[first], outcomes.status());
     for (size_t i = 0; i < outcomes->size(); ++i) {
       const absl::Status& status = (*outcomes)[i].status;
-      Finish(*senders_[first + i], status);
+      Finish(senders_[first + i], status);
       if (status.ok()) lanes_.insert(notifications_[first + i].notification.lane);
     }
   }
 
-  void Finish(const DueRecurrence& due, const absl::Status& status) {
+  void Finish(const Turning& turning, const absl::Status& status) {
     if (IsInfrastructureFailure(status)) return failure_.Update(status);
-    const Recurrence& recurrence = due.recurrence;
+    AddTurn(turning.id, turning.next_time, status);
+  }
+
+  // Nothing is sent, or it would be at every look: another server may read it by then.
+  void PutOff(const DueRecurrence& due, const absl::Status& why) {
+    AddTurn(due.recurrence.id, due.app_time + RecurrenceTicker::kPutOff, why);
+  }
+
+  void AddTurn(const Uuid& id, std::optional<absl::Time> next_time, const absl::Status& status) {
     if (!status.ok()) {
       log::Warn("recurrence.refused",
-                {{"recurrence_id", recurrence.id.ToString()}, {"code", absl::StatusCodeToString(status.code())}});
+                {{"recurrence_id", id.ToString()}, {"code", absl::StatusCodeToString(status.code())}});
     }
-    turns_.push_back({.id = recurrence.id,
-                      .next_time = NextTimeOf(recurrence, due.app_time),
-                      .error = std::string(status.message())});
+    turns_.push_back({.id = id, .next_time = next_time, .error = std::string(status.message())});
   }
 
   const RecurrenceTicker::Deps& deps_;
-  std::vector<const DueRecurrence*> senders_;  // As many as notifications.
+  std::vector<Turning> senders_;  // As many as notifications.
   std::vector<NewNotification> notifications_;
-  std::vector<std::pair<const DueRecurrence*, NewEvent>> events_;
+  std::vector<std::pair<Turning, NewEvent>> events_;
   std::set<Lane> lanes_;
   std::vector<RecurrenceTurn> turns_;
   absl::Status failure_;
@@ -96,11 +112,14 @@ class Step {
 
 }  // namespace
 
-std::optional<absl::Time> NextTimeOf(const Recurrence& recurrence, absl::Time after) {
+absl::StatusOr<std::optional<absl::Time>> NextTimeOf(const Recurrence& recurrence, absl::Time after) {
   absl::TimeZone zone;
-  if (!recurrence.time_zone.empty() && !absl::LoadTimeZone(recurrence.time_zone, &zone)) return std::nullopt;
+  if (!recurrence.time_zone.empty() && !absl::LoadTimeZone(recurrence.time_zone, &zone)) {
+    return error::Internal(absl::StrCat("the server can't read the time zone ", recurrence.time_zone));
+  }
   const absl::StatusOr<CronExpression> cron = CronExpression::Parse(recurrence.cron);
-  return cron.ok() ? cron->Next(after, zone) : std::nullopt;
+  if (!cron.ok()) return error::Internal(absl::StrCat("the server can't read the cron: ", cron.status().message()));
+  return cron->Next(after, zone);
 }
 
 RecurrenceTicker::RecurrenceTicker(Deps deps)

@@ -25,15 +25,17 @@ namespace carillon {
 // What a recurrence sends at one of its times, with a key that is that time's alone.
 using Occurrence = std::variant<NewNotification, NewEvent>;
 
-// The first time of the recurrence after this one. Nothing: there is none within 10 years,
-// or its cron or zone can't be read here.
-std::optional<absl::Time> NextTimeOf(const Recurrence& recurrence, absl::Time after);
+// The first time of the recurrence after this one. Nothing: there is none within 10 years.
+// An error: its cron or zone can't be read here, as another server may.
+absl::StatusOr<std::optional<absl::Time>> NextTimeOf(const Recurrence& recurrence, absl::Time after);
 
 // Looks once a second for what is due. Any number of servers share the work; each
 // occurrence is accepted once. Start, Stop and the destructor: owner thread only.
 class RecurrenceTicker {
  public:
   static constexpr int kStep = 200;  // Recurrences that one transaction holds.
+  // One whose cron or zone can't be read here is due again after so long.
+  static constexpr absl::Duration kPutOff = absl::Minutes(1);
 
   struct Deps {
     std::shared_ptr<RecurrenceStore> recurrences;

@@ -49,7 +49,7 @@ void Check(FuzzedDataProvider& data) {
   const std::string text = data.ConsumeRemainingBytesAsString();
   const absl::StatusOr<CronExpression> expression = CronExpression::Parse(text);
   if (!expression.ok()) return Require(!expression.status().message().empty(), "a refusal says why");
-  Require(expression->text() == text && CronExpression::Parse(text).value() == *expression, "a text has one meaning");
+  Require(CronExpression::Parse(text).value() == *expression, "a text has one meaning");
   for (int i = 0; i < 10; ++i) {
     const std::optional<absl::Time> next = expression->Next(after, zone);
     if (!next.has_value()) return;

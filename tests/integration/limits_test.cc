@@ -52,6 +52,19 @@ class Limits : public ::testing::Test {
     return Send("server", actor, count, type);
   }
 
+  // One to each of so many things of Ann's, who is told.
+  absl::Status React(const std::string& actor, int count, const std::string& told = "ann") {
+    v1::RecordReactionsRequest request;
+    for (int i = 0; i < count; ++i) {
+      v1::Reaction& reaction = *request.add_reactions();
+      reaction.set_actor_id(actor);
+      reaction.set_object_id(absl::StrCat("post-", i));
+      reaction.set_kind("like");
+      reaction.set_user_id(told);
+    }
+    return clients_.at("server")->RecordReactions(request).status();
+  }
+
   static PrivateRedis* redis_;
   static RunningStack* stack_;
   std::string app_key_;
@@ -107,6 +120,26 @@ TEST_F(Limits, CountAnEventAsOne) {
     return !refused.ok();
   }));
   EXPECT_EQ(ReasonOf(refused), "RATE_LIMITED");
+}
+
+TEST_F(Limits, CountReactionsThatTellSomebody) {
+  Ctl({"app", "limits", app_key_, "--sender-rate", "1", "--sender-burst", "120"});
+  ASSERT_OK(React("bob", 120));
+  const absl::Status refused = React("bob", 120);
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("limit=sender")));
+  EXPECT_EQ(ReasonOf(refused), "RATE_LIMITED");
+  EXPECT_EQ(ReasonOf(Send("bob", 120)), "RATE_LIMITED") << "they are one sender's";
+  EXPECT_OK(React("bob", 500, /*told=*/""));
+  EXPECT_OK(React("cyd", 120));
+}
+
+TEST_F(Limits, ShutAReactingRunawayOut) {
+  Ctl({"app", "limits", app_key_, "--runaway", "50"});
+  EXPECT_OK(React("bot", 500, /*told=*/""));
+  EXPECT_EQ(ReasonOf(React("bot", 51)), "SENDER_TRIPPED");
+  EXPECT_EQ(ReasonOf(React("bot", 1, /*told=*/"")), "SENDER_TRIPPED");
+  EXPECT_EQ(ReasonOf(Send("bot", 1)), "SENDER_TRIPPED");
+  EXPECT_OK(React("ann", 1));
 }
 
 TEST_F(Limits, NameABatchThatNeverFits) {

@@ -111,6 +111,29 @@ TEST_F(Recurrences, SendOneForAllThatWereMissedAndGoOn) {
   EXPECT_EQ(Find(id)["last_error"], "");
 }
 
+TEST_F(Recurrences, AreGatheredIfTheirTypeIs) {
+  const std::string user = NewUser();
+  v1::ApplyTypesRequest types;
+  v1::Type& type = *types.add_types();
+  type.set_name("gathered");
+  type.set_weight(v1::WEIGHT_SOCIAL);
+  type.set_routing_key("social.gathered");
+  type.add_channels(v1::CHANNEL_IN_APP);
+  type.mutable_in_app()->set_title("Something happened");
+  type.mutable_aggregation()->mutable_window()->set_seconds(36'000);
+  ASSERT_OK(client_.ApplyTypes(types));
+  Client other = ClientOf(*stack_);
+  ASSERT_TRUE(WaitFor([&] {
+    return client_.SendNotification(Request("gathered", "nobody")).ok() &&
+           other.SendNotification(Request("gathered", "nobody")).ok();
+  }));
+  const std::string id = Create({"--user", user, "--actor", "star", "--object", "post-1"}, "gathered");
+  MakeDue(id);
+  ASSERT_TRUE(WaitUntilAhead(id));
+  ASSERT_TRUE(WaitFor([&] { return WholeFeed(client_, user).size() == 1; }));
+  EXPECT_EQ(WholeFeed(client_, user)[0].actor_count(), 1);
+}
+
 TEST_F(Recurrences, TellAudiences) {
   const std::string fan = NewUser();
   const std::string star = NewUser();

@@ -85,13 +85,13 @@ TEST_F(SettingsTest, ShowsSettingsInTheWordsInWhichTheyAreGiven) {
   const std::string shown =
       Output({"settings", "set", "ada", "--preference", "like:email=off", "--preference", "category/offers=digest",
               "--preference", "*:sms=off", "--quiet", "mon-fri 22:00-07:00", "--quiet", "sun,sat 00:00-10:30",
-              "--quiet", "13:00-14:00", "--digest", "weekly mon 08:05", "--dnd", "2096-02-29T12:00:00+01:00"});
+              "--quiet", "13:00-14:00", "--digest", "weekly mon 08:05", "--dnd", "2024-02-29T12:00:00+01:00"});
   EXPECT_EQ(shown,
             "ada\n"
             "  preferences     like:email=off\n"
             "                  category/offers=digest\n"
             "                  *:sms=off\n"
-            "  do not disturb  until 2096-02-29 11:00:00.000 UTC\n"
+            "  do not disturb  until 2024-02-29 11:00:00.000 UTC\n"
             "  quiet hours     mon-fri 22:00-07:00\n"
             "                  sat-sun 00:00-10:30\n"
             "                  13:00-14:00\n"
@@ -135,7 +135,8 @@ TEST_F(SettingsTest, SaysWhatIsWrongAndChangesNothing) {
         std::tuple("--quiet", "mon,mon 22:00-07:00", "settings.quiet_hours[0].days[1]: must name each day once"),
         std::tuple("--digest", "monthly", "must be like hourly"),
         std::tuple("--digest", "daily 24:00", "settings.digest_time.minute: must be 0 to 1439"),
-        std::tuple("--dnd", "tomorrow", "must be like 2h"), std::tuple("--dnd", "-2h", "must be like 2h")}) {
+        std::tuple("--dnd", "tomorrow", "must be like 2h"), std::tuple("--dnd", "-2h", "must be like 2h"),
+        std::tuple("--dnd", "8808h", "settings.do_not_disturb_until: must be at most 366 days ahead")}) {
     // What is fine beside it is not written either.
     const std::string fine = option == std::string("--digest") ? "--dnd=2h" : "--digest=hourly";
     EXPECT_THAT(Failure({"settings", "set", "eve", fine, absl::StrCat(option, "=", value)}),

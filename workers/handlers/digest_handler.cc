@@ -1,6 +1,7 @@
 #include "workers/handlers/digest_handler.h"
 
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -52,7 +53,7 @@ DigestHandler::DigestHandler(const Deps& deps)
     : deps_(deps),
       sent_(deps.metrics.Counter("carillon_digests_total", "Digests that were due", {{"outcome", "sent"}})),
       empty_(deps.metrics.Counter("carillon_digests_total", "Digests that were due", {{"outcome", "empty"}})),
-      members_(deps.metrics.Counter("carillon_digest_members_total", "Deliveries that were told in a digest")) {}
+      members_(deps.metrics.Counter("carillon_digest_members_total", "Messages that were told in digests")) {}
 
 absl::Status DigestHandler::Handle(absl::Span<const DueDigest> digests) {
   for (const DueDigest& digest : digests) RETURN_IF_ERROR(HandleOne(digest));
@@ -75,8 +76,11 @@ absl::StatusOr<DigestResult> DigestHandler::Try(const DueDigest& digest, bool la
   ASSIGN_OR_RETURN(std::vector<DeliveryFate> fates, Decide(digest, contents.members, types, id));
   DigestClosing closing{.digest_id = digest.id, .members = {}, .notification = {}, .more = contents.more || last};
   std::vector<DigestItem> told;
+  std::set<NotificationId> ids;
   for (size_t i = 0; i < contents.members.size(); ++i) {
-    if (fates[i].state == DeliveryState::kSent) told.push_back({&contents.members[i].item, types[i].get()});
+    // Once, though it may have been meant for several devices.
+    const Notification& item = contents.members[i].item;
+    if (fates[i].state == DeliveryState::kSent && ids.insert(item.id).second) told.push_back({&item, types[i].get()});
     closing.members.push_back({&contents.members[i], std::move(fates[i])});
   }
   Lane lane = Lane::kMarketing;
@@ -113,7 +117,8 @@ absl::StatusOr<std::vector<DeliveryFate>> DigestHandler::Decide(const DueDigest&
                         .key = {digest.app, digest.recipient},
                         .type = types[i].get(),
                         .channels = {digest.channel},
-                        .not_before = digest.due_time});
+                        .not_before = digest.due_time,
+                        .in_digest = true});
   }
   ASSIGN_OR_RETURN(const std::vector<Decision> decisions, deps_.decisions.Decide(subjects, CapStore::Mode::kPeek));
   const std::string detail = absl::StrCat("in digest ", told_in.ToString());

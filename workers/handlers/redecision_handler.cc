@@ -4,11 +4,18 @@
 
 #include "absl/algorithm/container.h"
 #include "carillon/channels/delivery_plan.h"
-#include "carillon/channels/in_app_template.h"
 #include "carillon/domain/status_macros.h"
-#include "carillon/wire/feed_event.h"
+#include "workers/handlers/feed_addition.h"
 
 namespace carillon {
+namespace {
+
+// What a cap or quiet hours leave to the feed alone, if it was not meant for it anyway.
+bool IsNewToFeed(const Notification& item, const ChannelDecision& decision) {
+  return decision.outcome == Outcome::kInAppOnly && !absl::c_linear_search(item.channels, Channel::kInApp);
+}
+
+}  // namespace
 
 RedecisionHandler::RedecisionHandler(const Deps& deps)
     : deps_(deps),
@@ -28,9 +35,11 @@ absl::Status RedecisionHandler::Handle(absl::Span<const Delivery> deliveries) {
   }
   ASSIGN_OR_RETURN(const std::vector<Decision> decisions, deps_.decisions.Decide(subjects, CapStore::Mode::kTake));
   std::vector<Redecision> carried;
+  std::vector<FeedAddition> shown;
+  // So that those who point into it stay right.
+  shown.reserve(deliveries.size());
   for (size_t i = 0; i < deliveries.size(); ++i) {
     const ChannelDecision& channel = decisions[i].channels.front();
-    if (channel.outcome == Outcome::kInAppOnly) RETURN_IF_ERROR(ShowInFeed(deliveries[i].item, *types[i]));
     DeliveryFate fate = FateOf(deliveries[i], decisions[i], channel, deps_.clock.Now());
     // When it went on is worth telling, even if nothing stood against it.
     if (!fate.trail.has_value()) fate.trail = TrailEntry{.time = decisions[i].time, .decision = channel};
@@ -39,21 +48,13 @@ absl::Status RedecisionHandler::Handle(absl::Span<const Delivery> deliveries) {
                        .fate = std::move(fate),
                        .exchange = types[i]->exchange,
                        .routing_key = types[i]->routing_key});
+    if (!IsNewToFeed(deliveries[i].item, channel)) continue;
+    carried.back().shown = &shown.emplace_back(AdditionOf(deliveries[i].item, *types[i]));
   }
   ASSIGN_OR_RETURN(const int decided, deps_.deliveries->DecideAgain(carried));
   decided_.Increment(decided);
   deps_.waker.Wake(deps_.lane);
-  return absl::OkStatus();
-}
-
-absl::Status RedecisionHandler::ShowInFeed(const Notification& item, const NotificationType& type) {
-  if (absl::c_linear_search(item.channels, Channel::kInApp)) return absl::OkStatus();
-  const FeedKey key{item.app, item.recipient};
-  FeedItem shown = RenderFeedItem(item, type.in_app);
-  ASSIGN_OR_RETURN(shown.seq, deps_.feeds->AddItem(key, item.retention_days, shown));
-  if (shown.seq == 0) return absl::OkStatus();
-  // After the commit, and only a hint: what fails here the streams' sweep finds.
-  (void)deps_.live.Publish({key}, [&](size_t) { return EncodeLiveUpdate({shown}); });
+  Announce(deps_.live, shown);
   return absl::OkStatus();
 }
 

@@ -10,7 +10,6 @@
 #include "absl/types/span.h"
 #include "carillon/ports/clock.h"
 #include "carillon/ports/delivery_store.h"
-#include "carillon/ports/feed_store.h"
 #include "carillon/ports/live_bus.h"
 #include "carillon/ports/outbox_store.h"
 #include "carillon/runtime/catalogue.h"
@@ -23,7 +22,6 @@ namespace carillon {
 class RedecisionHandler {
  public:
   struct Deps {
-    std::shared_ptr<FeedStore> feeds;
     std::shared_ptr<DeliveryStore> deliveries;
     OutboxWaker& waker;
     Catalogue& catalogue;
@@ -41,9 +39,6 @@ class RedecisionHandler {
   absl::Status Handle(absl::Span<const Delivery> deliveries);
 
  private:
-  // What a cap or quiet hours leave to the feed alone is shown there, if it is not yet.
-  absl::Status ShowInFeed(const Notification& item, const NotificationType& type);
-
   const Deps deps_;
   prometheus::Counter& decided_;
 };

@@ -5,9 +5,8 @@
 
 #include "absl/algorithm/container.h"
 #include "carillon/channels/delivery_plan.h"
-#include "carillon/channels/in_app_template.h"
 #include "carillon/domain/status_macros.h"
-#include "carillon/wire/feed_event.h"
+#include "workers/handlers/feed_addition.h"
 
 namespace carillon {
 namespace {
@@ -61,11 +60,9 @@ absl::Status WindowHandler::Handle(absl::Span<const DueWindow> windows) {
   ASSIGN_OR_RETURN(std::vector<Work> works, Read(windows));
   if (works.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(Decide(works));
+  const std::vector<FeedAddition> shown = ShowInFeed(works);
   std::vector<WindowEnd> ends;
-  for (const Work& work : works) {
-    RETURN_IF_ERROR(ShowInFeed(work));
-    ends.push_back(work.end);
-  }
+  for (const Work& work : works) ends.push_back(work.end);
   ASSIGN_OR_RETURN(const int ended, deps_.reactions->EndWindows(ends, [&](size_t i, const GatheredWindow& gathered) {
     const Work& work = works[i];
     const Notification message = MessageOf(*work.window, *work.type, gathered, work.decision.time);
@@ -73,6 +70,7 @@ absl::Status WindowHandler::Handle(absl::Span<const DueWindow> windows) {
   }));
   ended_.Increment(ended);
   if (ended > 0) deps_.waker.Wake(deps_.lane);
+  Announce(deps_.live, shown);
   return absl::OkStatus();
 }
 
@@ -93,7 +91,7 @@ absl::StatusOr<std::vector<WindowHandler::Work>> WindowHandler::Read(absl::Span<
     work.gathered = *std::move(gathered[i]);
     work.asked = AskedOf(windows[i]);
     work.end = {.window = &windows[i],
-                .id = work.gathered.stands ? work.gathered.id : NewUuid7(deps_.clock.Now()),
+                .id = work.gathered.stands ? work.gathered.id : windows[i].id,
                 .retention_days = work.gathered.stands ? work.gathered.retention_days : type.retention_days,
                 .lane = deps_.lane,
                 .exchange = type.exchange,
@@ -122,20 +120,20 @@ absl::Status WindowHandler::Decide(std::vector<Work>& works) {
   return absl::OkStatus();
 }
 
-absl::Status WindowHandler::ShowInFeed(const Work& work) {
-  if (work.gathered.stands || absl::c_linear_search(work.type->channels, Channel::kInApp)) return absl::OkStatus();
-  if (!IsShown(work.decision)) return absl::OkStatus();
-  GatheredWindow gathered = work.gathered;
-  gathered.id = work.end.id;
-  gathered.retention_days = work.end.retention_days;
-  const Notification message = MessageOf(*work.window, *work.type, gathered, work.decision.time);
-  const FeedKey key{message.app, message.recipient};
-  FeedItem shown = RenderFeedItem(message, work.type->in_app);
-  ASSIGN_OR_RETURN(shown.seq, deps_.feeds->AddItem(key, message.retention_days, shown));
-  if (shown.seq == 0) return absl::OkStatus();
-  // After the commit, and only a hint: what fails here the streams' sweep finds.
-  (void)deps_.live.Publish({key}, [&](size_t) { return EncodeLiveUpdate({shown}); });
-  return absl::OkStatus();
+std::vector<FeedAddition> WindowHandler::ShowInFeed(std::vector<Work>& works) {
+  std::vector<FeedAddition> shown;
+  // So that those who point into it stay right.
+  shown.reserve(works.size());
+  for (Work& work : works) {
+    if (work.gathered.stands || absl::c_linear_search(work.type->channels, Channel::kInApp)) continue;
+    if (!IsShown(work.decision)) continue;
+    GatheredWindow gathered = work.gathered;
+    gathered.id = work.end.id;
+    gathered.retention_days = work.end.retention_days;
+    const Notification message = MessageOf(*work.window, *work.type, gathered, work.decision.time);
+    work.end.shown = &shown.emplace_back(AdditionOf(message, *work.type));
+  }
+  return shown;
 }
 
 }  // namespace carillon

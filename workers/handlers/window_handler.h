@@ -26,7 +26,6 @@ class WindowHandler {
   struct Deps {
     std::shared_ptr<ReactionStore> reactions;
     std::shared_ptr<DeliveryStore> deliveries;
-    std::shared_ptr<FeedStore> feeds;
     OutboxWaker& waker;
     Catalogue& catalogue;
     DecisionMaker& decisions;
@@ -58,8 +57,9 @@ class WindowHandler {
 
   absl::StatusOr<std::vector<Work>> Read(absl::Span<const DueWindow> windows);
   absl::Status Decide(std::vector<Work>& works);
-  // What a cap or quiet hours leave to the feed alone is shown there, if it is not yet.
-  absl::Status ShowInFeed(const Work& work);
+  // What a cap or quiet hours leave to the feed alone, if it is not there yet: the ends of
+  // the works point to it.
+  static std::vector<FeedAddition> ShowInFeed(std::vector<Work>& works);
 
   const Deps deps_;
   prometheus::Counter& ended_;

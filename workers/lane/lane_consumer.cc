@@ -147,8 +147,18 @@ absl::Status LaneConsumer::Attempt(const Batch& batch) {
   // What came a second time is alone in its batch.
   const bool again = batch.messages.front().redelivered;
   const bool pack = batch.items.size() > 1 && batch.reactions.empty();
-  if (again && pack) return deps_.failures.Split(batch.messages.front(), batch.items);
-  return Handle(batch);
+  if (!again || !pack) return Handle(batch);
+  RETURN_IF_ERROR(HandleAllButItems(batch));
+  return deps_.failures.Split(batch.messages.front(), batch.items);
+}
+
+// What shares a message with them and does not go on by itself.
+absl::Status LaneConsumer::HandleAllButItems(const Batch& batch) {
+  if (batch.again.empty() && batch.digests.empty() && batch.windows.empty()) return absl::OkStatus();
+  Batch rest = batch;
+  rest.items.clear();
+  rest.sources.clear();
+  return Handle(rest);
 }
 
 // Nothing is routed before everything was tried, so that a repeat after an outage routes nothing twice.

@@ -73,6 +73,7 @@ class LaneConsumer {
   absl::Status SettleBatch(const Batch& batch);
   absl::Status Attempt(const Batch& batch);
   absl::Status Handle(const Batch& batch);
+  absl::Status HandleAllButItems(const Batch& batch);
   absl::Status WaitWhileServicing(absl::Duration time);
   // After a failure: waits, then until the store answers. False on stop.
   bool WaitForBackends();

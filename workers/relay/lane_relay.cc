@@ -113,16 +113,20 @@ int LaneRelay::Release() {
   if (Monotonic() < next_release_) return 0;
   if (has_more_due_) {
     next_release_ = Monotonic() + kLookInterval;
-    // Where nobody can say, it waits: what is ready does not wait with it.
-    if (!HasRoomForDue().value_or(false)) return 0;
+    // Where nobody can say, it waits: what is ready does not wait with it. But never for
+    // long: a queue that stays full must not keep others' back.
+    if (Monotonic() < forced_release_ && !HasRoomForDue().value_or(false)) return 0;
   }
+  forced_release_ = Monotonic() + options_.longest_wait_for_room;
   const absl::StatusOr<int> released = deps_.outbox->ReleaseDue(options_.batch);
   has_more_due_ = released.ok() && *released >= options_.batch;
   next_release_ = Monotonic() + (has_more_due_ ? absl::ZeroDuration() : kReleaseInterval);
-  if (released.ok()) return *released;
-  // What is ready does not wait for what can't be made ready.
-  log::Warn("relay.not_released", {{"lane", ToString(options_.lane)}, {"error", released.status()}});
-  return 0;
+  // Once, until it works again. What is ready does not wait for what can't be made ready.
+  if (!released.ok() && releases_) {
+    log::Warn("relay.not_released", {{"lane", ToString(options_.lane)}, {"error", released.status()}});
+  }
+  releases_ = released.ok();
+  return released.value_or(0);
 }
 
 absl::StatusOr<bool> LaneRelay::HasRoomForDue() {

@@ -28,6 +28,8 @@ class LaneRelay {
     // can't be taken yet stays in the outbox. 0: no bound.
     int64_t window = 0;
     absl::Duration confirm_timeout = absl::Seconds(5);
+    // What is due waits for room in the lane's queues, but a batch of it for no longer than this.
+    absl::Duration longest_wait_for_room = absl::Seconds(1);
   };
   struct Deps {
     std::unique_ptr<OutboxReader> outbox;
@@ -73,6 +75,8 @@ class LaneRelay {
   absl::Duration idle_look_;
   size_t taken_since_look_ = 0;
   bool is_ahead_ = false;
+  absl::Duration forced_release_;
+  bool releases_ = true;       // The last release worked.
   bool has_more_due_ = false;  // The last release was a full one.
   prometheus::Counter& confirmed_;
   prometheus::Counter& returned_;

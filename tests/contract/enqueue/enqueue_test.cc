@@ -204,11 +204,17 @@ TEST_F(EnqueueInSql, NeedsTheRightToCallItAndNoOther) {
     transaction.exec(absl::StrCat("SET LOCAL ROLE \"", role, "\""));
     EXPECT_THROW(Enqueue(transaction, app_key_, absl::StrCat("[", kFull, "]")), pqxx::insufficient_privilege);
   }
+  for (const char* helper : {"prepare_request('{}', '', NULL, 0)", "hash_part('')", "release_scheduled('{}')"}) {
+    pqxx::work transaction(*connection);
+    transaction.exec(absl::StrCat("SET LOCAL ROLE \"", role, "\""));
+    EXPECT_THROW(transaction.exec(absl::StrCat("SELECT carillon.", helper)), pqxx::insufficient_privilege) << helper;
+  }
   Query(absl::StrCat("GRANT EXECUTE ON FUNCTION enqueue_notifications(text, jsonb) TO \"", role, "\""));
   {
     pqxx::work transaction(*connection);
     // What a caller has set, or made under our names, changes nothing.
-    transaction.exec("CREATE TEMP TABLE apps (app_id bigint, app_key text, scopes text[])");
+    transaction.exec(
+        "CREATE TEMP TABLE apps (app_id bigint, app_key text, scopes text[]); CREATE TEMP TABLE types (name int)");
     transaction.exec(
         "SET LOCAL search_path = pg_temp; SET LOCAL extra_float_digits = -15; SET LOCAL TimeZone = 'Asia/Tokyo'");
     transaction.exec("SET LOCAL standard_conforming_strings = off; SET LOCAL escape_string_warning = off");

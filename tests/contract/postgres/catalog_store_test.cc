@@ -216,6 +216,23 @@ class SandboxTest : public AppStoreTest {
   AppId app_;
 };
 
+TEST_F(SandboxTest, TellsWhetherAnythingIsUndecided) {
+  const auto accept = [&](const std::string& id) {
+    Query(absl::StrCat(
+        "SELECT ensure_slices(now(), now()); INSERT INTO notifications (notification_id, app_id, created_at, "
+        "retention_days, lane, state, type, recipient_id, channels, data) VALUES (",
+        id, ", ", app_.value(), ", now(), 7, 'social', 'accepted', 'like', 'ann', '{in_app}', '{}')"));
+  };
+  accept("new_uuid7()");
+  EXPECT_THAT(store_.HasUndecided(app_), IsOkAndHolds(false)) << "it is no sandbox";
+  ASSERT_OK(store_.Update(key_, {.make_sandbox = true}));
+  EXPECT_THAT(store_.HasUndecided(app_), IsOkAndHolds(true));
+  Query("UPDATE notifications SET state = 'delivered', finished_at = now()");
+  EXPECT_THAT(store_.HasUndecided(app_), IsOkAndHolds(false));
+  accept("uuid7_at(now() - interval '11 seconds')");
+  EXPECT_THAT(store_.HasUndecided(app_), IsOkAndHolds(false)) << "a worker is away";
+}
+
 TEST_F(SandboxTest, MovesTheAppsTimeAndWhatWaitsForIt) {
   ASSERT_OK(store_.Update(key_, {.make_sandbox = true}));
   const AppId other = NewApp();

@@ -144,6 +144,39 @@ TEST_F(DecideAgainTest, OneThatWasCancelledMeanwhileIsPassedOver) {
   EXPECT_EQ(Query("SELECT string_agg(message_id::text, ' ') FROM outbox"), other.id.ToString());
 }
 
+TEST_F(DecideAgainTest, WhatIsLeftToTheFeedGoesThereWithItAndOnlyThen) {
+  const Delivery delivery = BeginHeld(InAnHour()), cancelled = BeginHeld(InAnHour());
+  Query("DELETE FROM schedules WHERE message_id = '" + cancelled.id.ToString() + "'");
+  const auto addition = [](const Delivery& of) {
+    FeedAddition made{.key = {of.item.app, of.item.recipient}, .item = {}};
+    made.item.id = of.item.id;
+    made.item.type = "like";
+    made.item.title = "Left to the feed";
+    made.item.create_time = of.item.create_time;
+    return made;
+  };
+  std::vector<FeedAddition> shown = {addition(delivery), addition(cancelled)};
+  const DeliveryFate ended = Ended(DeliveryState::kSuppressed, Outcome::kInAppOnly, "1 of 1 in 1h: in_app_only");
+  std::vector<Redecision> decisions = {Decided(delivery, ended), Decided(cancelled, ended)};
+  for (size_t i = 0; i < 2; ++i) decisions[i].shown = &shown[i];
+  EXPECT_THAT(store_.DecideAgain(decisions), IsOkAndHolds(1));
+  EXPECT_EQ(shown[0].item.seq, 1);
+  EXPECT_EQ(shown[1].item.seq, 0);
+  EXPECT_THAT(store_.DecideAgain(decisions), IsOkAndHolds(0));
+  EXPECT_EQ(shown[0].item.seq, 0);
+  EXPECT_EQ(Query("SELECT string_agg(notification_id || ' ' || seq, ',') FROM feed_items"),
+            delivery.item.id.ToString() + " 1");
+}
+
+TEST_F(DecideAgainTest, GoesOnThoughItsOwnMessageIsThereAgain) {
+  const Delivery delivery = BeginHeld(InAnHour());
+  MakeDue();
+  EXPECT_EQ(ReleaseDue(), 1);
+  EXPECT_EQ(DecideAgain(delivery, {}), 1);
+  EXPECT_EQ(Query("SELECT string_agg(exchange || ' ' || routing_key, ',') FROM outbox"),
+            "carillon.delivery social.email");
+}
+
 TEST_F(DecideAgainTest, ManyAtOnceDecideOnce) {
   const Delivery delivery = BeginHeld(InAnHour());
   std::atomic<int> decided = 0;

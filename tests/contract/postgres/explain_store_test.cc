@@ -87,28 +87,17 @@ TEST_F(ExplainStoreTest, ReadsWhatADeliveryMetAndWhatItWaitsFor) {
   EXPECT_EQ(delivery.trail[0].decision, HeldByACap(Channel::kEmail).decision);
 }
 
-TEST_F(ExplainStoreTest, KnowsTheDigestOfADeliveryBeforeAndAfterItIsClosed) {
+TEST_F(ExplainStoreTest, KnowsTheDigestThatADeliveryWaitsFor) {
   const NewNotification item = Accepted();
   const Uuid digest = NewUuid7(absl::Now());
   DeliveryFate fate{.state = DeliveryState::kHeld, .detail = "digest"};
   fate.digest = NewDigest{.id = digest, .due_time = kUntil, .envelope = "x"};
   const FeedDelivery decision = DecisionWith(item, fate);
   Decide(decision);
-  DeliveryFacts delivery = Facts(item.notification.id).deliveries[decision.deliveries[0].id];
+  const DeliveryFacts delivery = Facts(item.notification.id).deliveries[decision.deliveries[0].id];
   ASSERT_TRUE(delivery.digest.has_value());
   EXPECT_EQ(delivery.digest->id, digest);
-  EXPECT_FALSE(delivery.digest->closed);
   EXPECT_EQ(delivery.digest->due_time, kUntil);
-
-  const Uuid became = NewUuid7(absl::Now());
-  Query(absl::StrCat("DELETE FROM schedules WHERE message_id = '", digest.ToString(), "';",
-                     "UPDATE digests SET closed_at = now(), notification_id = '", became.ToString(),
-                     "' WHERE digest_id = '", digest.ToString(), "'"));
-  delivery = Facts(item.notification.id).deliveries[decision.deliveries[0].id];
-  ASSERT_TRUE(delivery.digest.has_value());
-  EXPECT_TRUE(delivery.digest->closed);
-  EXPECT_FALSE(delivery.digest->due_time.has_value());
-  EXPECT_EQ(delivery.digest->notification_id, became);
 }
 
 TEST_F(ExplainStoreTest, ListsItsDeadLettersOldestFirst) {

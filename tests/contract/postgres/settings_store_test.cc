@@ -125,6 +125,27 @@ TEST_F(SettingsStoreTest, ChangesAtOnceLoseNone) {
   EXPECT_THAT(Read().settings.preferences, SizeIs(80));
 }
 
+TEST_F(SettingsStoreTest, WhatIsHeldIsLookedAtAgainWhenQuietTimesChange) {
+  const auto hold = [&](const std::string& recipient, const std::string& cause) {
+    Query(
+        absl::StrCat("INSERT INTO schedules (app_id, due_at, notification_id, message_id, retention_days, lane, cause, "
+                     "channel, recipient_id, exchange, routing_key, type, payload) VALUES (",
+                     app_.value(), ", now() + interval '1 day', gen_random_uuid(), gen_random_uuid(), 7, 'social', '",
+                     cause, "', 'email', '", recipient, "', 'carillon.direct', 'social.like', 'like', '')"));
+  };
+  hold("ann", "hold");
+  hold("ann", "send_time");
+  hold("bob", "hold");
+  const auto due = [&] {
+    return Query(
+        "SELECT coalesce(string_agg(recipient_id || ' ' || cause, ','), '') FROM schedules WHERE due_at <= now()");
+  };
+  ASSERT_OK(Update([](RecipientSettings& settings) { settings.digest_time.minute = 1; }));
+  EXPECT_EQ(due(), "");
+  ASSERT_OK(Update([](RecipientSettings& settings) { settings.do_not_disturb_until = absl::Now() + absl::Hours(1); }));
+  EXPECT_EQ(due(), "ann hold");
+}
+
 TEST_F(SettingsStoreTest, MutesForGoodAndForATime) {
   const absl::Time until = absl::FromUnixMicros(absl::ToUnixMicros(absl::Now() + absl::Hours(1)));
   const std::vector<Mute> mutes = {{MuteKind::kActor, "bob"}, {MuteKind::kObject, "bob", until}};

@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "carillon/domain/decider.h"
+#include "carillon/domain/delivery.h"
 #include "carillon/domain/rule_text.h"
 #include "tests/kit/environment.h"
 
@@ -103,6 +104,7 @@ class Case {
   ChannelDecision Decide() const {
     const DecisionInput input{.type = type_,
                               .critical = critical_,
+                              .is_digest = type_ == kDigestType,
                               .policy = policy_,
                               .channels = absl::MakeConstSpan(&channel_, 1),
                               .expire_time = expire_time_,
@@ -142,16 +144,16 @@ class Case {
   }
 
  private:
-  // "like by email, ttl 2h" or "like in_app".
+  // "like by email, ttl 2h", of which that is left; "like by email, ttl ended"; "like in_app".
   void ReadMessage(const std::string& cell) {
     const std::vector<std::string> parts = absl::StrSplit(cell, ", ttl ");
     const std::vector<std::string> words = absl::StrSplit(parts[0], ' ');
     type_ = words[0];
     channel_ = ToChannel(words.back());
     if (parts.size() < 2) return;
-    absl::Duration ttl;
-    EXPECT_TRUE(absl::ParseDuration(parts[1], &ttl)) << cell;
-    expire_time_ = now_ + ttl;
+    absl::Duration left;
+    EXPECT_TRUE(parts[1] == "ended" || absl::ParseDuration(parts[1], &left)) << cell;
+    expire_time_ = now_ + left;
   }
 
   // "category reactions", "critical", "required", "quiet: hold", "cap 5 in 1h: drop",

@@ -52,6 +52,13 @@ TEST_F(CatalogueTest, NeverTakesAnItemForEarlierThanItWas) {
   EXPECT_EQ(catalogue_.NowOf(item, std::nullopt, clock_.Now()), now + absl::Hours(5));
 }
 
+TEST_F(CatalogueTest, LooksAtAnItemThatComesEarlyByTheTimeOfNow) {
+  const absl::Time now = clock_.Now();
+  const Notification item{.app = AppId(7), .create_time = now - absl::Hours(1)};
+  EXPECT_EQ(catalogue_.NowOf(item, now + absl::Hours(3), now), now);
+  EXPECT_EQ(catalogue_.NowOf(item, now + absl::Milliseconds(5), now), now + absl::Milliseconds(5));
+}
+
 TEST_F(CatalogueTest, CountsWhoIsShutOut) {
   EXPECT_EQ(catalogue_.CountTrippedSenders(), 0);
   Set({{.app = AppId(7), .tripped = {"", "ann"}}, {.app = AppId(8), .tripped = {"ann"}}});

@@ -17,7 +17,9 @@
 namespace carillon {
 namespace {
 
+using ::testing::ElementsAre;
 using testing::IsOk;
+using ::testing::Pair;
 using testing::StatusIs;
 using testing::WaitFor;
 using Limit = RateAnswer::Limit;
@@ -27,6 +29,10 @@ class FakeLimiter final : public RateLimiter {
  public:
   absl::StatusOr<std::vector<RateAnswer>> Take(absl::Span<const RateRequest> requests) override {
     ++calls;
+    {
+      absl::MutexLock lock(&mutex_);
+      last_senders_ = requests.back().senders;
+    }
     if (hold_) released_.WaitForNotification();
     if (away) return error::BackendUnavailable("redis", "away");
     std::vector<RateAnswer> answers(requests.size(), answer);
@@ -41,6 +47,12 @@ class FakeLimiter final : public RateLimiter {
     released_.Notify();
   }
 
+  // Of the last call that was asked about.
+  std::vector<RateRequest::Sender> last_senders() const {
+    absl::MutexLock lock(&mutex_);
+    return last_senders_;
+  }
+
   RateAnswer answer;
   std::atomic<int64_t> count = 1;
   std::atomic<bool> away = false;
@@ -49,7 +61,17 @@ class FakeLimiter final : public RateLimiter {
  private:
   std::atomic<bool> hold_ = false;
   absl::Notification released_;
+  mutable absl::Mutex mutex_;
+  std::vector<RateRequest::Sender> last_senders_ ABSL_GUARDED_BY(mutex_);
 };
+
+using Senders = std::vector<std::pair<std::string, int64_t>>;
+
+Senders Places(const std::vector<RateRequest::Sender>& senders) {
+  Senders places;
+  for (const RateRequest::Sender& sender : senders) places.emplace_back(sender.id, sender.places);
+  return places;
+}
 
 // What the servers share: the trips, and by them the policy of app 7.
 class FakeStores final : public TripStore, public CatalogStore {
@@ -166,6 +188,42 @@ TEST_F(DoorLimitsTest, SayWhoseRateRefusesAndWhenThereIsRoom) {
   const absl::Status never = limits_->AdmitNow(*catalogue_.PolicyOf(AppId(7)), Call());
   EXPECT_EQ(DetailsOf(never).metadata["limit"], "app");
   EXPECT_EQ(DetailsOf(never).retry_delay, std::nullopt);
+}
+
+TEST(SendersOfTest, CountsEachSendersNotifications) {
+  std::vector<NewNotification> items(4);
+  items[0].notification.actor_id = "bob";
+  items[2].notification.actor_id = "ann";
+  items[3].notification.actor_id = "bob";
+  EXPECT_THAT(Places(SendersOf(items)), ElementsAre(Pair("", 1), Pair("ann", 1), Pair("bob", 2)));
+}
+
+TEST(SendersOfTest, CountsReactionsThatTellSomebody) {
+  const auto reaction = [](const std::string& actor, const std::string& recipient) {
+    Reaction made;
+    made.actor_id = actor;
+    made.recipient = recipient;
+    return made;
+  };
+  const std::vector<Reaction> reactions = {reaction("bob", "ann"), reaction("cyd", ""), reaction("bob", ""),
+                                           reaction("bob", "dan")};
+  EXPECT_THAT(Places(SendersOf(reactions)), ElementsAre(Pair("bob", 2), Pair("cyd", 0)));
+}
+
+TEST_F(DoorLimitsTest, AskOnlyWhetherASenderWithoutPlacesIsShutOut) {
+  shared_.answer = {.refused_by = Limit::kApp, .wait = absl::Seconds(1)};
+  EXPECT_OK(Admit(Call(0)));
+  EXPECT_OK(limits_->AdmitNow(*catalogue_.PolicyOf(AppId(7)), Call(0)));
+  EXPECT_EQ(shared_.calls, 0);
+  const TrippedSender ann{.sender_id = "ann"};
+  ASSERT_OK(stores_->Trip({&ann, 1}));
+  ASSERT_OK(catalogue_.Refresh());
+  EXPECT_EQ(DetailsOf(Admit(Call(0))).reason, "SENDER_TRIPPED");
+}
+
+TEST_F(DoorLimitsTest, TakePlacesOfThoseWhoHaveSomeOnly) {
+  EXPECT_OK(Admit({.senders = {{.id = "ann", .places = 0}, {.id = "bob", .places = 3}}, .done = nullptr}));
+  EXPECT_THAT(Places(shared_.last_senders()), ElementsAre(Pair("bob", 3)));
 }
 
 TEST_F(DoorLimitsTest, AskAboutWhatGatheredInOneTrip) {

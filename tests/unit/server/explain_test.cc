@@ -241,7 +241,7 @@ TEST_F(Explanation, NamesTheDigestThatItWaitsForAndTheNotificationThatItBecame) 
       .gate = Rule::Gate::kPreference, .level = "recipient, all types", .choice = Choice::kDigest, .until = {}};
   FactsOf(delivery) = {.trail = {Entry(Outcome::kDigest, {digest})},
                        .wait_cause = {},
-                       .digest = DigestFacts{.id = kId, .due_time = kMorning, .closed = false, .notification_id = {}}};
+                       .digest = DigestFacts{.id = kId, .due_time = kMorning}};
   v1::ExplainedChannel channel = OnlyChannel();
   EXPECT_EQ(channel.outcome(), "digest");
   EXPECT_THAT(Lines(channel.steps()),

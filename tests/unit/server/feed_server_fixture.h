@@ -27,6 +27,7 @@ class OneAppStore final : public AppStore {
   absl::StatusOr<App> Update(const std::string&, const AppChanges&) override { return absl::UnimplementedError(""); }
   absl::Status AddSecret(const std::string&, const std::string&) override { return absl::UnimplementedError(""); }
   absl::StatusOr<MovedClock> AdvanceClock(AppId, absl::Duration) override { return absl::UnimplementedError(""); }
+  absl::StatusOr<bool> HasUndecided(AppId) override { return absl::UnimplementedError(""); }
 };
 
 class NoPublisher final : public LivePublisher {

@@ -141,9 +141,6 @@ class InMemoryFeedStore final : public FeedStore {
   absl::StatusOr<std::vector<DeliveryOutcome>> Deliver(absl::Span<const FeedDelivery>) override {
     return error::Internal("not part of this model");
   }
-  absl::StatusOr<int64_t> AddItem(const FeedKey&, int, const FeedItem&) override {
-    return error::Internal("not part of this model");
-  }
   absl::StatusOr<std::vector<FeedItem>> List(const ListQuery& query) override {
     absl::MutexLock lock(&mutex_);
     ++list_reads_;

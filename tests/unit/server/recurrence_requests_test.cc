@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
+#include "carillon/domain/limits.h"
+#include "carillon/wire/envelope.h"
 #include "tests/kit/status_matchers.h"
 
 namespace carillon::testing {
@@ -23,7 +25,7 @@ const AppId kSandbox(8);
 // 2023-11-14 22:13:20, a Tuesday.
 const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
 
-class OneSocialType final : public CatalogStore {
+class TwoSocialTypes final : public CatalogStore {
  public:
   absl::StatusOr<int64_t> Version() override { return 1; }
   absl::StatusOr<std::vector<NotificationType>> LoadTypes() override {
@@ -32,7 +34,10 @@ class OneSocialType final : public CatalogStore {
     type.name = "news";
     type.lane = Lane::kSocial;
     type.channels = {Channel::kInApp};
-    return std::vector<NotificationType>{type};
+    NotificationType gathered = type;
+    gathered.name = "like";
+    gathered.policy.aggregation = Aggregation{.window = absl::Hours(1)};
+    return std::vector<NotificationType>{type, gathered};
   }
   absl::StatusOr<std::vector<AppPolicy>> LoadAppPolicies() override {
     AppPolicy ahead;
@@ -91,7 +96,7 @@ class RecurrenceRequestsTest : public ::testing::Test {
   }
 
   const std::shared_ptr<KeepingStore> store_ = std::make_shared<KeepingStore>();
-  Catalogue catalogue_{std::make_shared<OneSocialType>()};
+  Catalogue catalogue_{std::make_shared<TwoSocialTypes>()};
   RecurrenceRequests requests_{store_, catalogue_};
   v1::CreateRecurrenceResponse created_;
 };
@@ -143,6 +148,36 @@ TEST_F(RecurrenceRequestsTest, RefusesTypesThatAreNotInTheCatalogue) {
   EXPECT_EQ(DetailsOf(status).reason, "UNKNOWN_TYPE");
 }
 
+TEST_F(RecurrenceRequestsTest, RefusesEventsToMoreUsersThanItKeeps) {
+  v1::CreateRecurrenceRequest request = Event("@daily");
+  v1::UserList& users = *request.mutable_event()->mutable_audience()->mutable_users();
+  while (request.event().ByteSizeLong() <= limits::kMaxRecurrenceBytes) {
+    users.add_user_ids(absl::StrCat(std::string(200, 'u'), users.user_ids_size()));
+  }
+  EXPECT_THAT(Create(request), StatusIs(kInvalid, AllOf(HasSubstr("event: must be at most 65536 bytes"),
+                                                        HasSubstr("publish it to a topic"))));
+  EXPECT_THAT(store_->rows, IsEmpty());
+  users.mutable_user_ids()->RemoveLast();
+  ASSERT_OK(Create(request));
+  EXPECT_LE(store_->rows[0].request.size(), limits::kMaxRecurrenceBytes);
+}
+
+TEST_F(RecurrenceRequestsTest, RefusesDataThatIsShortOnlyAsJson) {
+  v1::CreateRecurrenceRequest request = Send("@daily");
+  auto& numbers = *(*request.mutable_send()->mutable_data()->mutable_fields())["numbers"].mutable_list_value();
+  for (int i = 0; i < 8000; ++i) numbers.add_values()->set_number_value(1);
+  EXPECT_THAT(Create(request), StatusIs(kInvalid, HasSubstr("send: must be at most 65536 bytes as protobuf")));
+}
+
+TEST_F(RecurrenceRequestsTest, KeepsNothingThatItDoesNotKnow) {
+  v1::CreateRecurrenceRequest request = Send("@daily");
+  v1::SendNotificationRequest& send = *request.mutable_send();
+  const std::string unknown(limits::kMaxRecurrenceBytes, 'x');
+  send.GetReflection()->MutableUnknownFields(&send)->AddLengthDelimited(9999, unknown);
+  ASSERT_OK(Create(request));
+  EXPECT_LT(store_->rows[0].request.size(), 100);
+}
+
 TEST_F(RecurrenceRequestsTest, SendsEachOccurrenceUnderAKeyOfItsOwn) {
   v1::CreateRecurrenceRequest request = Send("@hourly");
   request.mutable_send()->set_idempotency_key(std::string(300, 'x'));
@@ -165,6 +200,24 @@ TEST_F(RecurrenceRequestsTest, SendsEachOccurrenceUnderAKeyOfItsOwn) {
   EXPECT_NE(std::get<NewNotification>(*next).idempotency_key, sent.idempotency_key);
 }
 
+TEST_F(RecurrenceRequestsTest, LeavesTheVersionOfWhatIsGatheredToTheWorker) {
+  v1::CreateRecurrenceRequest request = Send("@hourly");
+  request.mutable_send()->set_type("like");
+  request.mutable_send()->set_actor_id("bob");
+  request.mutable_send()->set_object_id("post-1");
+  ASSERT_OK(Create(request));
+  const auto prepared = Prepare(store_->rows[0]);
+  ASSERT_OK(prepared);
+  const auto& sent = std::get<NewNotification>(*prepared);
+  EXPECT_TRUE(sent.takes_version);
+  const auto read = DecodeEnvelope(sent.envelope);
+  ASSERT_OK(read);
+  ASSERT_THAT(*read, SizeIs(1));
+  EXPECT_EQ(read->front().id, sent.notification.id);
+  EXPECT_EQ(read->front().actor_id, "bob");
+  EXPECT_EQ(read->front().version, 0);
+}
+
 TEST_F(RecurrenceRequestsTest, PreparesEvents) {
   ASSERT_OK(Create(Event("@hourly")));
   EXPECT_EQ(created_.recurrence().user_id(), "");
@@ -181,7 +234,7 @@ TEST_F(RecurrenceRequestsTest, ATypeThatIsGoneRefusesTheOccurrence) {
   request.mutable_send()->set_type("olds");
   request.SerializeToString(&row.request);
   EXPECT_THAT(Prepare(row), StatusIs(kInvalid, HasSubstr("olds")));
-  const Catalogue unread(std::make_shared<OneSocialType>());
+  const Catalogue unread(std::make_shared<TwoSocialTypes>());
   EXPECT_THAT(PrepareOccurrence({.recurrence = row, .app_time = kNow, .clock_offset = {}}, unread),
               StatusIs(absl::StatusCode::kUnavailable));
 }

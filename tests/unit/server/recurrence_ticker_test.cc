@@ -88,14 +88,14 @@ class LaneWaker final : public OutboxWaker {
 
 class RecurrenceTickerTest : public ::testing::Test {
  protected:
-  Uuid Add(const std::string& type, const std::string& cron = "* * * * *") {
+  Uuid Add(const std::string& type, const std::string& cron = "* * * * *", const std::string& zone = "") {
     const Uuid id = NewUuid7(clock_.Now() + absl::Milliseconds(rows_->rows.size()));
     EXPECT_OK(rows_->Create({.id = id,
                              .app = AppId(1),
                              .create_time = clock_.Now(),
                              .next_time = clock_.Now(),
                              .cron = cron,
-                             .time_zone = "",
+                             .time_zone = zone,
                              .type = type,
                              .recipient = "ann",
                              .last_error = "an older one",
@@ -103,6 +103,7 @@ class RecurrenceTickerTest : public ::testing::Test {
     return id;
   }
   const Recurrence& Row(const Uuid& id) const { return rows_->rows.at(id); }
+  double Refused() { return metrics_.Counter("carillon_recurrences_total", "", {{"outcome", "refused"}}).Value(); }
 
   absl::StatusOr<Occurrence> Prepare(const DueRecurrence& due) {
     if (due.recurrence.type == "gone") return error::UnknownType("type", "gone");
@@ -176,6 +177,28 @@ TEST_F(RecurrenceTickerTest, NeverAgainIsNoTime) {
   ASSERT_OK(ticker_.Tick());
   EXPECT_EQ(Row(id).next_time, std::nullopt);
   EXPECT_THAT(notifications_->batches, ElementsAre(1));
+}
+
+TEST_F(RecurrenceTickerTest, PutsOffWhatItCantReadAndSendsNothingOfIt) {
+  const Uuid zone = Add("like", "* * * * *", "Mars/Olympus");
+  const Uuid cron = Add("like", "every now and then");
+  const Uuid good = Add("like");
+  ASSERT_OK(ticker_.Tick());
+  EXPECT_THAT(Row(zone).last_error, HasSubstr("can't read the time zone Mars/Olympus"));
+  EXPECT_THAT(Row(cron).last_error, HasSubstr("can't read the cron: must have 5 fields"));
+  for (const Uuid& id : {zone, cron}) EXPECT_EQ(Row(id).next_time, clock_.Now() + absl::Minutes(1));
+  EXPECT_THAT(notifications_->keys, ElementsAre(good.ToString()));
+  EXPECT_EQ(Refused(), 2);
+  // Not at every look.
+  ASSERT_OK(ticker_.Tick());
+  EXPECT_EQ(Refused(), 2);
+  // Where it can be read it is sent and goes on.
+  rows_->rows[zone].time_zone = "Europe/Berlin";
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_OK(ticker_.Tick());
+  EXPECT_TRUE(notifications_->keys.contains(zone.ToString()));
+  EXPECT_EQ(Row(zone).last_error, "");
+  EXPECT_EQ(Refused(), 3) << "the other one";
 }
 
 TEST_F(RecurrenceTickerTest, LeavesDueWhatCantBeAcceptedNow) {

@@ -20,6 +20,8 @@ using testing::IsOk;
 using ::testing::SizeIs;
 using testing::StatusIs;
 
+const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+
 v1::UpdateSettingsRequest Request(const std::string& text) {
   v1::UpdateSettingsRequest request;
   EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &request)) << text;
@@ -29,7 +31,7 @@ v1::UpdateSettingsRequest Request(const std::string& text) {
 
 SettingsChange Prepared(const v1::UpdateSettingsRequest& request) {
   Violations violations;
-  SettingsChange change = PrepareSettings(request, violations);
+  SettingsChange change = PrepareSettings(request, kNow, violations);
   EXPECT_THAT(violations.ToStatus(), IsOk());
   return change;
 }
@@ -37,7 +39,7 @@ SettingsChange Prepared(const std::string& text) { return Prepared(Request(text)
 
 absl::Status Refusal(const v1::UpdateSettingsRequest& request) {
   Violations violations;
-  PrepareSettings(request, violations);
+  PrepareSettings(request, kNow, violations);
   return violations.ToStatus();
 }
 
@@ -213,11 +215,23 @@ TEST(DigestTimeOfRequests, ComesBackAndIsAbsentIfItIsTheDefault) {
   }
 }
 
-TEST(DoNotDisturb, IsATimeUpToTheYear9999) {
-  EXPECT_EQ(ThereAndBack("settings {do_not_disturb_until {seconds: 253402300799 nanos: 999999000}}")
-                .do_not_disturb_until()
-                .nanos(),
-            999999000);
+TEST(DoNotDisturb, IsAtMost366DaysAhead) {
+  const int64_t latest = absl::ToUnixSeconds(kNow + limits::kMaxDoNotDisturb);
+  const auto until = [](int64_t seconds, int nanos) {
+    return absl::StrCat("settings {do_not_disturb_until {seconds: ", seconds, " nanos: ", nanos, "}}");
+  };
+  EXPECT_EQ(ThereAndBack(until(latest - 1, 999999000)).do_not_disturb_until().nanos(), 999999000);
+  EXPECT_EQ(ThereAndBack(until(latest, 0)).do_not_disturb_until().seconds(), latest);
+  EXPECT_EQ(ThereAndBack(until(0, 0)).do_not_disturb_until().seconds(), 0) << "past";
+  for (const std::string& late : {until(latest, 1), until(latest + 1, 0), until(253'402'300'799, 0)}) {
+    EXPECT_THAT(Refusal(Request(late)),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("settings.do_not_disturb_until: must be at most 366 days ahead")))
+        << late;
+  }
+}
+
+TEST(DoNotDisturb, IsATimestamp) {
   EXPECT_THAT(Refused("settings {do_not_disturb_until {seconds: 253402300800}}"), SizeIs(1));
   EXPECT_THAT(Refused("settings {do_not_disturb_until {nanos: 1000000000}}"), SizeIs(1));
   EXPECT_THAT(Refused("settings {do_not_disturb_until {nanos: -1}}"), SizeIs(1));

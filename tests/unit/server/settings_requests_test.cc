@@ -152,6 +152,44 @@ TEST_F(SettingsRequestsTest, AnInvalidChangeReachesNoStore) {
   EXPECT_THAT(response.settings().preferences(), SizeIs(1));
 }
 
+TEST_F(SettingsRequestsTest, DoNotDisturbEndsAtMost366DaysAheadByTheAppsClock) {
+  types_->policy.sandbox = true;
+  types_->policy.clock_offset = absl::Hours(24);
+  ASSERT_OK(catalogue_.Refresh());
+  v1::UpdateSettingsRequest request;
+  v1::UpdateSettingsResponse response;
+  request.set_user_id("ann");
+  google::protobuf::Timestamp& until = *request.mutable_settings()->mutable_do_not_disturb_until();
+  until.set_seconds(absl::ToUnixSeconds(clock_.Now() + absl::Hours(24 * 367)));
+  ASSERT_OK(requests_.Update(kApp, request, &response));
+  EXPECT_EQ(response.settings().do_not_disturb_until().seconds(), until.seconds());
+  until.set_seconds(until.seconds() + 1);
+  EXPECT_THAT(requests_.Update(kApp, request, &response),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("settings.do_not_disturb_until:")));
+}
+
+TEST_F(SettingsRequestsTest, WaitsForTheCatalogueWhereItAsksIt) {
+  const Catalogue unread(types_);
+  SettingsRequests requests(store_, unread, clock_);
+  const auto waits = StatusIs(absl::StatusCode::kUnavailable, HasSubstr("the catalogue has not been read yet"));
+  v1::GetPreferenceCentreRequest centre;
+  v1::GetPreferenceCentreResponse shown;
+  centre.set_user_id("ann");
+  EXPECT_THAT(requests.GetCentre(kApp, centre, &shown), waits);
+  v1::ListMutesRequest list;
+  v1::ListMutesResponse mutes;
+  list.set_user_id("ann");
+  EXPECT_THAT(requests.ListMutes(kApp, list, &mutes), waits);
+  v1::UpdateSettingsRequest update;
+  v1::UpdateSettingsResponse updated;
+  update.set_user_id("ann");
+  EXPECT_THAT(requests.Update(kApp, update, &updated), waits);
+  v1::GetSettingsRequest get;
+  v1::GetSettingsResponse settings;
+  get.set_user_id("ann");
+  EXPECT_OK(requests.Get(kApp, get, &settings)) << "asks nothing of it";
+}
+
 TEST_F(SettingsRequestsTest, ListsMutesByKindAndIdAsLongAsTheyHoldByTheAppsClock) {
   types_->policy.sandbox = true;
   types_->policy.clock_offset = absl::Hours(24);

@@ -152,6 +152,22 @@ TEST_F(DigestHandlerTest, MakesOneNotificationOfAllThatHasGathered) {
   EXPECT_THAT(waker_.lanes, ElementsAre(Lane::kMarketing));
 }
 
+TEST_F(DigestHandlerTest, TellsOnceWhatWasMeantForSeveralDevices) {
+  const NotificationId id = Add("bob").item.id;
+  Add("bob").item.id = id;
+  Add("cat");
+  Handle();
+  EXPECT_EQ(Data()["count"], 2);
+  EXPECT_EQ(Data()["items"].size(), 2U);
+  EXPECT_THAT(store_->states.back(), ElementsAre(DeliveryState::kSent, DeliveryState::kSent, DeliveryState::kSent));
+}
+
+TEST_F(DigestHandlerTest, TellsWhatHasWaitedForLongerThanItIsKeptElsewhere) {
+  Add("bob").item.create_time = clock_.Now() - absl::Hours(24 * 8);
+  Handle();
+  EXPECT_EQ(Data()["count"], 1);
+}
+
 TEST_F(DigestHandlerTest, LeavesOutWhatIsNotWantedAnyMoreOrTooOld) {
   Add("bob");
   Add("cat");
@@ -197,7 +213,8 @@ TEST_F(DigestHandlerTest, AsksNeitherCapsNorQuietHoursWhichAreForTheDigestItself
   EXPECT_THAT(store_->states.back(), Each(DeliveryState::kSent));
 }
 
-TEST_F(DigestHandlerTest, DecidesByTheTimeThatItWasDueAtTheEarliest) {
+TEST_F(DigestHandlerTest, ASandboxDecidesByTheTimeThatItWasDueAtTheEarliest) {
+  types_->policy.sandbox = true;
   Add("bob").item.expire_time = clock_.Now() + absl::Hours(1);
   DueDigest later = digest_;
   later.due_time = clock_.Now() + absl::Hours(2);

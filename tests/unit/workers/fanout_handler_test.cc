@@ -212,6 +212,7 @@ class FanoutHandlerTest : public ::testing::Test {
     store_->types = {type};
     Event& event = events_->record.event;
     event.id = NewUuid7(clock_.Now());
+    event.create_time = clock_.Now();
     event.app = kApp;
     event.type = "stream.start";
     event.actor_id = "star";

@@ -118,6 +118,21 @@ TEST_F(LaneConsumerTest, SplitsAPackThatComesASecondTimeBeforeItTriesItAgain) {
   EXPECT_EQ(Split(), 1);
 }
 
+TEST_F(LaneConsumerTest, DecidesAtOnceOnWhatComesASecondTimeBesideAPack) {
+  InboundMessage pack = Redelivered(Pack(Items(2)));
+  const Delivery held{.id = NewUuid7(clock_.Now()),
+                      .channel = Channel::kEmail,
+                      .device_id = "",
+                      .item = Item("ann"),
+                      .decide_time = {}};
+  absl::StrAppend(&pack.body, EncodeEnvelope(held));
+  queue_.Push(pack);
+  Consume({.prefetch = 50, .channels = 1});
+  EXPECT_THAT(publisher_.published(), SizeIs(2));
+  ASSERT_THAT(lane_.contacts->again, SizeIs(1));
+  EXPECT_EQ(Split(), 1);
+}
+
 TEST_F(LaneConsumerTest, KeepsAPackUntilAllItsItemsAreConfirmedElsewhere) {
   queue_.Push(Redelivered(Pack(Items(3))));
   publisher_.RefuseOnce();

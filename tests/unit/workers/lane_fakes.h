@@ -187,11 +187,6 @@ class FeedsInMemory final : public FeedStore {
   absl::StatusOr<std::vector<Backlog>> ReadBacklogs(absl::Span<const BacklogRequest>) override { return NotHere(); }
   absl::StatusOr<FeedHead> Summarize(const FeedKey&) override { return NotHere(); }
   absl::StatusOr<std::vector<FeedHead>> ReadHeads(absl::Span<const FeedKey>) override { return NotHere(); }
-  absl::StatusOr<int64_t> AddItem(const FeedKey&, int, const FeedItem& item) override {
-    added.push_back(item);
-    return static_cast<int64_t>(added.size());
-  }
-  std::vector<FeedItem> added;
   absl::StatusOr<std::vector<FeedItem>> List(const ListQuery&) override { return NotHere(); }
   absl::StatusOr<MarkReadResult> MarkReadUpTo(const FeedKey&, int64_t) override { return NotHere(); }
   absl::StatusOr<MarkReadResult> MarkReadItems(const FeedKey&, absl::Span<const NotificationId>) override {
@@ -238,9 +233,15 @@ class ContactsInMemory final : public DeliveryStore {
   }
   absl::StatusOr<int> DecideAgain(absl::Span<const Redecision> decisions) override {
     again.insert(again.end(), decisions.begin(), decisions.end());
+    for (const Redecision& decision : decisions) {
+      if (decision.shown == nullptr) continue;
+      decision.shown->item.seq = static_cast<int64_t>(added.size()) + 1;
+      added.push_back(decision.shown->item);
+    }
     return static_cast<int>(decisions.size());
   }
   std::vector<Redecision> again;  // Of deliveries that may be gone by now.
+  std::vector<FeedItem> added;    // To feeds.
   absl::StatusOr<std::vector<ClaimResult>> Claim(absl::Span<const ClaimRequest>, absl::Duration) override {
     return NotHere();
   }

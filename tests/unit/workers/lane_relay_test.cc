@@ -367,7 +367,7 @@ TEST_F(LaneRelayTest, ReleasesNoMoreIntoLongQueuesAndGoesOnWithWhatIsReady) {
   declared_.Notify();
   queues_.Show("marketing", /*messages=*/5000, /*consumers=*/1);
   outbox_.BecomeDue(Rows(35));
-  Start({.lane = Lane::kMarketing, .batch = 10});
+  Start({.lane = Lane::kMarketing, .batch = 10, .longest_wait_for_room = absl::Hours(1)});
   ASSERT_TRUE(Settles(10)) << "that more is due it learns from the first batch";
   ASSERT_TRUE(Looks(3));
   EXPECT_EQ(outbox_.due(), 25u);
@@ -377,12 +377,20 @@ TEST_F(LaneRelayTest, ReleasesNoMoreIntoLongQueuesAndGoesOnWithWhatIsReady) {
   EXPECT_TRUE(Settles(40));
 }
 
+TEST_F(LaneRelayTest, ReleasesABatchNowAndThenIntoQueuesThatStayLong) {
+  declared_.Notify();
+  queues_.Show("marketing", /*messages=*/5000, /*consumers=*/1);
+  outbox_.BecomeDue(Rows(35));
+  Start({.lane = Lane::kMarketing, .batch = 10, .longest_wait_for_room = absl::Milliseconds(30)});
+  EXPECT_TRUE(Settles(35));
+}
+
 TEST_F(LaneRelayTest, GoesOnWithWhatIsReadyWhereQueuesCantBeLookedAt) {
   declared_.Notify();
   queues_.Fail(absl::NotFoundError("no such queue"));
   outbox_.BecomeDue(Rows(35));
   outbox_.Add(Rows(30));
-  Start({.lane = Lane::kMarketing, .batch = 10});
+  Start({.lane = Lane::kMarketing, .batch = 10, .longest_wait_for_room = absl::Hours(1)});
   EXPECT_TRUE(Settles(40));
   ASSERT_TRUE(Looks(2));
   EXPECT_EQ(outbox_.due(), 25u);

@@ -51,6 +51,7 @@ class ReactionsInMemory final : public ReactionStore {
       now.newest.actor_id = "the last";
       if (!now.stands) now.id = all[i].id;
       ends.push_back(all[i]);
+      if (all[i].shown != nullptr) added.push_back(all[i].shown->item);
       begun.push_back(begin(i, now));
     }
     return static_cast<int>(all.size());
@@ -68,6 +69,7 @@ class ReactionsInMemory final : public ReactionStore {
   std::vector<ReactionChange> changes;  // Of every transaction.
   std::optional<GatheredWindow> open;   // What every window has gathered.
   int64_t next_version = 5000;
+  std::vector<FeedItem> added;  // To feeds.
   std::vector<size_t> transactions;
   std::vector<std::string> applied;
   std::vector<std::shared_ptr<const ReactionWindow>> windows;  // Of each transaction's first.

@@ -51,7 +51,6 @@ class WindowHandlerTest : public ::testing::Test {
 
   SimulatedClock clock_{absl::FromUnixSeconds(1'800'000'100)};
   Metrics metrics_;
-  std::shared_ptr<FeedsInMemory> feeds_ = std::make_shared<FeedsInMemory>();
   std::shared_ptr<ContactsInMemory> contacts_ = std::make_shared<ContactsInMemory>();
   std::shared_ptr<ReactionsInMemory> store_ = std::make_shared<ReactionsInMemory>();
   WokenLanes waker_;
@@ -61,7 +60,6 @@ class WindowHandlerTest : public ::testing::Test {
   NobodyOnline live_;
   WindowHandler handler_{{.reactions = store_,
                           .deliveries = contacts_,
-                          .feeds = feeds_,
                           .waker = waker_,
                           .catalogue = catalogue_,
                           .decisions = decisions_.maker,
@@ -130,9 +128,9 @@ TEST_F(WindowHandlerTest, ShowsInTheFeedWhatIsLeftToItAlone) {
   store_->open->stands = false;
   decisions_.settings.of["ann"].settings.do_not_disturb_until = clock_.Now() + absl::Hours(2);
   EXPECT_EQ(Begun()[0].fate.state, DeliveryState::kSuppressed);
-  ASSERT_THAT(feeds_->added, SizeIs(1));
-  EXPECT_EQ(feeds_->added[0].id, store_->ends[0].id) << "the one that the deliveries are of";
-  EXPECT_EQ(feeds_->added[0].object_id, "post-1");
+  ASSERT_THAT(store_->added, SizeIs(1));
+  EXPECT_EQ(store_->added[0].id, store_->ends[0].id) << "the one that the deliveries are of";
+  EXPECT_EQ(store_->added[0].object_id, "post-1");
 }
 
 TEST_F(WindowHandlerTest, HoldsAllWhileTheStoreIsAway) {
