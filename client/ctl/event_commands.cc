@@ -1,5 +1,4 @@
 // event publish|get|watch|pause|resume|cancel, react, counters.
-#include <google/protobuf/util/json_util.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -10,17 +9,13 @@
 #include "carillon/domain/status_macros.h"
 #include "client/ctl/context.h"
 #include "client/ctl/dry_run.h"
+#include "client/ctl/json_file.h"
 #include "client/ctl/output.h"
 
 namespace carillon::ctl {
 namespace {
 
 constexpr absl::Duration kWatchInterval = absl::Milliseconds(500);
-
-absl::Status ParseData(const std::string& json, google::protobuf::Struct* data) {
-  if (json.empty() || google::protobuf::util::JsonStringToMessage(json, data).ok()) return absl::OkStatus();
-  return absl::InvalidArgumentError("--data must be a JSON object");
-}
 
 std::string StateText(const v1::Event& event) { return ShortName(v1::EventState_Name(event.state()), "EVENT_STATE_"); }
 

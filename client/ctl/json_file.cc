@@ -1,5 +1,7 @@
 #include "client/ctl/json_file.h"
 
+#include <google/protobuf/util/json_util.h>
+
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -21,6 +23,11 @@ void LengthenEnum(nlohmann::json& value, const std::string& prefix) {
   if (!value.is_string()) return;
   const std::string upper = absl::AsciiStrToUpper(value.get<std::string>());
   value = absl::StartsWith(upper, prefix) ? upper : absl::StrCat(prefix, upper);
+}
+
+absl::Status ParseData(const std::string& json, google::protobuf::Struct* data) {
+  if (google::protobuf::util::JsonStringToMessage(json, data).ok()) return absl::OkStatus();
+  return absl::InvalidArgumentError("--data must be a JSON object");
 }
 
 }  // namespace carillon::ctl

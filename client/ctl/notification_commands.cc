@@ -1,5 +1,4 @@
 // send, get, cancel, opened, clicked.
-#include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
 
 #include <cstdio>
@@ -12,6 +11,7 @@
 #include "carillon/domain/status_macros.h"
 #include "client/ctl/context.h"
 #include "client/ctl/dry_run.h"
+#include "client/ctl/json_file.h"
 #include "client/ctl/output.h"
 
 namespace carillon::ctl {
@@ -57,10 +57,7 @@ absl::StatusOr<v1::SendNotificationRequest> ToRequest(const SendOptions& options
   request.set_actor_id(options.actor);
   request.set_object_id(options.object);
   request.set_idempotency_key(options.key);
-  if (!options.data.empty() &&
-      !google::protobuf::util::JsonStringToMessage(options.data, request.mutable_data()).ok()) {
-    return absl::InvalidArgumentError("--data must be a JSON object");
-  }
+  if (!options.data.empty()) RETURN_IF_ERROR(ParseData(options.data, request.mutable_data()));
   for (const std::string& name : options.channels) {
     ASSIGN_OR_RETURN(const v1::Channel channel, ParseChannelOption("--channels", name));
     request.add_channels(channel);

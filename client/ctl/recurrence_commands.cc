@@ -1,11 +1,11 @@
 // recurrences create|list|delete.
-#include <google/protobuf/util/json_util.h>
 
 #include <cstdio>
 
 #include "absl/strings/str_format.h"
 #include "carillon/domain/status_macros.h"
 #include "client/ctl/context.h"
+#include "client/ctl/json_file.h"
 #include "client/ctl/output.h"
 
 namespace carillon::ctl {
@@ -25,8 +25,7 @@ absl::Status FillIn(const CreateOptions& options, Request* request) {
   request->set_actor_id(options.actor);
   request->set_object_id(options.object);
   if (options.data.empty()) return absl::OkStatus();
-  if (google::protobuf::util::JsonStringToMessage(options.data, request->mutable_data()).ok()) return absl::OkStatus();
-  return absl::InvalidArgumentError("--data must be a JSON object");
+  return ParseData(options.data, request->mutable_data());
 }
 
 absl::StatusOr<v1::CreateRecurrenceRequest> ToRequest(const CreateOptions& options) {

@@ -142,10 +142,7 @@ absl::StatusOr<v1::PreviewTemplateRequest> MakePreview(const PreviewOptions& opt
   request.set_user_id(options.user);
   request.set_actor_id(options.actor);
   request.set_object_id(options.object);
-  if (!options.data.empty() &&
-      !google::protobuf::util::JsonStringToMessage(options.data, request.mutable_data()).ok()) {
-    return absl::InvalidArgumentError("--data must be a JSON object");
-  }
+  if (!options.data.empty()) RETURN_IF_ERROR(ParseData(options.data, request.mutable_data()));
   return request;
 }
 

@@ -14,6 +14,7 @@
 #include "server/api/app_requests.h"
 #include "server/api/page_token.h"
 #include "server/api/stats_request.h"
+#include "server/api/timestamps.h"
 #include "server/api/validation.h"
 
 namespace carillon {
@@ -48,7 +49,7 @@ void ToProto(const DeadLetter& letter, v1::DeadLetter* out) {
   out->set_reason(letter.reason);
   out->set_error(letter.error);
   out->set_retry_count(letter.retry_count);
-  *out->mutable_dead_time() = TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(letter.dead_time));
+  *out->mutable_dead_time() = ToTimestamp(letter.dead_time);
 }
 
 }  // namespace
@@ -169,7 +170,7 @@ absl::Status AdminServiceImpl::Advance(AppId app, const v1::AdvanceClockRequest&
   ASSIGN_OR_RETURN(const MovedClock moved, deps_.apps->AdvanceClock(app, by));
   deps_.catalogue.Refresh().IgnoreError();
   for (const Lane lane : kNotificationLanes) deps_.waker.Wake(lane);
-  *response->mutable_app_time() = TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(moved.app_time));
+  *response->mutable_app_time() = ToTimestamp(moved.app_time);
   response->set_due(moved.due);
   return absl::OkStatus();
 }

@@ -1,20 +1,16 @@
 #include "server/api/app_requests.h"
 
-#include <google/protobuf/util/time_util.h>
-
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/locale.h"
+#include "server/api/timestamps.h"
 
 namespace carillon {
 namespace {
 
 using google::protobuf::Timestamp;
-using google::protobuf::util::TimeUtil;
-
-Timestamp ToProtoTime(absl::Time time) { return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time)); }
 
 void CheckRange(absl::string_view field, int64_t value, int64_t most, Violations& violations) {
   if (value < 0 || value > most) violations.Add(field, absl::StrCat("must be 0 to ", most, "; 0: no limit"));
@@ -66,7 +62,7 @@ void ToProto(const App& app, absl::Time now, v1::App* out) {
   out->set_name(app.name);
   out->set_app_key(app.key);
   for (const std::string& scope : app.scopes) out->add_scopes(scope);
-  *out->mutable_create_time() = ToProtoTime(app.create_time);
+  *out->mutable_create_time() = ToTimestamp(app.create_time);
   out->set_shared_audience_threshold(app.shared_audience_threshold);
   out->set_default_locale(app.default_locale);
   if (app.limits != SendLimits()) {
@@ -78,7 +74,7 @@ void ToProto(const App& app, absl::Time now, v1::App* out) {
     limits.set_runaway_per_minute(app.limits.runaway_per_minute);
   }
   out->set_sandbox(app.sandbox);
-  if (app.sandbox) *out->mutable_app_time() = ToProtoTime(now + app.clock_offset);
+  if (app.sandbox) *out->mutable_app_time() = ToTimestamp(now + app.clock_offset);
 }
 
 void ToProto(const TrippedSender& sender, v1::TrippedSender* out) {
@@ -86,7 +82,7 @@ void ToProto(const TrippedSender& sender, v1::TrippedSender* out) {
   out->set_sender_id(sender.sender_id);
   out->set_count(sender.count);
   out->set_limit(sender.limit);
-  *out->mutable_trip_time() = ToProtoTime(sender.trip_time);
+  *out->mutable_trip_time() = ToTimestamp(sender.trip_time);
 }
 
 }  // namespace carillon

@@ -1,13 +1,9 @@
 #include "server/api/delivery_view.h"
 
-#include <google/protobuf/util/time_util.h>
+#include "server/api/timestamps.h"
 
 namespace carillon {
 namespace {
-
-google::protobuf::Timestamp ToTimestamp(absl::Time time) {
-  return google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
-}
 
 void ToProto(const DeliveryAttempt& attempt, v1::DeliveryAttempt* out) {
   out->set_provider(attempt.provider);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/limits.h"
 #include "carillon/runtime/secrets.h"
+#include "server/api/timestamps.h"
 
 namespace carillon {
 namespace {

@@ -15,6 +15,7 @@
 #include "server/api/delivery_view.h"
 #include "server/api/explain_steps.h"
 #include "server/api/send_request.h"
+#include "server/api/timestamps.h"
 
 namespace carillon {
 namespace {

@@ -2,6 +2,7 @@
 
 #include "carillon/domain/rule_text.h"
 #include "server/api/send_request.h"
+#include "server/api/timestamps.h"
 
 namespace carillon {
 namespace {

@@ -1,7 +1,6 @@
 #include "server/api/provider_requests.h"
 
 #include <google/protobuf/util/message_differencer.h>
-#include <google/protobuf/util/time_util.h>
 
 #include <algorithm>
 
@@ -12,16 +11,12 @@
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 #include "server/api/provider_validation.h"
+#include "server/api/timestamps.h"
 
 namespace carillon {
 namespace {
 
 using google::protobuf::util::MessageDifferencer;
-using google::protobuf::util::TimeUtil;
-
-google::protobuf::Timestamp ToTimestamp(absl::Time time) {
-  return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
-}
 
 const StoredProvider* FindByName(absl::Span<const StoredProvider> rows, absl::string_view name) {
   const auto found =

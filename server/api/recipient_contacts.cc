@@ -1,7 +1,5 @@
 #include "server/api/recipient_contacts.h"
 
-#include <google/protobuf/util/time_util.h>
-
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,11 +9,10 @@
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "server/api/contact_checks.h"
+#include "server/api/timestamps.h"
 
 namespace carillon {
 namespace {
-
-using google::protobuf::util::TimeUtil;
 
 using Check = std::string (*)(absl::string_view field, const std::string& value, Violations& violations);
 
@@ -49,10 +46,6 @@ absl::Status CheckUser(const std::string& user_id) {
   Violations violations;
   violations.CheckId("user_id", user_id, /*required=*/true);
   return violations.ToStatus();
-}
-
-google::protobuf::Timestamp ToTimestamp(absl::Time time) {
-  return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
 }
 
 void ToProto(const Device& device, v1::Device* out) {

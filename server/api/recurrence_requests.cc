@@ -12,6 +12,7 @@
 #include "server/api/event_request.h"
 #include "server/api/page_token.h"
 #include "server/api/send_request.h"
+#include "server/api/timestamps.h"
 #include "server/api/validation.h"
 
 namespace carillon {

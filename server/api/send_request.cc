@@ -10,6 +10,7 @@
 #include "carillon/runtime/secrets.h"
 #include "carillon/wire/envelope.h"
 #include "carillon/wire/struct_json.h"
+#include "server/api/timestamps.h"
 
 namespace carillon {
 namespace {
@@ -69,10 +70,6 @@ std::string CheckData(const google::protobuf::Struct& data, Violations& violatio
   if (json.ok()) return *std::move(json);
   violations.Add("data", json.status().message());
   return "";
-}
-
-google::protobuf::Timestamp ToTimestamp(absl::Time time) {
-  return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
 }
 
 NewNotification PrepareSend(const v1::SendNotificationRequest& request, const SendOrigin& origin,

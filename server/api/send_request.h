@@ -21,7 +21,6 @@ struct SendOrigin {
 
 // data as JSON; empty if there is none, or if it is not fine.
 std::string CheckData(const google::protobuf::Struct& data, Violations& violations);
-google::protobuf::Timestamp ToTimestamp(absl::Time time);
 
 // Checks every field and adds what is wrong to `violations`. What it returns is
 // good only if nothing was added.

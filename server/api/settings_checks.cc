@@ -1,7 +1,5 @@
 #include "server/api/settings_checks.h"
 
-#include <google/protobuf/util/time_util.h>
-
 #include <algorithm>
 #include <iterator>
 #include <set>
@@ -12,20 +10,16 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
+#include "server/api/timestamps.h"
 
 namespace carillon {
 namespace {
 
 using google::protobuf::RepeatedPtrField;
-using google::protobuf::util::TimeUtil;
 
 constexpr int kDayMinutes = 24 * 60;
 constexpr int kWeekDays = 7;
 constexpr int kNanosPerSecond = 1'000'000'000;
-
-google::protobuf::Timestamp ToTimestamp(absl::Time time) {
-  return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
-}
 
 // --- Preferences.
 

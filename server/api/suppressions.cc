@@ -11,6 +11,7 @@
 #include "carillon/domain/status_macros.h"
 #include "server/api/contact_checks.h"
 #include "server/api/page_token.h"
+#include "server/api/timestamps.h"
 #include "server/api/validation.h"
 
 namespace carillon {
@@ -68,8 +69,7 @@ void ToProto(const Suppression& suppression, v1::Suppression* out) {
   out->set_address(suppression.address);
   out->set_type(suppression.type);
   out->set_reason(suppression.reason);
-  *out->mutable_create_time() =
-      google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(suppression.create_time));
+  *out->mutable_create_time() = ToTimestamp(suppression.create_time);
 }
 
 }  // namespace

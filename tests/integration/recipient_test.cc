@@ -17,37 +17,13 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
-using Arguments = std::vector<std::string>;
 
-class RecipientTest : public ::testing::Test {
+class RecipientTest : public CommandLineTest {
  protected:
   static void SetUpTestSuite() {
     stack_ = new RunningStack({.processes = {"server", "relay", "worker-social"}, .flags = {}, .wrappers = {}});
   }
-  static void TearDownTestSuite() {
-    delete stack_;
-    stack_ = nullptr;
-  }
 
-  static CommandResult Run(const Arguments& arguments) {
-    const auto result = stack_->Carillonctl(arguments);
-    EXPECT_OK(result);
-    return result.ok() ? *result : CommandResult{-1, "", ""};
-  }
-  static std::string Output(const Arguments& arguments) {
-    const CommandResult result = Run(arguments);
-    EXPECT_EQ(result.exit_status, 0) << result.errors;
-    return result.output;
-  }
-  static nlohmann::json Document(Arguments arguments) {
-    arguments.push_back("--json");
-    return nlohmann::json::parse(Output(arguments), nullptr, false);
-  }
-  static std::string Failure(const Arguments& arguments) {
-    const CommandResult result = Run(arguments);
-    EXPECT_EQ(result.exit_status, 1);
-    return result.errors;
-  }
   // The tables that somebody's export names.
   static std::vector<std::string> ExportedTables(const std::string& user) {
     std::vector<std::string> tables;
@@ -58,11 +34,8 @@ class RecipientTest : public ::testing::Test {
     return tables;
   }
 
-  static RunningStack* stack_;
   Client client_ = ClientOf(*stack_);
 };
-
-RunningStack* RecipientTest::stack_ = nullptr;
 
 TEST_F(RecipientTest, SetsClearsAndShowsContacts) {
   EXPECT_THAT(Failure({"recipients", "get", "ann"}), StartsWith("carillonctl: NOT_FOUND: no recipient ann"));

@@ -10,36 +10,20 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using Arguments = std::vector<std::string>;
 
 // So that none comes by itself while a test runs.
 constexpr const char* kYearly = "0 0 1 1 *";
 
-class Recurrences : public ::testing::Test {
+class Recurrences : public CommandLineTest {
  protected:
   static void SetUpTestSuite() {
     stack_ = new RunningStack(
         {.processes = {"server", "server-2", "relay", "worker-social", "worker-fanout"}, .flags = {}, .wrappers = {}});
   }
-  static void TearDownTestSuite() {
-    delete stack_;
-    stack_ = nullptr;
-  }
 
   static std::string NewUser() {
     static std::atomic<int> count = 0;
     return absl::StrCat("reader-", ++count);
-  }
-  static std::string Output(const Arguments& arguments) {
-    const auto result = stack_->Carillonctl(arguments);
-    EXPECT_OK(result);
-    if (!result.ok()) return "";
-    EXPECT_EQ(result->exit_status, 0) << result->errors;
-    return result->output;
-  }
-  static nlohmann::json Document(Arguments arguments) {
-    arguments.push_back("--json");
-    return nlohmann::json::parse(Output(arguments), nullptr, false);
   }
   // Its id.
   static std::string Create(Arguments more, const std::string& type = "comment") {
@@ -72,11 +56,8 @@ class Recurrences : public ::testing::Test {
         absl::StrCat("SELECT count(*) FROM notifications WHERE recipient_id = '", user, "'"));
   }
 
-  static RunningStack* stack_;
   Client client_ = ClientOf(*stack_, "server-2");
 };
-
-RunningStack* Recurrences::stack_ = nullptr;
 
 TEST_F(Recurrences, AreCreatedListedAndDeleted) {
   const Arguments create = {"recurrences",   "create", "--cron", "0 9 * * mon-fri", "--zone",

@@ -15,35 +15,11 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
-using Arguments = std::vector<std::string>;
 
-class SettingsTest : public ::testing::Test {
+class SettingsTest : public CommandLineTest {
  protected:
   static void SetUpTestSuite() { stack_ = new RunningStack({.processes = {"server"}, .flags = {}, .wrappers = {}}); }
-  static void TearDownTestSuite() {
-    delete stack_;
-    stack_ = nullptr;
-  }
 
-  static CommandResult Run(const Arguments& arguments) {
-    const auto result = stack_->Carillonctl(arguments);
-    EXPECT_OK(result);
-    return result.ok() ? *result : CommandResult{-1, "", ""};
-  }
-  static std::string Output(const Arguments& arguments) {
-    const CommandResult result = Run(arguments);
-    EXPECT_EQ(result.exit_status, 0) << result.errors;
-    return result.output;
-  }
-  static nlohmann::json Document(Arguments arguments) {
-    arguments.push_back("--json");
-    return nlohmann::json::parse(Output(arguments), nullptr, false);
-  }
-  static std::string Failure(const Arguments& arguments) {
-    const CommandResult result = Run(arguments);
-    EXPECT_EQ(result.exit_status, 1) << result.output;
-    return result.errors;
-  }
   // The line of the preference centre that is about a type on a channel, in single blanks.
   static std::string CentreLine(const std::string& user, const std::string& type, const std::string& channel) {
     for (const absl::string_view line : absl::StrSplit(Output({"settings", "centre", user}), '\n')) {
@@ -65,11 +41,8 @@ class SettingsTest : public ::testing::Test {
     EXPECT_OK(client_.ApplyTypes(apply));
   }
 
-  static RunningStack* stack_;
   Client client_ = ClientOf(*stack_);
 };
-
-RunningStack* SettingsTest::stack_ = nullptr;
 
 TEST_F(SettingsTest, WhoHasSaidNothingHasTheDefaults) {
   EXPECT_EQ(Output({"settings", "get", "nobody"}),

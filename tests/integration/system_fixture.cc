@@ -35,6 +35,34 @@ bool RecordedStream::WaitForEvents(size_t count, absl::Duration limit) const {
   return WaitFor([&] { return events().size() >= count; }, limit);
 }
 
+void CommandLineTest::TearDownTestSuite() {
+  delete stack_;
+  stack_ = nullptr;
+}
+
+CommandResult CommandLineTest::Run(const Arguments& arguments) {
+  const auto result = stack_->Carillonctl(arguments);
+  EXPECT_OK(result);
+  return result.ok() ? *result : CommandResult{-1, "", ""};
+}
+
+std::string CommandLineTest::Output(const Arguments& arguments) {
+  const CommandResult result = Run(arguments);
+  EXPECT_EQ(result.exit_status, 0) << result.errors;
+  return result.output;
+}
+
+nlohmann::json CommandLineTest::Document(Arguments arguments) {
+  arguments.push_back("--json");
+  return nlohmann::json::parse(Output(arguments), nullptr, false);
+}
+
+std::string CommandLineTest::Failure(const Arguments& arguments) {
+  const CommandResult result = Run(arguments);
+  EXPECT_EQ(result.exit_status, 1) << result.output;
+  return result.errors;
+}
+
 Client ClientOf(const RunningStack& stack, const std::string& server) {
   return Client({.address = stack.address(server), .app_key = stack.app_key(), .app_secret = stack.app_secret()});
 }

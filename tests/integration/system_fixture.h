@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,23 @@ class RecordedStream {
   std::vector<v1::SubscribeResponse> events_ ABSL_GUARDED_BY(mutex_);
   // Last: it calls back until it is gone.
   std::unique_ptr<FeedSubscription> subscription_;
+};
+
+// Of a suite whose tests share a system, which its SetUpTestSuite starts, and run
+// carillonctl on it as the system's own app.
+class CommandLineTest : public ::testing::Test {
+ protected:
+  using Arguments = std::vector<std::string>;
+
+  static void TearDownTestSuite();
+  static CommandResult Run(const Arguments& arguments);
+  // Of one that must succeed: its standard output, as text and as JSON.
+  static std::string Output(const Arguments& arguments);
+  static nlohmann::json Document(Arguments arguments);
+  // Of one that must fail: its standard error.
+  static std::string Failure(const Arguments& arguments);
+
+  static inline RunningStack* stack_ = nullptr;
 };
 
 Client ClientOf(const RunningStack& stack, const std::string& server = "server");

@@ -14,30 +14,11 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
-using Arguments = std::vector<std::string>;
 
-class Templates : public ::testing::Test {
+class Templates : public CommandLineTest {
  protected:
   static void SetUpTestSuite() { stack_ = new RunningStack({.processes = {"server"}, .flags = {}, .wrappers = {}}); }
-  static void TearDownTestSuite() {
-    delete stack_;
-    stack_ = nullptr;
-  }
 
-  static CommandResult Run(const Arguments& arguments) {
-    const auto result = stack_->Carillonctl(arguments);
-    EXPECT_OK(result);
-    return result.ok() ? *result : CommandResult{-1, "", ""};
-  }
-  static std::string Output(const Arguments& arguments) {
-    const CommandResult result = Run(arguments);
-    EXPECT_EQ(result.exit_status, 0) << result.errors;
-    return result.output;
-  }
-  static nlohmann::json Document(Arguments arguments) {
-    arguments.push_back("--json");
-    return nlohmann::json::parse(Output(arguments), nullptr, false);
-  }
   std::string File(const std::string& text) const {
     std::ofstream(scratch_.Path("templates.json")) << text;
     return scratch_.Path("templates.json");
@@ -57,12 +38,8 @@ class Templates : public ::testing::Test {
     type.mutable_in_app()->set_title("A letter");
     return request;
   }
-
-  static RunningStack* stack_;
   const ScratchDirectory scratch_;
 };
-
-RunningStack* Templates::stack_ = nullptr;
 
 TEST_F(Templates, AreAppliedListedAndActivatedByVersion) {
   const std::string spanish = R"({"type": "like", "channel": "sms", "locale": "es-mx", "sms": {"text": "$ le gusta"}})";

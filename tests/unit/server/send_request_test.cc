@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "carillon/wire/envelope.h"
+#include "server/api/timestamps.h"
 
 namespace carillon {
 namespace {
