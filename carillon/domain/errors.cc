@@ -87,6 +87,27 @@ absl::Status InvalidCredentials() {
                    {.reason = "INVALID_CREDENTIALS"});
 }
 
+absl::Status TwoCredentials() {
+  return MakeError(absl::StatusCode::kUnauthenticated,
+                   "give either x-app-key and x-app-secret or a user token, not both",
+                   {.reason = "INVALID_CREDENTIALS"});
+}
+
+absl::Status InvalidToken() {
+  return MakeError(absl::StatusCode::kUnauthenticated, "the user token is not valid", {.reason = "INVALID_TOKEN"});
+}
+
+absl::Status TokenExpired() {
+  return MakeError(absl::StatusCode::kUnauthenticated, "the user token has expired; get another one",
+                   {.reason = "TOKEN_EXPIRED"});
+}
+
+absl::Status NotYours() {
+  return MakeError(absl::StatusCode::kPermissionDenied,
+                   "a user token reaches its own user's feed, settings, devices and interactions only",
+                   {.reason = "NOT_YOURS"});
+}
+
 absl::Status MissingScope(absl::string_view scope) {
   return MakeError(absl::StatusCode::kPermissionDenied, absl::StrCat("this app lacks the scope ", scope),
                    {.reason = "MISSING_SCOPE", .metadata = {{"scope", std::string(scope)}}});
@@ -155,6 +176,12 @@ absl::Status SenderTripped(absl::string_view sender_id) {
 absl::Status NotASandbox() {
   return MakeError(absl::StatusCode::kFailedPrecondition, "this app is not a sandbox: its time can't be moved",
                    {.reason = "NOT_A_SANDBOX"});
+}
+
+absl::Status ReplayState(absl::string_view id, absl::string_view state, absl::string_view why) {
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, absl::StrCat("replay ", id, " is ", state, ": ", why),
+      {.reason = "REPLAY_STATE", .metadata = {{"replay_id", std::string(id)}, {"state", std::string(state)}}});
 }
 
 absl::Status TooManyStreams(absl::string_view what, absl::Duration retry_delay) {

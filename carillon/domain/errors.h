@@ -36,6 +36,13 @@ namespace error {
 absl::Status InvalidFields(std::vector<FieldViolation> violations);
 absl::Status InvalidField(absl::string_view field, absl::string_view description);
 absl::Status InvalidCredentials();
+// UNAUTHENTICATED: both an app's credentials and a user token came.
+absl::Status TwoCredentials();
+// UNAUTHENTICATED: one answer for all that may be wrong with a user token, but its age.
+absl::Status InvalidToken();
+absl::Status TokenExpired();
+// PERMISSION_DENIED: a user token does not reach it.
+absl::Status NotYours();
 absl::Status MissingScope(absl::string_view scope);
 absl::Status UnknownType(absl::string_view field, absl::string_view type);
 absl::Status NotFound(absl::string_view what, absl::string_view id);
@@ -53,6 +60,8 @@ absl::Status RateLimited(absl::string_view who, absl::Duration retry_delay);
 absl::Status SenderTripped(absl::string_view sender_id);
 // FAILED_PRECONDITION.
 absl::Status NotASandbox();
+// FAILED_PRECONDITION; `state` is that of the replay, in lower case, `why` in words.
+absl::Status ReplayState(absl::string_view id, absl::string_view state, absl::string_view why);
 absl::Status TooManyStreams(absl::string_view what, absl::Duration retry_delay);
 // A backend (PostgreSQL, RabbitMQ, Redis) could not serve. The callee has done
 // nothing, or what it did is undone or safe to repeat.

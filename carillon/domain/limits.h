@@ -67,6 +67,19 @@ inline constexpr int kBacklogPage = 500;               // Items in one backlog r
 inline constexpr size_t kMaxStreams = 50'000;          // Per server.
 inline constexpr size_t kMaxStreamsPerRecipient = 20;  // A client in a reconnect loop.
 
+// --- User tokens.
+inline constexpr absl::Duration kMinTokenTtl = absl::Minutes(1);
+inline constexpr absl::Duration kMaxTokenTtl = absl::Hours(24);  // They can't be taken back one by one.
+inline constexpr absl::Duration kDefaultTokenTtl = absl::Minutes(15);
+inline constexpr absl::Duration kTokenLeeway = absl::Seconds(5);  // How far the clocks of two servers may be apart.
+inline constexpr size_t kMaxTokenBytes = 2048;                    // Ours have some 350, and the user's id.
+
+// --- The HTTP port.
+inline constexpr size_t kMaxHttpConnections = 20'000;  // Idle ones hold some 2 KB each.
+inline constexpr size_t kMaxHttpStreams = 18'000;      // The others are left for requests.
+inline constexpr size_t kMaxHttpRequests = 1000;       // Under way at once, each with a body of up to 1 MiB.
+inline constexpr size_t kMaxInlineJsonBytes = 64 * 1024;  // About 1 ms; what is larger is converted elsewhere.
+
 // --- Decisions. What a worker keeps, some 200 bytes each.
 inline constexpr size_t kSettingsCacheEntries = 100'000;
 inline constexpr size_t kLocalCapWindows = 100'000;

@@ -29,6 +29,7 @@ constexpr char kVersion = 1;
 constexpr size_t kHeadBytes = 1 + kNonceBytes;
 constexpr absl::string_view kSealLabel = "carillon/seal/1";
 constexpr absl::string_view kSignLabel = "carillon/sign/1/";
+constexpr absl::string_view kKeyLabel = "carillon/key/1/";
 
 struct ContextDeleter {
   void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
@@ -53,11 +54,18 @@ std::string Hmac(absl::string_view key, absl::string_view text) {
   return mac;
 }
 
-// HKDF-Expand for one block: the master key is uniform already, so there is
-// nothing to extract.
-std::string Derive(absl::string_view master, absl::string_view label) {
-  return Hmac(master, absl::StrCat(label, absl::string_view("\x01", 1)));
+// HKDF-Expand: the master key is uniform already, so there is nothing to extract.
+std::string Expand(absl::string_view master, absl::string_view label, size_t bytes) {
+  std::string expanded, block;
+  for (char i = 1; expanded.size() < bytes; ++i) {
+    block = Hmac(master, absl::StrCat(block, label, std::string(1, i)));
+    expanded += block;
+  }
+  expanded.resize(bytes);
+  return expanded;
 }
+
+std::string Derive(absl::string_view master, absl::string_view label) { return Expand(master, label, kKeyBytes); }
 
 std::string SignWith(absl::string_view master, absl::string_view purpose, absl::string_view text) {
   return Hmac(Derive(master, absl::StrCat(kSignLabel, purpose)), text);
@@ -149,6 +157,12 @@ bool MasterKey::Verify(absl::string_view purpose, absl::string_view text, absl::
     verified |= ConstantTimeEquals(absl::string_view(expected).substr(0, mac.size()), mac);
   }
   return verified;
+}
+
+std::vector<std::string> MasterKey::DeriveKeys(absl::string_view purpose, size_t bytes) const {
+  std::vector<std::string> derived;
+  for (const std::string& key : keys_) derived.push_back(Expand(key, absl::StrCat(kKeyLabel, purpose), bytes));
+  return derived;
 }
 
 }  // namespace carillon

@@ -42,6 +42,9 @@ class MasterKey {
   // bytes of it. In constant time.
   bool Verify(absl::string_view purpose, absl::string_view text, absl::string_view mac) const;
 
+  // A key of so many bytes for another algorithm, from each of ours, the newest first.
+  std::vector<std::string> DeriveKeys(absl::string_view purpose, size_t bytes) const;
+
  private:
   explicit MasterKey(std::vector<std::string> keys) : keys_(std::move(keys)) {}
 

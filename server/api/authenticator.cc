@@ -3,8 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
+#include "carillon/domain/status_macros.h"
 #include "carillon/runtime/secrets.h"
 
 namespace carillon {
@@ -14,6 +19,8 @@ namespace {
 // second it is not used any more.
 constexpr absl::Duration kFresh = absl::Seconds(5);
 constexpr absl::Duration kUsable = absl::Seconds(10);
+// Of a secret's hash: enough to tell one from another, and to guess nothing by.
+constexpr size_t kSecretIdBytes = 6;
 
 std::string Metadata(const grpc::CallbackServerContext& context, const char* key) {
   const auto& metadata = context.client_metadata();
@@ -21,64 +28,142 @@ std::string Metadata(const grpc::CallbackServerContext& context, const char* key
   return found == metadata.end() ? std::string() : std::string(found->second.data(), found->second.size());
 }
 
-bool SecretMatches(const AppCredentials& credentials, absl::string_view secret) {
+// nullopt: it is not for us, as what a proxy on the way may have asked for.
+std::optional<absl::string_view> BearerToken(absl::string_view authorization) {
+  constexpr absl::string_view kScheme = "bearer ";
+  if (!absl::StartsWithIgnoreCase(authorization, kScheme)) return std::nullopt;
+  return absl::StripAsciiWhitespace(authorization.substr(kScheme.size()));
+}
+
+std::string SecretId(absl::string_view hash) { return absl::BytesToHexString(hash.substr(0, kSecretIdBytes)); }
+
+// Whose hash it is, of the app's.
+std::optional<std::string> MatchingSecret(const AppCredentials& credentials, absl::string_view secret) {
   const std::string hash = HashSecret(secret);
   bool matches = false;
   // All are compared, so that the time does not tell which one it was.
   for (const std::string& stored : credentials.secret_hashes) matches |= ConstantTimeEquals(stored, hash);
-  return matches;
+  return matches ? std::optional(SecretId(hash)) : std::nullopt;
 }
 
-absl::StatusOr<Caller> Check(const AppCredentials* credentials, absl::string_view secret, absl::string_view scope) {
-  if (credentials == nullptr || !SecretMatches(*credentials, secret)) return error::InvalidCredentials();
-  const std::vector<std::string>& scopes = credentials->app.scopes;
-  if (std::find(scopes.begin(), scopes.end(), scope) == scopes.end()) return error::MissingScope(scope);
-  return Caller{credentials->app.id, scopes};
+bool HasSecret(const AppCredentials& credentials, absl::string_view secret_id) {
+  return std::any_of(credentials.secret_hashes.begin(), credentials.secret_hashes.end(),
+                     [&](const std::string& hash) { return SecretId(hash) == secret_id; });
+}
+
+absl::Status CheckScope(const AppCredentials& credentials, absl::string_view scope) {
+  const std::vector<std::string>& scopes = credentials.app.scopes;
+  const bool has = std::find(scopes.begin(), scopes.end(), scope) != scopes.end();
+  return has ? absl::OkStatus() : error::MissingScope(scope);
+}
+
+absl::StatusOr<Caller> CheckApp(const AppCredentials* credentials, absl::string_view secret, absl::string_view scope) {
+  if (credentials == nullptr) return error::InvalidCredentials();
+  std::optional<std::string> secret_id = MatchingSecret(*credentials, secret);
+  if (!secret_id.has_value()) return error::InvalidCredentials();
+  RETURN_IF_ERROR(CheckScope(*credentials, scope));
+  return Caller{.app = credentials->app.id,
+                .scopes = credentials->app.scopes,
+                .app_key = credentials->app.key,
+                .secret_id = *std::move(secret_id)};
+}
+
+absl::StatusOr<Caller> CheckUser(const AppCredentials* credentials, UserToken token, Access access, absl::Time now) {
+  if (credentials == nullptr || !HasSecret(*credentials, token.secret_id)) return error::InvalidToken();
+  const absl::Time expires = token.expire_time + limits::kTokenLeeway;
+  if (now >= expires) return error::TokenExpired();
+  if (!access.users()) return error::NotYours();
+  RETURN_IF_ERROR(CheckScope(*credentials, access.scope()));
+  return Caller{.app = credentials->app.id,
+                .scopes = {std::string(access.scope())},
+                .app_key = std::move(token.app_key),
+                .secret_id = std::move(token.secret_id),
+                .user = std::move(token.user),
+                .expires = expires};
 }
 
 }  // namespace
 
-void Authenticator::Authenticate(const grpc::CallbackServerContext& context, absl::string_view scope, Done done) {
-  Authenticate(Metadata(context, "x-app-key"), Metadata(context, "x-app-secret"), scope, std::move(done));
+void Authenticator::Authenticate(const grpc::CallbackServerContext& context, Access access, Done done) {
+  Authenticate({.app_key = Metadata(context, "x-app-key"),
+                .app_secret = Metadata(context, "x-app-secret"),
+                .authorization = Metadata(context, "authorization")},
+               access, std::move(done));
+}
+
+void Authenticator::Authenticate(Credentials credentials, Access access, Done done) {
+  const std::optional<absl::string_view> token = BearerToken(credentials.authorization);
+  if (!token.has_value()) {
+    return Authenticate(std::move(credentials.app_key), std::move(credentials.app_secret), access.scope(),
+                        std::move(done));
+  }
+  if (!credentials.app_key.empty() || !credentials.app_secret.empty()) return done(error::TwoCredentials());
+  AuthenticateUser(*token, access, std::move(done));
 }
 
 void Authenticator::Authenticate(std::string key, std::string secret, absl::string_view scope, Done done) {
   if (key.empty() || secret.empty() || key.size() > limits::kMaxIdBytes || secret.size() > limits::kMaxIdBytes) {
     return done(error::InvalidCredentials());
   }
-  if (const std::optional<Entry> entry = FromCache(key); entry.has_value()) {
-    return done(Check(entry->credentials.get(), secret, scope));
-  }
-  // Shared: the task is destroyed with what it holds when the executor refuses it.
-  auto shared_done = std::make_shared<Done>(std::move(done));
-  const bool taken = executor_.Submit(
-      [this, key = std::move(key), secret = std::move(secret), scope = std::string(scope), shared_done] {
-        const absl::StatusOr<Entry> entry = Load(key);
-        (*shared_done)(entry.ok() ? Check(entry->credentials.get(), secret, scope)
-                                  : absl::StatusOr<Caller>(entry.status()));
-      });
-  if (!taken) (*shared_done)(error::Overloaded("the queue of this server", absl::Milliseconds(200)));
+  Find(key, [secret = std::move(secret), scope, done = std::move(done)](absl::StatusOr<Entry> entry) mutable {
+    done(entry.ok() ? CheckApp(entry->credentials.get(), secret, scope) : absl::StatusOr<Caller>(entry.status()));
+  });
 }
 
-std::optional<Authenticator::Entry> Authenticator::FromCache(const std::string& key) {
+void Authenticator::AuthenticateUser(absl::string_view text, Access access, Done done) {
+  if (!tokens_.has_value()) return done(error::InvalidToken());
+  absl::StatusOr<UserToken> token = tokens_->Verify(text, clock_.Now());
+  if (!token.ok()) return done(token.status());
+  const std::string key = token->app_key;
+  Find(key, [this, token = *std::move(token), access, done = std::move(done)](absl::StatusOr<Entry> entry) mutable {
+    done(entry.ok() ? CheckUser(entry->credentials.get(), std::move(token), access, clock_.Now())
+                    : absl::StatusOr<Caller>(entry.status()));
+  });
+}
+
+StreamPermit Authenticator::PermitFor(const Caller& caller, absl::string_view scope) {
+  return [this, key = caller.app_key, secret_id = caller.secret_id, scope, is_user = caller.user.has_value(),
+          expires = caller.expires]() -> absl::Status {
+    if (clock_.Now() >= expires) return error::TokenExpired();
+    const std::optional<Entry> entry = FromCache(key, absl::InfiniteDuration());
+    if (!entry.has_value()) return absl::OkStatus();
+    if (entry->credentials == nullptr || !HasSecret(*entry->credentials, secret_id)) {
+      return is_user ? error::InvalidToken() : error::InvalidCredentials();
+    }
+    return CheckScope(*entry->credentials, scope);
+  };
+}
+
+void Authenticator::Find(const std::string& key, WhenFound found) {
+  if (std::optional<Entry> entry = FromCache(key, kUsable); entry.has_value()) return found(*std::move(entry));
+  // Shared: the task is destroyed with what it holds when the executor refuses it.
+  auto shared_found = std::make_shared<WhenFound>(std::move(found));
+  const bool taken = executor_.Submit([this, key, shared_found] { (*shared_found)(Load(key)); });
+  if (!taken) (*shared_found)(error::Overloaded("the queue of this server", absl::Milliseconds(200)));
+}
+
+std::optional<Authenticator::Entry> Authenticator::FromCache(const std::string& key, absl::Duration usable) {
   const absl::Time now = clock_.Now();
   absl::MutexLock lock(&mutex_);
   const auto found = cache_.find(key);
-  if (found == cache_.end() || now - found->second.loaded > kUsable) return std::nullopt;
-  if (now - found->second.loaded > kFresh && !found->second.refreshing) {
-    found->second.refreshing = executor_.Submit([this, key] { (void)Load(key); });
-  }
-  return found->second;
+  const absl::Duration age = found == cache_.end() ? absl::InfiniteDuration() : now - found->second.loaded;
+  const bool is_usable = found != cache_.end() && age <= usable;
+  // Whoever finds nothing usable looks for himself, but streams wait.
+  if (age > kFresh && (is_usable || usable == absl::InfiniteDuration())) RefreshLocked(key);
+  return is_usable ? std::optional(found->second) : std::nullopt;
+}
+
+void Authenticator::RefreshLocked(const std::string& key) {
+  if (!refreshing_.insert(key).second) return;
+  if (!executor_.Submit([this, key] { (void)Load(key); })) refreshing_.erase(key);
 }
 
 absl::StatusOr<Authenticator::Entry> Authenticator::Load(const std::string& key) {
   absl::StatusOr<AppCredentials> found = store_->Find(key);
   absl::MutexLock lock(&mutex_);
-  if (!found.ok() && !absl::IsNotFound(found.status())) {
-    // The store is away: what is known stays known until it is too old.
-    if (const auto entry = cache_.find(key); entry != cache_.end()) entry->second.refreshing = false;
-    return found.status();
-  }
+  refreshing_.erase(key);
+  // The store is away: what is known stays known until it is too old.
+  if (!found.ok() && !absl::IsNotFound(found.status())) return found.status();
   // A flood of made-up keys must not grow the cache: start over, the real ones are soon back.
   if (cache_.size() >= limits::kCredentialCacheEntries) cache_.clear();
   Entry entry{found.ok() ? std::make_shared<const AppCredentials>(*std::move(found)) : nullptr, clock_.Now()};

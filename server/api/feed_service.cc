@@ -1,5 +1,6 @@
 #include "server/api/feed_service.h"
 
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,7 @@
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/feed_event.h"
 #include "server/api/feed_pages.h"
+#include "server/api/own_request.h"
 #include "server/api/raw_message.h"
 #include "server/api/record_interaction.h"
 #include "server/api/subscribe_call.h"
@@ -17,10 +19,19 @@
 namespace carillon {
 namespace {
 
-constexpr absl::string_view kScope = "feed";
+// Users too: each of the methods sees to it that a token reaches its own user's things.
+constexpr Access kAccess = Access::WithUsers("feed");
 // With the time of a read and of the way there and back, far below the second
 // that is promised.
 constexpr absl::Duration kTopicMaxAge = absl::Milliseconds(300);
+
+// Topics' feeds are public.
+template <typename Request>
+absl::StatusOr<Request> OwnRequestOf(const Caller& caller, const grpc::ByteBuffer& bytes) {
+  ASSIGN_OR_RETURN(Request request, FromByteBuffer<Request>(bytes));
+  if constexpr (!std::is_same_v<Request, v1::ListTopicFeedRequest>) RETURN_IF_ERROR(MakeOwn(caller, request));
+  return request;
+}
 
 absl::StatusOr<FeedKey> CheckedKey(AppId app, const std::string& user_id) {
   Violations violations;
@@ -79,12 +90,22 @@ FeedServiceImpl::FeedServiceImpl(ServerCalls& calls, Parts parts, Metrics& metri
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* FeedServiceImpl::Subscribe(grpc::CallbackServerContext* context,
                                                                        const grpc::ByteBuffer* request) {
-  return SubscribeCall::Start(calls_, hub_, context, "Subscribe", PlaceInFeed(*request));
+  return SubscribeCall::Start(
+      calls_, hub_, context, "Subscribe",
+      [request = FromByteBuffer<v1::SubscribeRequest>(*request)](const Caller& caller) -> absl::StatusOr<StreamPlace> {
+        RETURN_IF_ERROR(request.status());
+        return PlaceInFeed(caller, *request);
+      });
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* FeedServiceImpl::SubscribeTopic(grpc::CallbackServerContext* context,
                                                                             const grpc::ByteBuffer* request) {
-  return SubscribeCall::Start(calls_, hub_, context, "SubscribeTopic", PlaceInTopicFeed(*request));
+  return SubscribeCall::Start(
+      calls_, hub_, context, "SubscribeTopic",
+      [request = FromByteBuffer<v1::SubscribeTopicRequest>(*request)](const Caller&) -> absl::StatusOr<StreamPlace> {
+        RETURN_IF_ERROR(request.status());
+        return PlaceInTopicFeed(*request);
+      });
 }
 
 grpc::ServerUnaryReactor* FeedServiceImpl::ListFeed(grpc::CallbackServerContext* context,
@@ -104,9 +125,9 @@ grpc::ServerUnaryReactor* FeedServiceImpl::Share(SharedReads& reads, grpc::Callb
                                                  grpc::ByteBuffer* response) {
   auto call = std::make_shared<UnaryCall>(calls_, context, method);
   grpc::ServerUnaryReactor* const reactor = call->reactor();
-  calls_.authenticator.Authenticate(*context, kScope, [=, this, &reads](absl::StatusOr<Caller> caller) {
+  calls_.authenticator.Authenticate(*context, kAccess, [=, this, &reads](absl::StatusOr<Caller> caller) {
     if (!caller.ok()) return call->Finish(caller.status());
-    const absl::StatusOr<Request> parsed = FromByteBuffer<Request>(*request);
+    const absl::StatusOr<Request> parsed = OwnRequestOf<Request>(*caller, *request);
     if (!parsed.ok()) return call->Finish(parsed.status());
     const absl::StatusOr<FeedPage> page = PageOf(caller->app, *parsed);
     if (!page.ok()) return call->Finish(page.status());
@@ -124,30 +145,34 @@ grpc::ServerUnaryReactor* FeedServiceImpl::Share(SharedReads& reads, grpc::Callb
 grpc::ServerUnaryReactor* FeedServiceImpl::GetFeedSummary(grpc::CallbackServerContext* context,
                                                           const v1::GetFeedSummaryRequest* request,
                                                           v1::GetFeedSummaryResponse* response) {
-  return RunUnary(calls_, context, "GetFeedSummary", kScope,
-                  [=, this](const Caller& caller) { return Summarize(caller.app, *request, response); });
+  return RunUnary(calls_, context, "GetFeedSummary", kAccess, [=, this](const Caller& caller) {
+    return WithOwn(caller, *request, [&](const auto& own) { return Summarize(caller.app, own, response); });
+  });
 }
 
 grpc::ServerUnaryReactor* FeedServiceImpl::MarkRead(grpc::CallbackServerContext* context,
                                                     const v1::MarkReadRequest* request,
                                                     v1::MarkReadResponse* response) {
-  return RunUnary(calls_, context, "MarkRead", kScope,
-                  [=, this](const Caller& caller) { return Mark(caller.app, *request, response); });
+  return RunUnary(calls_, context, "MarkRead", kAccess, [=, this](const Caller& caller) {
+    return WithOwn(caller, *request, [&](const auto& own) { return Mark(caller.app, own, response); });
+  });
 }
 
 grpc::ServerUnaryReactor* FeedServiceImpl::RecordInteraction(grpc::CallbackServerContext* context,
                                                              const v1::RecordInteractionRequest* request,
                                                              v1::RecordInteractionResponse* response) {
-  return RunUnary(calls_, context, "RecordInteraction", kScope, [=, this](const Caller& caller) -> absl::Status {
-    ASSIGN_OR_RETURN(*response, carillon::RecordInteraction(*interactions_, *request, caller.app));
-    return absl::OkStatus();
+  return RunUnary(calls_, context, "RecordInteraction", kAccess, [=, this](const Caller& caller) {
+    return WithOwn(caller, *request, [&](const auto& own) -> absl::Status {
+      ASSIGN_OR_RETURN(*response, carillon::RecordInteraction(*interactions_, own, caller.app));
+      return absl::OkStatus();
+    });
   });
 }
 
 grpc::ServerUnaryReactor* FeedServiceImpl::GetCounters(grpc::CallbackServerContext* context,
                                                        const v1::GetCountersRequest* request,
                                                        v1::GetCountersResponse* response) {
-  return RunUnary(calls_, context, "GetCounters", kScope,
+  return RunUnary(calls_, context, "GetCounters", kAccess,
                   [=, this](const Caller& caller) { return Count(caller.app, *request, response); });
 }
 

@@ -4,6 +4,7 @@
 #include "carillon/domain/event.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
+#include "server/api/own_request.h"
 #include "server/api/raw_message.h"
 #include "server/api/status.h"
 #include "server/api/validation.h"
@@ -19,8 +20,8 @@ void CheckAfterSeq(int64_t after_seq, Violations& violations) {
 
 }  // namespace
 
-absl::StatusOr<StreamPlace> PlaceInFeed(const grpc::ByteBuffer& bytes) {
-  ASSIGN_OR_RETURN(const v1::SubscribeRequest request, FromByteBuffer<v1::SubscribeRequest>(bytes));
+absl::StatusOr<StreamPlace> PlaceInFeed(const Caller& caller, v1::SubscribeRequest request) {
+  RETURN_IF_ERROR(MakeOwn(caller, request));
   Violations violations;
   violations.CheckId("user_id", request.user_id(), /*required=*/true);
   CheckAfterSeq(request.after_seq(), violations);
@@ -28,8 +29,7 @@ absl::StatusOr<StreamPlace> PlaceInFeed(const grpc::ByteBuffer& bytes) {
   return StreamPlace{.recipient = RecipientId(request.user_id()), .after_seq = request.after_seq()};
 }
 
-absl::StatusOr<StreamPlace> PlaceInTopicFeed(const grpc::ByteBuffer& bytes) {
-  ASSIGN_OR_RETURN(const v1::SubscribeTopicRequest request, FromByteBuffer<v1::SubscribeTopicRequest>(bytes));
+absl::StatusOr<StreamPlace> PlaceInTopicFeed(const v1::SubscribeTopicRequest& request) {
   Violations violations;
   violations.CheckId("topic_id", request.topic_id(), /*required=*/true);
   CheckAfterSeq(request.after_seq(), violations);
@@ -40,22 +40,21 @@ absl::StatusOr<StreamPlace> PlaceInTopicFeed(const grpc::ByteBuffer& bytes) {
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* SubscribeCall::Start(ServerCalls& calls, LiveHub& hub,
                                                                  grpc::CallbackServerContext* context,
-                                                                 const char* method,
-                                                                 absl::StatusOr<StreamPlace> place) {
+                                                                 const char* method, PlaceOf place_of) {
   auto call = std::make_shared<SubscribeCall>(calls, hub, context, method);
   SubscribeCall* const reactor = call.get();
   reactor->self_ = call;
-  calls.authenticator.Authenticate(
-      *context, kScope,
-      [call = std::move(call), place = std::move(place)](absl::StatusOr<Caller> caller) { call->Open(caller, place); });
+  calls.authenticator.Authenticate(*context, Access::WithUsers(kScope),
+                                   [call = std::move(call), place_of = std::move(place_of)](
+                                       const absl::StatusOr<Caller>& caller) { call->Open(caller, place_of); });
   return reactor;
 }
 
 SubscribeCall::SubscribeCall(ServerCalls& calls, LiveHub& hub, grpc::CallbackServerContext* context, const char* method)
     : calls_(calls), hub_(hub), context_(context), method_(method), request_id_(NewUuid7(calls.clock.Now())) {}
 
-void SubscribeCall::Open(const absl::StatusOr<Caller>& caller, const absl::StatusOr<StreamPlace>& place) {
-  const absl::Status opened = caller.ok() ? OpenStream(*caller, place) : caller.status();
+void SubscribeCall::Open(const absl::StatusOr<Caller>& caller, const PlaceOf& place_of) {
+  const absl::Status opened = caller.ok() ? OpenStream(*caller, place_of) : caller.status();
   {
     absl::MutexLock lock(&mutex_);
     state_ = opened.ok() ? State::kIdle : State::kFinished;
@@ -64,13 +63,14 @@ void SubscribeCall::Open(const absl::StatusOr<Caller>& caller, const absl::Statu
   Pump();
 }
 
-absl::Status SubscribeCall::OpenStream(const Caller& caller, const absl::StatusOr<StreamPlace>& place) {
-  RETURN_IF_ERROR(place.status());
-  const FeedKey key{.app = caller.app, .recipient = place->recipient};
-  ASSIGN_OR_RETURN(stream_, hub_.Open(key, place->after_seq, shared_from_this()));
+absl::Status SubscribeCall::OpenStream(const Caller& caller, const PlaceOf& place_of) {
+  ASSIGN_OR_RETURN(const StreamPlace place, place_of(caller));
+  const FeedKey key{.app = caller.app, .recipient = place.recipient};
+  ASSIGN_OR_RETURN(stream_,
+                   hub_.Open(key, place.after_seq, shared_from_this(), calls_.authenticator.PermitFor(caller, kScope)));
   // Tells the client that from here on nothing escapes it.
   StartSendInitialMetadata();
-  log::Debug("stream.opened", {{"request_id", request_id_.ToString()}, {"after_seq", place->after_seq}});
+  log::Debug("stream.opened", {{"request_id", request_id_.ToString()}, {"after_seq", place.after_seq}});
   return absl::OkStatus();
 }
 

@@ -3,12 +3,14 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "carillon/v1/feed_service.pb.h"
 #include "server/api/unary_call.h"
 #include "server/feed/live_hub.h"
 
@@ -19,9 +21,9 @@ struct StreamPlace {
   RecipientId recipient;
   int64_t after_seq = 0;
 };
-// From a SubscribeRequest and a SubscribeTopicRequest, validated.
-absl::StatusOr<StreamPlace> PlaceInFeed(const grpc::ByteBuffer& bytes);
-absl::StatusOr<StreamPlace> PlaceInTopicFeed(const grpc::ByteBuffer& bytes);
+// Validated; a user's token reaches their own feed only, which an empty user_id means then.
+absl::StatusOr<StreamPlace> PlaceInFeed(const Caller& caller, v1::SubscribeRequest request);
+absl::StatusOr<StreamPlace> PlaceInTopicFeed(const v1::SubscribeTopicRequest& request);
 
 // Events are sent as the bytes that the hub shares among streams. One write is
 // under way at a time, and Finish is called once, when none is. It owns itself
@@ -30,11 +32,13 @@ class SubscribeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                             public StreamSink,
                             public std::enable_shared_from_this<SubscribeCall> {
  public:
-  // Authenticates, then opens the stream. `method` is a literal. Everything given
-  // outlives the gRPC server.
+  using PlaceOf = std::function<absl::StatusOr<StreamPlace>(const Caller&)>;
+
+  // Authenticates, then opens the stream, which goes on as long as its caller is let in.
+  // `method` is a literal. Everything given outlives the gRPC server.
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(ServerCalls& calls, LiveHub& hub,
                                                            grpc::CallbackServerContext* context, const char* method,
-                                                           absl::StatusOr<StreamPlace> place);
+                                                           PlaceOf place_of);
 
   SubscribeCall(ServerCalls& calls, LiveHub& hub, grpc::CallbackServerContext* context, const char* method);
 
@@ -55,8 +59,8 @@ class SubscribeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     kFinished,  // Finish was called: the context may be gone.
   };
 
-  void Open(const absl::StatusOr<Caller>& caller, const absl::StatusOr<StreamPlace>& place);
-  absl::Status OpenStream(const Caller& caller, const absl::StatusOr<StreamPlace>& place);
+  void Open(const absl::StatusOr<Caller>& caller, const PlaceOf& place_of);
+  absl::Status OpenStream(const Caller& caller, const PlaceOf& place_of);
   // Writes the next event, or finishes, if that can be done now.
   void Pump() ABSL_LOCKS_EXCLUDED(mutex_);
   // With it the state moves on to kWriting or kFinished.

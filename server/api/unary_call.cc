@@ -58,19 +58,19 @@ std::string UnaryCall::traceparent() const {
 }
 
 grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
-                                   absl::string_view scope, absl::AnyInvocable<absl::Status(const Caller&)> work) {
-  return RunUnary(calls, context, method, scope,
+                                   Access access, absl::AnyInvocable<absl::Status(const Caller&)> work) {
+  return RunUnary(calls, context, method, access,
                   [work = std::move(work)](const UnaryCall&, const Caller& caller) mutable { return work(caller); });
 }
 
 grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
-                                   absl::string_view scope,
+                                   Access access,
                                    absl::AnyInvocable<absl::Status(const UnaryCall&, const Caller&)> work,
                                    absl::Duration longest) {
   auto call = std::make_shared<UnaryCall>(calls, context, method, longest);
   grpc::ServerUnaryReactor* const reactor = call->reactor();
   auto shared_work = std::make_shared<decltype(work)>(std::move(work));
-  calls.authenticator.Authenticate(*context, scope, [&calls, call, shared_work](absl::StatusOr<Caller> caller) {
+  calls.authenticator.Authenticate(*context, access, [&calls, call, shared_work](absl::StatusOr<Caller> caller) {
     if (!caller.ok()) return call->Finish(caller.status());
     const bool taken = calls.executor.Submit([&calls, call, shared_work, caller = *std::move(caller)] {
       if (call->is_cancelled() || call->deadline() < calls.clock.Now()) {

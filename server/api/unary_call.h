@@ -62,13 +62,13 @@ class UnaryCall {
   bool finished_ = false;
 };
 
-// Authenticates for `scope`, then runs `work` on a thread that may block, then
+// Authenticates for `access`, then runs `work` on a thread that may block, then
 // finishes the call with what it returns. `request` and `response` live until then.
 grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
-                                   absl::string_view scope, absl::AnyInvocable<absl::Status(const Caller&)> work);
+                                   Access access, absl::AnyInvocable<absl::Status(const Caller&)> work);
 // The same for work that wants to know of the call.
 grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
-                                   absl::string_view scope,
+                                   Access access,
                                    absl::AnyInvocable<absl::Status(const UnaryCall&, const Caller&)> work,
                                    absl::Duration longest = limits::kDefaultDeadline);
 

@@ -65,8 +65,9 @@ void LiveHub::Stop() {
 }
 
 absl::StatusOr<std::shared_ptr<LiveStream>> LiveHub::Open(FeedKey key, int64_t after_seq,
-                                                          std::shared_ptr<StreamSink> sink) {
-  auto stream = std::make_shared<LiveStream>(std::move(key), after_seq, options_.timing, std::move(sink));
+                                                          std::shared_ptr<StreamSink> sink, StreamPermit permit) {
+  auto stream =
+      std::make_shared<LiveStream>(std::move(key), after_seq, options_.timing, std::move(sink), std::move(permit));
   RETURN_IF_ERROR(Register(stream));
   streams_gauge_.Increment();
   const auto start = [this, stream] { Act(stream, stream->Start()); };
@@ -229,13 +230,27 @@ void LiveHub::Sweep(const SweepScope& scope) {
 }
 
 void LiveHub::RunTicks() {
-  while (!stop_.WaitFor(TickInterval(options_.timing))) {
-    const MonotonicTime now = std::chrono::steady_clock::now();
-    for (const std::shared_ptr<LiveStream>& stream : AllStreams()) {
+  const absl::Duration interval = std::min(TickInterval(options_.timing), options_.permit_interval);
+  MonotonicTime permits_asked = Now();
+  while (!stop_.WaitFor(interval)) {
+    const MonotonicTime now = Now();
+    const Streams streams = AllStreams();
+    if (absl::FromChrono(now - permits_asked) >= options_.permit_interval) {
+      permits_asked = now;
+      AskPermits(streams);
+    }
+    for (const std::shared_ptr<LiveStream>& stream : streams) {
       const LiveStream::Wants wants = stream->Tick(now);
       if (wants.slow) slow_clients_counter_.Increment();
       Act(stream, wants);
     }
+  }
+}
+
+void LiveHub::AskPermits(const Streams& streams) {
+  for (const std::shared_ptr<LiveStream>& stream : streams) {
+    if (stream->permit() == nullptr || stream->closed()) continue;
+    if (const absl::Status permitted = stream->permit()(); !permitted.ok()) Act(stream, stream->End(permitted));
   }
 }
 

@@ -38,6 +38,8 @@ class LiveHub {
   struct Options {
     // With the reads themselves, two seconds in all.
     absl::Duration sweep_interval = absl::Milliseconds(1750);
+    // How often the streams' permits are asked.
+    absl::Duration permit_interval = absl::Seconds(2);
     LiveStream::Timing timing;
     int reader_threads = 2;
     int waker_threads = 2;
@@ -60,8 +62,8 @@ class LiveHub {
 
   // Fails with error::TooManyStreams or error::Draining. The sink is woken when
   // there is something to take, at first after a Take that gave nothing.
-  absl::StatusOr<std::shared_ptr<LiveStream>> Open(FeedKey key, int64_t after_seq, std::shared_ptr<StreamSink> sink)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::shared_ptr<LiveStream>> Open(FeedKey key, int64_t after_seq, std::shared_ptr<StreamSink> sink,
+                                                   StreamPermit permit = nullptr) ABSL_LOCKS_EXCLUDED(mutex_);
   // The stream's next step; nullopt if there is none now. Does not block.
   std::optional<StreamStep> Take(const std::shared_ptr<LiveStream>& stream);
   // Lets go of the stream and its sink. Once for each stream that was opened.
@@ -99,6 +101,8 @@ class LiveHub {
   std::optional<SweepScope> WaitForSweep(MonotonicTime next_of_everyone) ABSL_LOCKS_EXCLUDED(mutex_);
   void Sweep(const SweepScope& scope);
   void RunTicks();
+  // Ends those that may not go on.
+  void AskPermits(const Streams& streams);
 
   FeedStore& store_;
   const Options options_;

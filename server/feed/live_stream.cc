@@ -14,9 +14,11 @@ absl::Duration Between(MonotonicTime from, MonotonicTime to) { return absl::From
 
 }  // namespace
 
-LiveStream::LiveStream(FeedKey key, int64_t after_seq, const Timing& timing, std::shared_ptr<StreamSink> sink)
+LiveStream::LiveStream(FeedKey key, int64_t after_seq, const Timing& timing, std::shared_ptr<StreamSink> sink,
+                       StreamPermit permit)
     : key_(std::move(key)),
       timing_(timing),
+      permit_(std::move(permit)),
       sink_(std::move(sink)),
       position_(after_seq),
       target_(after_seq),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,10 @@ class StreamSink {
   // The stream has ended, but for long its last event has not been taken.
   virtual void OnAbandoned() = 0;
 };
+
+// Whether a stream may go on: asked now and then, on one of the hub's threads and under
+// no lock; what it fails with ends the stream. Must not block. Null: always.
+using StreamPermit = std::function<absl::Status()>;
 
 // What a stream gives out: an event, or its end.
 struct StreamStep {
@@ -68,9 +73,11 @@ class LiveStream {
   };
 
   // The timing must outlive it.
-  LiveStream(FeedKey key, int64_t after_seq, const Timing& timing, std::shared_ptr<StreamSink> sink);
+  LiveStream(FeedKey key, int64_t after_seq, const Timing& timing, std::shared_ptr<StreamSink> sink,
+             StreamPermit permit = nullptr);
 
   const FeedKey& key() const { return key_; }
+  const StreamPermit& permit() const { return permit_; }
   // Null after Close.
   std::shared_ptr<StreamSink> sink() const ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -114,6 +121,7 @@ class LiveStream {
 
   const FeedKey key_;
   const Timing& timing_;
+  const StreamPermit permit_;
 
   mutable absl::Mutex mutex_;
   std::shared_ptr<StreamSink> sink_ ABSL_GUARDED_BY(mutex_);
