@@ -261,6 +261,7 @@ class Server final : public ManagedProcess {
                         .catalogue = catalogue_,
                         .waker = waker_,
                         .stop = stop_}),
+        ready_(metrics.Gauge("carillon_ready", "1 while this process does its work")),
         callbacks_(std::make_shared<PgPool>(Postgres(config, "callbacks"), kCallbackThreads)),
         callback_authenticator_(std::make_shared<PostgresAppStore>(callbacks_), callback_executor_, clock_),
         interactions_(std::make_shared<PostgresInteractionStore>(callbacks_)),
@@ -385,6 +386,7 @@ class Server final : public ManagedProcess {
       const bool answers = catalogue_.Refresh().ok() && outbox_guard_.Check().ok();
       if (answers != serving) log::Warn("health.changed", {{"serving", answers}});
       serving = answers;
+      ready_.Set(answers ? 1 : 0);
       grpc_->GetHealthCheckService()->SetServingStatus(serving);
       door_limits_.Attend();
     } while (!stop_.WaitFor(kHealthInterval));
@@ -431,6 +433,7 @@ class Server final : public ManagedProcess {
   RecipientServiceImpl recipients_;
   CatalogServiceImpl catalog_;
   AdminServiceImpl admin_;
+  prometheus::Gauge& ready_;
   const std::shared_ptr<PgPool> callbacks_;
   // Of the HTTP port alone: made-up keys that come there cost no RPC its cache or threads.
   Authenticator callback_authenticator_;

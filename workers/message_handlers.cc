@@ -61,6 +61,7 @@ MessageHandlers::MessageHandlers(const Options& options, const Deps& deps)
                   .decisions = decisions_,
                   .reactions = reactions_,
                   .notifications = notifications_,
+                  .clock = deps.clock,
                   .metrics = deps.metrics,
                   .lane = options.lane}),
       windows_({.reactions = std::make_shared<PostgresReactionStore>(deps.pool),

@@ -8,6 +8,7 @@
 #include "carillon/postgres/delivery_sql.h"
 #include "carillon/postgres/delivery_store.h"
 #include "carillon/postgres/feed_items.h"
+#include "carillon/wire/envelope.h"
 
 namespace carillon {
 namespace {
@@ -25,15 +26,15 @@ constexpr char kDecideAgain[] = R"sql(
     WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
       AND d.retention_days = input.retention_days AND d.state = 'held'
     RETURNING d.notification_id, d.delivery_id, d.app_id, d.recipient_id, d.retention_days, d.type, d.lane, d.channel, d.device_id,
-              d.state, d.detail, input.traceparent, d.payload, input.due_us, input.wait_payload, input.exchange,
-              input.routing_key, input.digest_id
+              d.state, d.detail, input.traceparent, d.payload, input.payload AS message, input.due_us, input.wait_payload,
+              input.exchange, input.routing_key, input.digest_id
   )
 )sql";
 
 constexpr char kGoOn[] = R"sql(
   , queued AS (
     INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload)
-    SELECT delivery_id, app_id, lane, 'carillon.delivery', lane || '.' || channel, type, traceparent, payload
+    SELECT delivery_id, app_id, lane, 'carillon.delivery', lane || '.' || channel, type, traceparent, message
     FROM outgoing WHERE state = 'pending'
     -- Its message to decide on it may be there again: that would do nothing any more.
     ON CONFLICT (message_id, lane, deferred) DO UPDATE
@@ -82,7 +83,8 @@ absl::StatusOr<int> PostgresDeliveryStore::DecideAgain(absl::Span<const Redecisi
                  .channel = decision.delivery->channel,
                  .device_id = decision.delivery->device_id,
                  .fate = decision.fate,
-                 .envelope = {}});
+                 // With the time it waited for, which what is kept does not know.
+                 .envelope = EncodeEnvelope(*decision.delivery)});
   }
   int decided = 0;
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {

@@ -37,4 +37,11 @@ prometheus::Histogram& Metrics::Latency(const std::string& name, const std::stri
   return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry_).Add(labels, kBuckets);
 }
 
+prometheus::Histogram& Metrics::EndToEnd(const std::string& name, const std::string& help, const Labels& labels) {
+  // Fine where payment and otp are, and wide enough for a blast of marketing and for an outage.
+  static const prometheus::Histogram::BucketBoundaries kBuckets = {
+      0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600};
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry_).Add(labels, kBuckets);
+}
+
 }  // namespace carillon

@@ -34,6 +34,8 @@ class Metrics {
   prometheus::Gauge& Gauge(const std::string& name, const std::string& help, const Labels& labels = {});
   // Seconds, from 100 µs to 60 s.
   prometheus::Histogram& Latency(const std::string& name, const std::string& help, const Labels& labels = {});
+  // Seconds, from 1 ms to an hour: of what passes through queues.
+  prometheus::Histogram& EndToEnd(const std::string& name, const std::string& help, const Labels& labels = {});
 
  private:
   std::shared_ptr<prometheus::Registry> registry_;

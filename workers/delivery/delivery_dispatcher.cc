@@ -62,8 +62,8 @@ int CountUnconfirmed(const std::vector<DeliveryAttempt>& attempts) {
 DeliveryDispatcher::DeliveryDispatcher(const Deps& deps)
     : deps_(deps),
       random_(std::random_device{}()),
-      accepted_to_sent_(deps.metrics.Latency(
-          "carillon_accepted_to_sent_seconds", "From acceptance at the door to a provider's acceptance",
+      accepted_to_sent_(deps.metrics.EndToEnd(
+          "carillon_accepted_to_sent_seconds", "From acceptance, or the time it waited for, to a provider's acceptance",
           {{"lane", std::string(ToString(deps.lane))}, {"channel", std::string(ToString(deps.channel))}})) {}
 
 DeliveryDispatcher::~DeliveryDispatcher() {
@@ -264,18 +264,13 @@ void DeliveryDispatcher::OnCallEnd(CallEnd end) {
                                   .error = result.error,
                                   .latency = result.latency,
                                   .provider_message_id = result.provider_message_id});
-  deps_.metrics
-      .Counter("carillon_provider_calls_total", "Calls to providers, by what came of them",
-               {{"lane", std::string(ToString(deps_.lane))},
-                {"channel", std::string(ToString(deps_.channel))},
-                {"provider", slot.config->name},
-                {"outcome", std::string(ToString(result.outcome))}})
-      .Increment();
+  slot.calls_by_outcome.at(result.outcome)->Increment();
+  slot.call_seconds->Observe(absl::ToDoubleSeconds(result.latency));
   NoteHealth(slot, result);
   if (!result.suppress_reason.empty()) job->update.suppress_reason = result.suppress_reason;
   switch (result.outcome) {
     case AttemptOutcome::kAccepted:
-      NoteAcceptedToSent(job->delivery);
+      NoteAcceptedToSent(*job);
       job->update.may_resend = MayResend(*job, slot);
       return Finish(std::move(job), DeliveryState::kSent, "");
     case AttemptOutcome::kBadRecipient:
@@ -294,9 +289,13 @@ void DeliveryDispatcher::OnCallEnd(CallEnd end) {
   }
 }
 
-void DeliveryDispatcher::NoteAcceptedToSent(const Delivery& delivery) {
+// What a rule held back counts from the end of that; what a receipt brought back was counted.
+void DeliveryDispatcher::NoteAcceptedToSent(const DeliveryJob& job) {
+  if (job.was_accepted) return;
+  const Delivery& delivery = job.delivery;
   const absl::Time now = deps_.clock.Now() + deps_.builder.ClockOffsetOf(delivery);
-  accepted_to_sent_.Observe(std::max(0.0, absl::ToDoubleSeconds(now - delivery.item.create_time)));
+  const absl::Time wanted = std::max(delivery.item.create_time, delivery.decide_time.value_or(absl::InfinitePast()));
+  accepted_to_sent_.Observe(std::max(0.0, absl::ToDoubleSeconds(now - wanted)));
 }
 
 // Only handsets are ever out of reach, and only who reports says so.

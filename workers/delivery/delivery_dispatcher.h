@@ -121,7 +121,7 @@ class DeliveryDispatcher {
   static void ForgetEarlierLife(DeliveryJob& job);
   // By our clock. Nothing is sent from then on: its ttl, or what is kept of it, has ended.
   absl::Time EndOf(const Delivery& delivery) const;
-  void NoteAcceptedToSent(const Delivery& delivery);
+  void NoteAcceptedToSent(const DeliveryJob& job);
   // True if its time is over; then it is finished.
   bool ExpireIfDue(JobPtr& job, absl::Time now);
   bool MayWaitFor(const DeliveryJob& job, const ProviderSlot& slot) const;

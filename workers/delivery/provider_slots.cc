@@ -56,6 +56,25 @@ void ProviderSlots::Restore(const std::vector<ProviderHealth>& health, absl::Tim
   }
 }
 
+// Every outcome at once: what is not there before it happens first has no rate then.
+void ProviderSlots::Register(ProviderSlot& slot) {
+  Metrics::Labels labels = {{"lane", std::string(ToString(options_.lane))},
+                            {"channel", std::string(ToString(options_.channel))},
+                            {"provider", slot.config->name}};
+  for (const AttemptOutcome outcome :
+       {AttemptOutcome::kAccepted, AttemptOutcome::kRetryable, AttemptOutcome::kPermanent,
+        AttemptOutcome::kBadRecipient, AttemptOutcome::kBadSender, AttemptOutcome::kUnconfirmed}) {
+    labels["outcome"] = std::string(ToString(outcome));
+    slot.calls_by_outcome[outcome] =
+        &metrics_.Counter("carillon_provider_calls_total", "Calls to providers, by what came of them", labels);
+  }
+  labels.erase("outcome");
+  slot.call_seconds = &metrics_.Latency("carillon_provider_call_seconds", "Time of a call to a provider", labels);
+  labels["app"] = absl::StrCat(slot.config->app.value());
+  slot.breaker_gauge = &metrics_.Gauge("carillon_provider_breaker", "1 closed, 2 open, 3 half-open", labels);
+  slot.breaker_gauge->Set(static_cast<double>(BreakerState::kClosed));
+}
+
 void ProviderSlots::Replace(std::shared_ptr<ProviderSlot>& slot,
                             const std::shared_ptr<const ConfiguredProvider>& config, absl::Time now) {
   const bool had_trouble = slot != nullptr && slot->breaker.state() != BreakerState::kClosed;
@@ -73,12 +92,7 @@ void ProviderSlots::Replace(std::shared_ptr<ProviderSlot>& slot,
   const bool fills_window = static_cast<int>(2 * slot->max_calls) >= options_.window;
   slot->max_released = fills_window ? kReleaseStep : 2 * slot->max_calls;
   slot->max_slow_calls = std::min(slot->max_calls, static_cast<size_t>(std::max(1, options_.window / kSlowPart)));
-  slot->breaker_gauge = &metrics_.Gauge("carillon_provider_breaker", "1 closed, 2 open, 3 half-open",
-                                        {{"lane", std::string(ToString(options_.lane))},
-                                         {"channel", std::string(ToString(options_.channel))},
-                                         {"app", absl::StrCat(config->app.value())},
-                                         {"provider", config->name}});
-  slot->breaker_gauge->Set(static_cast<double>(BreakerState::kClosed));
+  Register(*slot);
   absl::StatusOr<std::unique_ptr<Provider>> provider = make_(*config);
   if (provider.ok()) {
     slot->provider = *std::move(provider);

@@ -51,6 +51,8 @@ struct ProviderSlot {
   std::shared_ptr<Coming> coming = std::make_shared<Coming>();  // Shared by an app's slots.
   int64_t released = 0;                                         // Not logged yet.
   prometheus::Gauge* breaker_gauge = nullptr;
+  std::map<AttemptOutcome, prometheus::Counter*> calls_by_outcome;
+  prometheus::Histogram* call_seconds = nullptr;
 };
 
 // Owner thread only.
@@ -92,6 +94,7 @@ class ProviderSlots {
  private:
   using Key = std::pair<AppId, std::string>;
 
+  void Register(ProviderSlot& slot);
   void Replace(std::shared_ptr<ProviderSlot>& slot, const std::shared_ptr<const ConfiguredProvider>& config,
                absl::Time now);
 

@@ -81,7 +81,8 @@ FanoutHandler::FanoutHandler(const Deps& deps)
       suppressed_(deps.metrics.Counter("carillon_suppressed_events_total", "Events within another's window", {})),
       wake_failures_(deps.metrics.Counter("carillon_wake_failures_total",
                                           "Wake-ups that Redis did not take; the sweep finds the items",
-                                          {{"lane", "fanout"}})) {}
+                                          {{"lane", "fanout"}})),
+      end_to_end_(deps.metrics, deps.catalogue, Lane::kFanout) {}
 
 absl::StatusOr<std::vector<FailedItem>> FanoutHandler::Handle(const Batch& batch) {
   std::vector<FailedItem> failures;
@@ -231,6 +232,8 @@ absl::Status FanoutHandler::WriteNext(const Event& event, const EventRange& rang
   if (!write.is_last) deps_.waker.Wake(Lane::kFanout);
   pages_.Increment();
   items_.Increment(static_cast<double>(written.size()));
+  const absl::Time now = deps_.clock.Now();
+  for (size_t i = 0; i < written.size(); ++i) end_to_end_.Observe(event.app, event.create_time, now);
   WakeStreams(event, items, written);
   return write.is_last ? deps_.events->FinishIfDone(event.id) : absl::OkStatus();
 }

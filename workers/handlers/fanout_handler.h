@@ -18,6 +18,7 @@
 #include "carillon/runtime/catalogue.h"
 #include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/metrics.h"
+#include "workers/handlers/end_to_end.h"
 #include "workers/lane/batch.h"
 
 namespace carillon {
@@ -70,6 +71,7 @@ class FanoutHandler final : public BatchHandler {
   prometheus::Counter& shared_;
   prometheus::Counter& suppressed_;
   prometheus::Counter& wake_failures_;
+  const EndToEnd end_to_end_;
 };
 
 // Cuts an audience, of which every so many-th member is known, into at most

@@ -63,7 +63,8 @@ GatheringHandler::GatheringHandler(const Deps& deps)
       suppressed_(deps.metrics.Counter("carillon_suppressed_total", "Notifications that rules kept from every channel",
                                        {{"lane", std::string(ToString(deps.lane))}})),
       repeated_(deps.metrics.Counter("carillon_repeated_total", "Messages whose notification had ended before",
-                                     {{"lane", std::string(ToString(deps.lane))}})) {}
+                                     {{"lane", std::string(ToString(deps.lane))}})),
+      end_to_end_(deps.metrics, deps.catalogue, deps.lane) {}
 
 absl::StatusOr<std::vector<absl::Status>> GatheringHandler::Handle(absl::Span<const Notification> items) {
   ASSIGN_OR_RETURN(const std::vector<Work> works, FindGathered(items));
@@ -148,6 +149,7 @@ absl::StatusOr<std::vector<Gathered>> GatheringHandler::GatherOneByOne(absl::Spa
 
 void GatheringHandler::Count(absl::Span<const GatheredNotification> notifications, absl::Span<const Gathered> outcomes,
                              absl::Span<const absl::Status> statuses) {
+  const absl::Time now = deps_.clock.Now();
   for (size_t i = 0; i < notifications.size(); ++i) {
     if (outcomes[i] == Gathered::kElsewhere || !statuses[i].ok()) continue;
     if (outcomes[i] == Gathered::kNotOpen) {
@@ -158,6 +160,8 @@ void GatheringHandler::Count(absl::Span<const GatheredNotification> notification
       suppressed_.Increment();
     } else {
       gathered_.Increment();
+      const Reaction& told = notifications[i].reaction;
+      if (told.shown) end_to_end_.Observe(told.app, told.accept_time, now);
     }
   }
 }

@@ -12,6 +12,7 @@
 #include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/metrics.h"
 #include "workers/handlers/notification_handler.h"
+#include "workers/handlers/end_to_end.h"
 #include "workers/handlers/reaction_handler.h"
 
 namespace carillon {
@@ -24,6 +25,7 @@ class GatheringHandler {
     DecisionMaker& decisions;
     ReactionHandler& reactions;
     NotificationHandler& notifications;
+    const Clock& clock;
     Metrics& metrics;
     Lane lane;
   };
@@ -59,6 +61,7 @@ class GatheringHandler {
   prometheus::Counter& expired_;
   prometheus::Counter& suppressed_;
   prometheus::Counter& repeated_;
+  const EndToEnd end_to_end_;
 };
 
 }  // namespace carillon

@@ -58,9 +58,7 @@ NotificationHandler::NotificationHandler(const Deps& deps)
       wake_failures_(deps.metrics.Counter("carillon_wake_failures_total",
                                           "Wake-ups that Redis did not take; the sweep finds the items",
                                           {{"lane", std::string(ToString(deps.lane))}})),
-      end_to_end_(deps.metrics.Latency("carillon_accepted_to_delivered_seconds",
-                                       "From acceptance at the door to the feed",
-                                       {{"lane", std::string(ToString(deps.lane))}})) {}
+      end_to_end_(deps.metrics, deps.catalogue, deps.lane) {}
 
 absl::StatusOr<std::vector<absl::Status>> NotificationHandler::Handle(absl::Span<const Notification> items) {
   std::vector<absl::Status> statuses(items.size());
@@ -197,7 +195,7 @@ void NotificationHandler::WakeStreams(std::vector<FeedDelivery>& deliveries,
       suppressed_.Increment();
     } else if (delivery.state == State::kDelivered) {
       delivered_.Increment();
-      end_to_end_.Observe(absl::ToDoubleSeconds(now - delivery.item.create_time));
+      end_to_end_.Observe(delivery.key.app, delivery.item.create_time, now);
       delivery.item.seq = outcomes[i].seq;
       changed[delivery.key].push_back(std::move(delivery.item));
     }

@@ -17,6 +17,7 @@
 #include "carillon/runtime/catalogue.h"
 #include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/metrics.h"
+#include "workers/handlers/end_to_end.h"
 
 namespace carillon {
 
@@ -73,7 +74,7 @@ class NotificationHandler {
   prometheus::Counter& suppressed_;
   prometheus::Counter& repeated_;
   prometheus::Counter& wake_failures_;
-  prometheus::Histogram& end_to_end_;
+  const EndToEnd end_to_end_;
 };
 
 }  // namespace carillon

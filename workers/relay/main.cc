@@ -14,6 +14,7 @@
 #include "carillon/postgres/outbox_listener.h"
 #include "carillon/postgres/outbox_reader.h"
 #include "carillon/postgres/reaction_store.h"
+#include "carillon/postgres/storage_monitor.h"
 #include "carillon/postgres/upkeep_store.h"
 #include "carillon/rabbitmq/consumer.h"
 #include "carillon/rabbitmq/publisher.h"
@@ -25,6 +26,7 @@
 #include "workers/relay/dead_letter_recorder.h"
 #include "workers/relay/housekeeper.h"
 #include "workers/relay/lane_relay.h"
+#include "workers/relay/storage_meter.h"
 #include "workers/relay/topology_owner.h"
 
 ABSL_FLAG(int, batch, 500, "outbox rows that a lane's loop takes at a time");
@@ -103,7 +105,11 @@ class Relay final : public ManagedProcess {
                       .catalogue = catalogue_,
                       .clock = clock_,
                       .metrics = metrics,
-                      .stop = stop_}) {
+                      .stop = stop_}),
+        storage_meter_({.monitor = std::make_unique<PostgresStorageMonitor>(pool_),
+                        .clock = clock_,
+                        .metrics = metrics,
+                        .stop = stop_}) {
     for (const Lane lane : kAllLanes) {
       lanes_.push_back(MakeLane(lane, config, metrics, wakes_[lane], &helps_[lane]));
       // Takes its share of a backlog while the other waits for confirms; else it sleeps,
@@ -124,6 +130,7 @@ class Relay final : public ManagedProcess {
     for (const auto& lane : lanes_) threads_.emplace_back([&lane] { lane->Run(); });
     threads_.emplace_back([this] { recorder_.Run(); });
     threads_.emplace_back([this] { housekeeper_.Run(); });
+    threads_.emplace_back([this] { storage_meter_.Run(); });
     return absl::OkStatus();
   }
 
@@ -163,6 +170,7 @@ class Relay final : public ManagedProcess {
   TopologyOwner topology_owner_;
   DeadLetterRecorder recorder_;
   Housekeeper housekeeper_;
+  StorageMeter storage_meter_;
   std::map<Lane, WakeSignal> wakes_, helps_;
   std::unique_ptr<PostgresOutboxListener> listener_;
   std::vector<std::unique_ptr<LaneRelay>> lanes_;

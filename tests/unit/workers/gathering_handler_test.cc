@@ -74,6 +74,7 @@ class GatheringHandlerTest : public ::testing::Test {
                              .decisions = decisions_.maker,
                              .reactions = reactions_,
                              .notifications = notifications_,
+                             .clock = clock_,
                              .metrics = metrics_,
                              .lane = Lane::kMarketing}};
 };

@@ -54,6 +54,7 @@ struct LaneInMemory {
                    .decisions = decisions.maker,
                    .reactions = reactions,
                    .notifications = notifications,
+                   .clock = deps.clock,
                    .metrics = deps.metrics,
                    .lane = deps.lane}),
         windows({.reactions = deps.reactions,
