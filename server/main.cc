@@ -64,6 +64,7 @@
 #include "server/ingest/outbox_guard.h"
 #include "server/ingest/reaction_writer.h"
 #include "server/ingest/recurrence_ticker.h"
+#include "server/pages/page_routes.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:50051", "host:port of the gRPC API; put TLS in front of it");
 ABSL_FLAG(
@@ -349,6 +350,7 @@ class Server final : public ManagedProcess {
 
   absl::Status StartHttp() {
     if (config_.http_listen.empty()) return absl::OkStatus();
+    AddPageRoutes(router_);
     link_routes_.AddTo(router_);
     receipt_routes_.AddTo(router_);
     ASSIGN_OR_RETURN(const int port, http_.Start());

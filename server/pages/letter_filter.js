@@ -1,0 +1,62 @@
+// Which dead letters: as a form, in the page's address, in a request and in words.
+import {byId} from './dom.js';
+import {length, many, seconds} from './format.js';
+
+const FIELDS = {app_key: 'appKey', lane: 'lane', queue: 'queue', type: 'type', error: 'error', provider: 'provider',
+  newer_than: 'newerThan', older_than: 'olderThan'};
+
+/** What the form says, as an address. */
+export function addressOfForm() {
+  const query = new URLSearchParams();
+  for (const [name, value] of new FormData(byId('letter-filter'))) {
+    const text = String(value).trim();
+    // All apps is what nothing said means here.
+    if (name === 'app_key' ? text === '' : text !== '') query.set(name, text || 'this');
+  }
+  return query.size ? `#letters?${query}` : '#letters';
+}
+
+/** @param {URLSearchParams} query */
+export function fillForm(query) {
+  for (const name of Object.keys(FIELDS)) byId('letter-filter').elements[name].value = query.get(name) ?? '';
+  byId('letter-filter').elements.app_key.value = query.get('app_key') === 'this' ? '' : '*';
+}
+
+/** @param {URLSearchParams} query @returns {Record<string, any>} a DeadLetterFilter */
+export function filterOf(query) {
+  /** @type {Record<string, any>} */
+  const filter = {appKey: query.get('app_key') === 'this' ? undefined : '*'};
+  for (const [name, field] of Object.entries(FIELDS)) {
+    if (name !== 'app_key' && query.get(name)) filter[field] = query.get(name);
+  }
+  return filter;
+}
+
+/**
+ * The longest run of words that all errors of a kind share: what differs is left out of its name.
+ * @param {string} kind
+ */
+export function sharedWords(kind) {
+  return kind.split(/<(?:address|url|id|number)>/).map((part) => part.trim())
+    .reduce((longest, part) => part.length > longest.length ? part : longest, '').slice(0, 200);
+}
+
+/** @param {Record<string, any>} filter @param {any} group a DeadLetterGroup */
+export function narrowed(filter, group) {
+  const narrow = {...filter, queue: group.queue, type: group.type, provider: group.provider, error: sharedWords(group.error ?? '')};
+  return Object.fromEntries(Object.entries(narrow).filter(([, value]) => value));
+}
+
+/** @param {Record<string, any>} [filter] */
+export function inWords(filter = {}) {
+  const parts = [];
+  if (filter.deadLetterIds?.length) {
+    parts.push(filter.deadLetterIds.length === 1 ? `letter ${filter.deadLetterIds[0]}` : many(filter.deadLetterIds.length, 'letter'));
+  }
+  for (const name of ['lane', 'queue', 'type', 'provider']) if (filter[name]) parts.push(`${name} ${filter[name]}`);
+  if (filter.error) parts.push(`error “${filter.error}”`);
+  if (filter.newerThan) parts.push(`died within ${length(seconds(filter.newerThan))}`);
+  if (filter.olderThan) parts.push(`died more than ${length(seconds(filter.olderThan))} ago`);
+  parts.push(filter.appKey === '*' ? 'all apps' : filter.appKey ? `app ${filter.appKey}` : 'this app');
+  return parts.join(', ');
+}
