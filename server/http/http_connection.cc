@@ -21,6 +21,7 @@ namespace http = boost::beast::http;
 
 constexpr size_t kBufferBytes = 64 * 1024;
 constexpr absl::Duration kLingerTime = absl::Seconds(1);
+constexpr absl::Duration kRetryWhenFull = absl::Seconds(5);
 constexpr size_t kLingerBytes = 4 * 1024 * 1024;
 
 std::chrono::nanoseconds Chrono(absl::Duration duration) { return absl::ToChronoNanoseconds(duration); }
@@ -51,14 +52,21 @@ bool HeadersAreClean(const HttpResponse& response) {
 
 bool HasBody(int status) { return status != 204 && status != 304; }
 
-http::response<http::string_body> ToMessage(HttpResponse response, absl::Time now) {
-  http::response<http::string_body> message;
+// Without what the body says of itself.
+template <typename Body>
+http::response<Body> HeadOf(HttpResponse& response, absl::Time now) {
+  http::response<Body> message;
   message.version(11);
   message.result(static_cast<unsigned>(response.status));
   AddSecurityHeaders(response);
   message.set(http::field::date, absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", now, absl::UTCTimeZone()));
   for (const auto& [name, value] : response.headers) message.insert(name, value);
   if (!response.content_type.empty()) message.set(http::field::content_type, response.content_type);
+  return message;
+}
+
+http::response<http::string_body> ToMessage(HttpResponse response, absl::Time now) {
+  auto message = HeadOf<http::string_body>(response, now);
   if (HasBody(response.status)) {
     message.content_length(response.body.size());
     message.body() = std::move(response.body);
@@ -101,6 +109,7 @@ void HttpConnection::Start() {
 
 void HttpConnection::Drain() {
   asio::post(stream_.get_executor(), [self = shared_from_this()] {
+    if (const auto streamed = self->streamed_.lock()) return streamed->End();
     if (self->waiting_ && self->buffer_.size() == 0) self->Close();
   });
 }
@@ -121,6 +130,8 @@ void HttpConnection::ReadHeader() {
 
 void HttpConnection::OnHeader(ErrorCode failure) {
   if (failure) return OnReadFailure(failure);
+  slot_ = BoundedSlot::Take(context_.requests, context_.options.max_requests);
+  if (!slot_.has_value()) return Refuse(BusyResponse(kRetryWhenFull));
   stream_.expires_after(Chrono(context_.options.read_timeout));
   const bool asks = absl::EqualsIgnoreCase(View(parser_->get()[http::field::expect]), "100-continue");
   return asks && !parser_->is_done() ? SendContinue() : ReadBody();
@@ -154,29 +165,62 @@ void HttpConnection::Dispatch() {
   stream_.expires_never();
   keep_alive_ = parser_->get().keep_alive();
   is_head_ = parser_->get().method() == http::verb::head;
+  is_http_10_ = parser_->get().version() < 11;
   const auto answer = std::make_shared<Answer>(shared_from_this());
   context_.handler.Handle(ToRequest(parser_->release()),
                           [answer](HttpResponse response) { answer->Give(std::move(response)); });
 }
 
 void HttpConnection::Refuse(int status, absl::string_view code, absl::string_view message) {
+  Refuse(ErrorResponse(status, code, message));
+}
+
+void HttpConnection::Refuse(HttpResponse response) {
   keep_alive_ = false;
   is_head_ = false;
-  context_.metrics.Count("none", status);
-  Respond(ErrorResponse(status, code, message));
+  context_.metrics.Count("none", response.status);
+  Respond(std::move(response));
 }
 
 void HttpConnection::Respond(HttpResponse response) {
   if (!HeadersAreClean(response)) {
     log::Error("http.header_refused", {{"status", response.status}});
+    if (response.producer != nullptr) response.producer->OnEnd();
     response = ErrorResponse(500, "INTERNAL", "internal error");
   }
+  if (response.producer != nullptr) return Stream(std::move(response));
   keep_alive_ = keep_alive_ && !context_.draining;
   response_.emplace(ToMessage(std::move(response), context_.clock.Now()));
   response_->keep_alive(keep_alive_);
   // The length stays that of what a GET would bring.
   if (is_head_) response_->body().clear();
   Write();
+}
+
+void HttpConnection::Stream(HttpResponse response) {
+  const std::shared_ptr<HttpBodyProducer> producer = std::move(response.producer);
+  std::optional<BoundedSlot> slot = BoundedSlot::Take(context_.streams, context_.options.max_streams);
+  if (context_.draining || !slot.has_value() || is_head_) {
+    producer->OnEnd();
+    return Respond(is_head_ ? std::move(response) : BusyResponse(kRetryWhenFull));
+  }
+  slot_.reset();
+  parser_.reset();
+  buffer_.clear();
+  buffer_.shrink_to_fit();
+  auto head = HeadOf<http::empty_body>(response, context_.clock.Now());
+  head.keep_alive(false);
+  if (!is_http_10_) head.chunked(true);
+  const auto streamed =
+      std::make_shared<StreamedAnswer>(StreamedAnswer::Parts{.stream = stream_,
+                                                             .owner = shared_from_this(),
+                                                             .producer = producer,
+                                                             .write_timeout = context_.options.write_timeout,
+                                                             .slot = *std::move(slot),
+                                                             .metrics = context_.metrics},
+                                       std::move(head));
+  streamed_ = streamed;
+  streamed->Start();
 }
 
 void HttpConnection::Write() {
@@ -187,6 +231,7 @@ void HttpConnection::Write() {
 
 void HttpConnection::OnWritten(ErrorCode failure) {
   response_.reset();
+  slot_.reset();
   if (failure) return Close();
   keep_alive_ ? ReadHeader() : Linger();
 }

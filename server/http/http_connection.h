@@ -13,7 +13,9 @@
 #include <memory>
 #include <optional>
 
+#include "server/http/bounded_slot.h"
 #include "server/http/http_server.h"
+#include "server/http/streamed_answer.h"
 
 namespace carillon {
 
@@ -24,6 +26,8 @@ struct HttpConnectionContext {
   HttpMetrics& metrics;
   const Clock& clock;
   std::atomic<bool> draining{false};
+  std::atomic<size_t> requests{0};
+  std::atomic<size_t> streams{0};
 };
 
 // Lives as long as something of it is under way. Everything runs on its strand.
@@ -34,7 +38,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   ~HttpConnection();
 
   void Start();
-  // Closes it if nothing of a request has come; else it ends with the answer. Any thread.
+  // Closes it if nothing of a request has come or if it streams; else it ends with the
+  // answer. Any thread.
   void Drain();
 
  private:
@@ -51,8 +56,11 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void OnReadFailure(ErrorCode failure);
   void Dispatch();
   void Respond(HttpResponse response);
+  // An answer whose body comes over time: it takes the connection over.
+  void Stream(HttpResponse response);
   // Refuses a request that is broken; the connection ends with it.
   void Refuse(int status, absl::string_view code, absl::string_view message);
+  void Refuse(HttpResponse response);
   void Write();
   void OnWritten(ErrorCode failure);
   // Says goodbye, and reads what the client still sends for a moment, so that the
@@ -63,6 +71,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   HttpConnectionContext& context_;
   const std::function<void()> on_end_;
+  // Of the request under way.
+  std::optional<BoundedSlot> slot_;
+  std::weak_ptr<StreamedAnswer> streamed_;
   boost::beast::tcp_stream stream_;
   boost::beast::flat_buffer buffer_;
   std::optional<RequestParser> parser_;
@@ -71,6 +82,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool waiting_ = false;  // For a request's headers.
   bool keep_alive_ = false;
   bool is_head_ = false;
+  bool is_http_10_ = false;
 };
 
 }  // namespace carillon

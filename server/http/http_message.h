@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "carillon/runtime/executor.h"
+#include "server/http/http_body.h"
 
 namespace carillon {
 
@@ -31,6 +33,8 @@ struct HttpResponse {
   std::string content_type;  // Empty: there is no body.
   std::string body;
   HttpHeaders headers;
+  // If there is one, it makes the body, instead.
+  std::shared_ptr<HttpBodyProducer> producer;
 
   bool HasHeader(absl::string_view name) const;
 };

@@ -7,6 +7,7 @@ namespace carillon {
 HttpMetrics::HttpMetrics(Metrics& metrics)
     : metrics_(metrics),
       connections_(metrics.Gauge("carillon_http_connections", "Open connections of the HTTP port")),
+      streams_(metrics.Gauge("carillon_http_streams", "Open streams of the HTTP port")),
       refused_(metrics.Counter("carillon_http_connections_refused_total",
                                "Connections closed because there were too many")) {}
 

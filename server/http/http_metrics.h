@@ -21,12 +21,15 @@ class HttpMetrics {
   void Count(absl::string_view route, int status);
 
   prometheus::Gauge& connections() { return connections_; }
+  // Answers whose bodies come over time, of those.
+  prometheus::Gauge& streams() { return streams_; }
   // Closed at once, because there are as many as there may be.
   prometheus::Counter& refused() { return refused_; }
 
  private:
   Metrics& metrics_;
   prometheus::Gauge& connections_;
+  prometheus::Gauge& streams_;
   prometheus::Counter& refused_;
   absl::Mutex mutex_;
   std::map<std::pair<std::string, int>, prometheus::Counter*> requests_ ABSL_GUARDED_BY(mutex_);

@@ -1,5 +1,9 @@
 #include "server/http/http_server.h"
 
+#include <netinet/tcp.h>
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -27,6 +31,41 @@ using Tcp = asio::ip::tcp;
 
 // How long to wait before another try when there are no more file descriptors.
 constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
+// A peer that answers nothing any more, though it never said that it goes.
+constexpr int kPeerTimeoutMilliseconds = 30'000;
+constexpr int kKeepAliveIdleSeconds = 30;
+constexpr int kKeepAliveIntervalSeconds = 10;
+constexpr int kKeepAliveProbes = 3;
+
+// Of the process, besides the port's connections.
+constexpr rlim_t kOtherFiles = 1000;
+
+template <int kName>
+using TcpOption = asio::detail::socket_option::integer<IPPROTO_TCP, kName>;
+
+// What it does not take is no fault: the connection works without.
+void SetOptions(Tcp::socket& socket) {
+  error_code ignored;
+  // Small pieces of a stream do not wait for the one before.
+  socket.set_option(Tcp::no_delay(true), ignored);
+  socket.set_option(TcpOption<TCP_USER_TIMEOUT>(kPeerTimeoutMilliseconds), ignored);
+  socket.set_option(asio::socket_base::keep_alive(true), ignored);
+  socket.set_option(TcpOption<TCP_KEEPIDLE>(kKeepAliveIdleSeconds), ignored);
+  socket.set_option(TcpOption<TCP_KEEPINTVL>(kKeepAliveIntervalSeconds), ignored);
+  socket.set_option(TcpOption<TCP_KEEPCNT>(kKeepAliveProbes), ignored);
+}
+
+// Systems let a process have some 1000 open files unless it asks for more.
+void RaiseFileLimit(size_t connections) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = connections + kOtherFiles;
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
+    log::Warn("http.few_files", {{"limit", limit.rlim_cur}, {"wanted", wanted}});
+  }
+}
 
 absl::StatusOr<Tcp::endpoint> ParseEndpoint(absl::string_view listen) {
   const size_t colon = listen.rfind(':');
@@ -51,6 +90,7 @@ class HttpServer::Impl {
 
   absl::StatusOr<int> Start() {
     ASSIGN_OR_RETURN(const Tcp::endpoint endpoint, ParseEndpoint(options_.listen));
+    RaiseFileLimit(options_.max_connections);
     error_code failure;
     acceptor_.open(endpoint.protocol(), failure);
     if (!failure) acceptor_.set_option(Tcp::acceptor::reuse_address(true), failure);
@@ -110,6 +150,7 @@ class HttpServer::Impl {
   }
 
   void Admit(Tcp::socket socket) {
+    SetOptions(socket);
     std::shared_ptr<HttpConnection> connection;
     {
       absl::MutexLock lock(&mutex_);
