@@ -99,6 +99,8 @@ constexpr int kCallbackThreads = 2;
 // And connections, for exports and erasures, which take seconds: so many at once.
 constexpr int kPersonThreads = 2;
 constexpr size_t kPersonQueue = 64;
+ABSL_FLAG(std::string, token_algorithm, "HS256",
+          "by which user tokens are signed: HS256, HS384 or HS512; no other is taken");
 constexpr absl::Duration kPersonStatementTimeout = absl::Seconds(30);
 constexpr int kMaxConcurrentStreams = 20'000;  // Per connection.
 
@@ -135,6 +137,7 @@ absl::StatusOr<Config> ReadConfig() {
     return absl::InvalidArgumentError("CARILLON_DATABASE_URL, CARILLON_AMQP_URL and CARILLON_REDIS_URL are required");
   }
   if (!LinkTokens::IsPublicUrl(config.public_url)) {
+  TokenAlgorithm token_algorithm = TokenAlgorithm::kHs256;
     return absl::InvalidArgumentError("--public-url must be https://HOST[:PORT][/PATH] or empty");
   }
   if (config.writers < 1 || config.writers > 32) return absl::InvalidArgumentError("--writers must be 1 to 32");
@@ -162,6 +165,13 @@ std::shared_ptr<PgPool> PersonPool(const Config& config) {
 }
 
 std::function<void(LiveRouting, size_t)> CountByRouting(Metrics& metrics, const std::string& name,
+  const std::optional<TokenAlgorithm> algorithm = ParseTokenAlgorithm(absl::GetFlag(FLAGS_token_algorithm));
+  if (!algorithm.has_value()) return absl::InvalidArgumentError("--token-algorithm must be HS256, HS384 or HS512");
+  config.token_algorithm = *algorithm;
+  absl::StatusOr<LaneObjectives> objectives = ParseObjectives(absl::GetFlag(FLAGS_objectives));
+  if (!objectives.ok())
+    return absl::InvalidArgumentError(absl::StrCat("--objectives: ", objectives.status().message()));
+  config.objectives = *std::move(objectives);
                                                         const std::string& help) {
   prometheus::Counter& directed = metrics.Counter(name, help, {{"routing", "directed"}});
   prometheus::Counter& broadcast = metrics.Counter(name, help, {{"routing", "broadcast"}});
@@ -184,7 +194,8 @@ class Server final : public ManagedProcess {
         streams_(std::make_shared<PgPool>(Postgres(config, "streams"), 3)),
         catalogue_(std::make_shared<PostgresCatalogStore>(control_)),
         stream_store_(streams_),
-        authenticator_(std::make_shared<PostgresAppStore>(control_), control_executor_, clock_),
+        user_tokens_(config.master_key, config.token_algorithm),
+        authenticator_(std::make_shared<PostgresAppStore>(control_), control_executor_, clock_, user_tokens_),
         rpc_metrics_(metrics),
         calls_{authenticator_, executor_, rpc_metrics_, clock_},
         person_calls_{authenticator_, person_executor_, rpc_metrics_, clock_},
@@ -278,6 +289,7 @@ class Server final : public ManagedProcess {
                          .clock = clock_,
                          .metrics = metrics}),
         http_metrics_(metrics),
+                             .tokens = user_tokens_,
         router_(http_metrics_),
         http_({.listen = config.http_listen}, router_, http_metrics_, clock_) {
     for (const Lane lane : kNotificationLanes) {
@@ -466,3 +478,4 @@ int main(int argc, char** argv) {
                                .metrics_address = absl::GetFlag(FLAGS_metrics_address)},
                               carillon::MakeServer);
 }
+  const UserTokens user_tokens_;

@@ -273,6 +273,11 @@ absl::StatusOr<v1::GetPreferenceCentreResponse> Client::GetPreferenceCentre(
   return Call(*core_, stub, &RecipientMethods::GetPreferenceCentre, request, kRepeatable);
 }
 
+absl::StatusOr<v1::IssueUserTokenResponse> Client::IssueUserToken(const v1::IssueUserTokenRequest& request) {
+  RecipientMethods* stub = core_->recipients->async();
+  return Call(*core_, stub, &RecipientMethods::IssueUserToken, request, kRepeatable);
+}
+
 absl::StatusOr<v1::ListSuppressionsResponse> Client::ListSuppressions(const v1::ListSuppressionsRequest& request) {
   RecipientMethods* stub = core_->recipients->async();
   return Call(*core_, stub, &RecipientMethods::ListSuppressions, request, kRepeatable);

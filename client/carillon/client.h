@@ -103,6 +103,7 @@ class Client {
   absl::StatusOr<v1::FollowResponse> Follow(const v1::FollowRequest& request);
   absl::StatusOr<v1::UnfollowResponse> Unfollow(const v1::UnfollowRequest& request);
   absl::StatusOr<v1::ListFollowersResponse> ListFollowers(const v1::ListFollowersRequest& request);
+  absl::StatusOr<v1::IssueUserTokenResponse> IssueUserToken(const v1::IssueUserTokenRequest& request);
   absl::StatusOr<v1::AddTopicSubscriptionsResponse> AddTopicSubscriptions(
       const v1::AddTopicSubscriptionsRequest& request);
   absl::StatusOr<v1::RemoveTopicSubscriptionsResponse> RemoveTopicSubscriptions(

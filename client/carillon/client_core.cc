@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
 namespace carillon {
@@ -78,9 +79,15 @@ ClientCore::ClientCore(ClientOptions client_options)
 
 ClientCore::~ClientCore() { calls.WaitForNone(); }
 
-void ClientCore::Authenticate(grpc::ClientContext& context) const {
+std::string ClientCore::Authenticate(grpc::ClientContext& context) const {
+  if (options.user_token) {
+    std::string token = options.user_token();
+    context.AddMetadata("authorization", absl::StrCat("Bearer ", token));
+    return token;
+  }
   context.AddMetadata("x-app-key", options.app_key);
   context.AddMetadata("x-app-secret", options.app_secret);
+  return "";
 }
 
 }  // namespace carillon

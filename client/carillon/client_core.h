@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <memory>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -37,8 +38,8 @@ class ClientCore {
   // Waits for the calls that run; each ends within RetryOptions::total_time.
   ~ClientCore();
 
-  // Puts the credentials on a call.
-  void Authenticate(grpc::ClientContext& context) const;
+  // Puts the credentials on a call; returns the token, if it is one.
+  std::string Authenticate(grpc::ClientContext& context) const;
 
   const ClientOptions options;
   const std::shared_ptr<grpc::Channel> channel;

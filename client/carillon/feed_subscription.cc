@@ -148,7 +148,7 @@ class FeedSubscription::Session : public std::enable_shared_from_this<Session> {
       context_ = std::make_unique<grpc::ClientContext>();
       context = context_.get();
     }
-    core_.Authenticate(*context);
+    token_ = core_.Authenticate(*context);
     must_resume ? AskForLastSeq(context) : OpenStream(context);
   }
 
@@ -237,13 +237,19 @@ class FeedSubscription::Session : public std::enable_shared_from_this<Session> {
     Connect();
   }
 
+  // The token has ended and there is another one.
+  bool HasNewToken(const absl::Status& status) const {
+    return ReasonOf(status) == "TOKEN_EXPIRED" && core_.options.user_token && core_.options.user_token() != token_;
+  }
+
   // After a failure: tells it, then tries again or ends.
   void Recover(const absl::Status& status) {
+    const bool is_permanent = IsPermanent(status) && !HasNewToken(status);
     std::optional<absl::Duration> delay;
     {
       absl::MutexLock lock(&mutex_);
       if (stopped_) return Finish();
-      if (!IsPermanent(status)) delay = RetryDelayOf(status).value_or(absl::ZeroDuration()) + backoff_.Next();
+      if (!is_permanent) delay = RetryDelayOf(status).value_or(absl::ZeroDuration()) + backoff_.Next();
     }
     if (callbacks_.on_disconnect) callbacks_.on_disconnect(status, delay);
     absl::MutexLock lock(&mutex_);
@@ -280,6 +286,8 @@ class FeedSubscription::Session : public std::enable_shared_from_this<Session> {
   ClientCore& core_;
   const Options options_;
   const Callbacks callbacks_;
+  // Of the step that runs, or of the last one.
+  std::string token_;
 
   mutable absl::Mutex mutex_;
   FeedCursor cursor_ ABSL_GUARDED_BY(mutex_);

@@ -37,6 +37,11 @@ struct ClientOptions {
   std::string address;
   std::string app_key;
   std::string app_secret;
+  // Instead of the app's credentials: a token of IssueUserToken, for one end user. Asked
+  // for each attempt, so that a new one can take an old one's place; must not block and
+  // may be called on any thread. A subscription whose token has ended goes on if there
+  // is another by then.
+  std::function<std::string()> user_token;
   // Of one attempt.
   absl::Duration deadline = absl::Seconds(10);
   RetryOptions retry;

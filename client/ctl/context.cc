@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "carillon/domain/status_macros.h"
 
 namespace carillon::ctl {
 
@@ -12,21 +13,31 @@ void Context::AddOptions(CLI::App& app) {
   // Credentials come from the environment only: arguments are seen by everyone on the machine.
   app.add_option("--app-key", app_key_)->envname("CARILLON_APP_KEY")->group("");
   app.add_option("--app-secret", app_secret_)->envname("CARILLON_APP_SECRET")->group("");
+  app.add_option("--user-token", user_token_)->envname("CARILLON_USER_TOKEN")->group("");
   app.add_option("--database-url", database_url_)->envname("CARILLON_DATABASE_URL")->group("");
 }
 
 absl::StatusOr<Client*> Context::client() {
-  if (client_ != nullptr) return client_.get();
+  if (client_ == nullptr) {
+    ASSIGN_OR_RETURN(client_, MakeClient({}));
+  }
+  return client_.get();
+}
+
+absl::StatusOr<std::unique_ptr<Client>> Context::MakeClient(ClientOptions options) const {
+  const bool as_user = !user_token_.empty();
   for (const auto& [value, variable] :
        {std::pair(&address_, "CARILLON_ADDRESS"), std::pair(&app_key_, "CARILLON_APP_KEY"),
         std::pair(&app_secret_, "CARILLON_APP_SECRET")}) {
-    if (value->empty()) {
+    if (value->empty() && (!as_user || value == &address_)) {
       return absl::FailedPreconditionError(absl::StrCat(variable, " is not set (after ./dev up: . .run/env)"));
     }
   }
-  client_ =
-      std::make_unique<Client>(ClientOptions{.address = address_, .app_key = app_key_, .app_secret = app_secret_});
-  return client_.get();
+  options.address = address_;
+  options.app_key = app_key_;
+  options.app_secret = app_secret_;
+  if (as_user) options.user_token = [token = user_token_] { return token; };
+  return std::make_unique<Client>(std::move(options));
 }
 
 absl::StatusOr<std::string> Context::database_url() const {

@@ -36,6 +36,7 @@ class Context {
   std::string app_secret_;
   std::string database_url_;
   std::unique_ptr<Client> client_;
+  std::string user_token_;
   absl::Status result_;
 };
 
@@ -53,7 +54,7 @@ void AddNotificationCommands(CLI::App& app, Context& context);
 void AddExplainCommands(CLI::App& app, Context& context);
 // feed, watch.
 void AddFeedCommands(CLI::App& app, Context& context);
-// recipients set, get, export, erase; devices add, remove; suppressions list, add, remove.
+// recipients set, get, token, export, erase; devices add, remove; suppressions list, add, remove.
 void AddRecipientCommands(CLI::App& app, Context& context);
 // settings get, set, mute, unmute, mutes, centre, app.
 void AddSettingsCommands(CLI::App& app, Context& context);

@@ -7,7 +7,8 @@ namespace {
 
 constexpr const char* kFooter =
     "Reads CARILLON_ADDRESS, CARILLON_APP_KEY and CARILLON_APP_SECRET (migrate, follows import and\n"
-    "app create --direct: CARILLON_DATABASE_URL). After ./dev up:  . .run/env\n\n"
+    "app create --direct: CARILLON_DATABASE_URL). After ./dev up:  . .run/env\n"
+    "CARILLON_USER_TOKEN takes the app's place: calls are the end user's (recipients token makes one).\n\n"
     "  carillonctl send --type like --user ana --actor bob --object post-1 --data '{\"actor_name\": \"Bob\"}'\n"
     "  carillonctl watch --user ana\n"
     "  carillonctl get ID\n"

@@ -1,4 +1,6 @@
-// recipients set|get|export|erase, devices add|remove, suppressions list|add|remove.
+// recipients set|get|token|export|erase, devices add|remove, suppressions list|add|remove.
+#include <google/protobuf/util/time_util.h>
+
 #include <algorithm>
 #include <cstdio>
 
@@ -75,6 +77,20 @@ absl::Status GetRecipient(Context& context, const std::string& user) {
   } else {
     PrintRecipient(response.recipient());
   }
+  return absl::OkStatus();
+}
+
+absl::Status IssueToken(Context& context, const std::string& user, const std::string& ttl_text) {
+  absl::Duration ttl;
+  if (!absl::ParseDuration(ttl_text, &ttl)) {
+    return absl::InvalidArgumentError("--ttl must be a duration such as 15m or 1h30m");
+  }
+  ASSIGN_OR_RETURN(Client * client, context.client());
+  v1::IssueUserTokenRequest request;
+  request.set_user_id(user);
+  *request.mutable_ttl() = google::protobuf::util::TimeUtil::MillisecondsToDuration(absl::ToInt64Milliseconds(ttl));
+  ASSIGN_OR_RETURN(const v1::IssueUserTokenResponse response, client->IssueUserToken(request));
+  std::printf("%s\n", context.json() ? ToJson(response).c_str() : response.token().c_str());
   return absl::OkStatus();
 }
 
@@ -243,6 +259,12 @@ void AddContactCommands(CLI::App& app, Context& context) {
   set->add_option("--clear", options->cleared, "email, phone, locale or time-zone; may be repeated")
       ->check(CLI::IsMember({"email", "phone", "locale", "time-zone"}));
   AddUserCommand(*recipients, context, "get", "show contacts and devices", GetRecipient);
+  auto user = std::make_shared<std::string>();
+  auto ttl = std::make_shared<std::string>("15m");
+  CLI::App* token = AddCommand(*recipients, context, "token", "make a token by which an end user calls",
+                               [&context, user, ttl] { return IssueToken(context, *user, *ttl); });
+  token->add_option("USER", *user, "whose")->required();
+  token->add_option("--ttl", *ttl, "1m to 24h")->capture_default_str();
   AddUserCommand(*recipients, context, "export", "print everything that is kept about somebody", ExportRecipient);
   CLI::App* erase = AddUserCommand(*recipients, context, "erase",
                                    "delete everything that is kept about somebody; can't be undone", EraseRecipient);

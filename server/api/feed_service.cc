@@ -19,8 +19,9 @@
 namespace carillon {
 namespace {
 
-// Users too: each of the methods sees to it that a token reaches its own user's things.
-constexpr Access kAccess = Access::WithUsers("feed");
+constexpr absl::string_view kScope = "feed";
+// Of methods that see to it themselves that a token reaches its own user's things only.
+constexpr Access kAccess = Access::WithUsers(kScope);
 // With the time of a read and of the way there and back, far below the second
 // that is promised.
 constexpr absl::Duration kTopicMaxAge = absl::Milliseconds(300);
@@ -145,28 +146,25 @@ grpc::ServerUnaryReactor* FeedServiceImpl::Share(SharedReads& reads, grpc::Callb
 grpc::ServerUnaryReactor* FeedServiceImpl::GetFeedSummary(grpc::CallbackServerContext* context,
                                                           const v1::GetFeedSummaryRequest* request,
                                                           v1::GetFeedSummaryResponse* response) {
-  return RunUnary(calls_, context, "GetFeedSummary", kAccess, [=, this](const Caller& caller) {
-    return WithOwn(caller, *request, [&](const auto& own) { return Summarize(caller.app, own, response); });
-  });
+  return RunOwn(calls_, context, "GetFeedSummary", kScope, request,
+                [=, this](AppId app, const auto& own) { return Summarize(app, own, response); });
 }
 
 grpc::ServerUnaryReactor* FeedServiceImpl::MarkRead(grpc::CallbackServerContext* context,
                                                     const v1::MarkReadRequest* request,
                                                     v1::MarkReadResponse* response) {
-  return RunUnary(calls_, context, "MarkRead", kAccess, [=, this](const Caller& caller) {
-    return WithOwn(caller, *request, [&](const auto& own) { return Mark(caller.app, own, response); });
-  });
+  return RunOwn(calls_, context, "MarkRead", kScope, request,
+                [=, this](AppId app, const auto& own) { return Mark(app, own, response); });
 }
 
 grpc::ServerUnaryReactor* FeedServiceImpl::RecordInteraction(grpc::CallbackServerContext* context,
                                                              const v1::RecordInteractionRequest* request,
                                                              v1::RecordInteractionResponse* response) {
-  return RunUnary(calls_, context, "RecordInteraction", kAccess, [=, this](const Caller& caller) {
-    return WithOwn(caller, *request, [&](const auto& own) -> absl::Status {
-      ASSIGN_OR_RETURN(*response, carillon::RecordInteraction(*interactions_, own, caller.app));
-      return absl::OkStatus();
-    });
-  });
+  return RunOwn(calls_, context, "RecordInteraction", kScope, request,
+                [=, this](AppId app, const auto& own) -> absl::Status {
+                  ASSIGN_OR_RETURN(*response, carillon::RecordInteraction(*interactions_, own, app));
+                  return absl::OkStatus();
+                });
 }
 
 grpc::ServerUnaryReactor* FeedServiceImpl::GetCounters(grpc::CallbackServerContext* context,

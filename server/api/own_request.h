@@ -5,6 +5,7 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/status_macros.h"
 #include "server/api/authenticator.h"
+#include "server/api/unary_call.h"
 
 namespace carillon {
 
@@ -24,6 +25,15 @@ absl::Status WithOwn(const Caller& caller, const Request& request, Work work) {
   Request own = request;
   RETURN_IF_ERROR(MakeOwn(caller, own));
   return work(own);
+}
+
+// As RunUnary, of a method that users call too.
+template <typename Request, typename Work>
+grpc::ServerUnaryReactor* RunOwn(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
+                                 absl::string_view scope, const Request* request, Work work) {
+  return RunUnary(calls, context, method, Access::WithUsers(scope), [request, work](const Caller& caller) {
+    return WithOwn(caller, *request, [&](const Request& own) { return work(caller.app, own); });
+  });
 }
 
 }  // namespace carillon

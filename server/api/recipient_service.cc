@@ -6,6 +6,8 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
+#include "server/api/issue_user_token.h"
+#include "server/api/own_request.h"
 #include "server/api/page_token.h"
 #include "server/api/validation.h"
 
@@ -77,22 +79,22 @@ grpc::ServerUnaryReactor* RecipientServiceImpl::UpdateRecipient(grpc::CallbackSe
 grpc::ServerUnaryReactor* RecipientServiceImpl::GetRecipient(grpc::CallbackServerContext* context,
                                                              const v1::GetRecipientRequest* request,
                                                              v1::GetRecipientResponse* response) {
-  return RunUnary(calls_, context, "GetRecipient", kScope,
-                  [=, this](const Caller& caller) { return contacts_.Get(caller.app, *request, response); });
+  return RunOwn(calls_, context, "GetRecipient", kScope, request,
+                [=, this](AppId app, const auto& own) { return contacts_.Get(app, own, response); });
 }
 
 grpc::ServerUnaryReactor* RecipientServiceImpl::RegisterDevice(grpc::CallbackServerContext* context,
                                                                const v1::RegisterDeviceRequest* request,
                                                                v1::RegisterDeviceResponse* response) {
-  return RunUnary(calls_, context, "RegisterDevice", kScope,
-                  [=, this](const Caller& caller) { return contacts_.Register(caller.app, *request, response); });
+  return RunOwn(calls_, context, "RegisterDevice", kScope, request,
+                [=, this](AppId app, const auto& own) { return contacts_.Register(app, own, response); });
 }
 
 grpc::ServerUnaryReactor* RecipientServiceImpl::RemoveDevice(grpc::CallbackServerContext* context,
                                                              const v1::RemoveDeviceRequest* request,
                                                              v1::RemoveDeviceResponse* response) {
-  return RunUnary(calls_, context, "RemoveDevice", kScope,
-                  [=, this](const Caller& caller) { return contacts_.Remove(caller.app, *request, response); });
+  return RunOwn(calls_, context, "RemoveDevice", kScope, request,
+                [=, this](AppId app, const auto& own) { return contacts_.Remove(app, own, response); });
 }
 
 grpc::ServerUnaryReactor* RecipientServiceImpl::ExportRecipient(grpc::CallbackServerContext* context,
@@ -117,43 +119,43 @@ grpc::ServerUnaryReactor* RecipientServiceImpl::EraseRecipient(grpc::CallbackSer
 grpc::ServerUnaryReactor* RecipientServiceImpl::UpdateSettings(grpc::CallbackServerContext* context,
                                                                const v1::UpdateSettingsRequest* request,
                                                                v1::UpdateSettingsResponse* response) {
-  return RunUnary(calls_, context, "UpdateSettings", kScope,
-                  [=, this](const Caller& caller) { return settings_.Update(caller.app, *request, response); });
+  return RunOwn(calls_, context, "UpdateSettings", kScope, request,
+                [=, this](AppId app, const auto& own) { return settings_.Update(app, own, response); });
 }
 
 grpc::ServerUnaryReactor* RecipientServiceImpl::GetSettings(grpc::CallbackServerContext* context,
                                                             const v1::GetSettingsRequest* request,
                                                             v1::GetSettingsResponse* response) {
-  return RunUnary(calls_, context, "GetSettings", kScope,
-                  [=, this](const Caller& caller) { return settings_.Get(caller.app, *request, response); });
+  return RunOwn(calls_, context, "GetSettings", kScope, request,
+                [=, this](AppId app, const auto& own) { return settings_.Get(app, own, response); });
 }
 
 grpc::ServerUnaryReactor* RecipientServiceImpl::AddMutes(grpc::CallbackServerContext* context,
                                                          const v1::AddMutesRequest* request,
                                                          v1::AddMutesResponse* response) {
-  return RunUnary(calls_, context, "AddMutes", kScope,
-                  [=, this](const Caller& caller) { return settings_.AddMutes(caller.app, *request, response); });
+  return RunOwn(calls_, context, "AddMutes", kScope, request,
+                [=, this](AppId app, const auto& own) { return settings_.AddMutes(app, own, response); });
 }
 
 grpc::ServerUnaryReactor* RecipientServiceImpl::RemoveMutes(grpc::CallbackServerContext* context,
                                                             const v1::RemoveMutesRequest* request,
                                                             v1::RemoveMutesResponse* response) {
-  return RunUnary(calls_, context, "RemoveMutes", kScope,
-                  [=, this](const Caller& caller) { return settings_.RemoveMutes(caller.app, *request, response); });
+  return RunOwn(calls_, context, "RemoveMutes", kScope, request,
+                [=, this](AppId app, const auto& own) { return settings_.RemoveMutes(app, own, response); });
 }
 
 grpc::ServerUnaryReactor* RecipientServiceImpl::ListMutes(grpc::CallbackServerContext* context,
                                                           const v1::ListMutesRequest* request,
                                                           v1::ListMutesResponse* response) {
-  return RunUnary(calls_, context, "ListMutes", kScope,
-                  [=, this](const Caller& caller) { return settings_.ListMutes(caller.app, *request, response); });
+  return RunOwn(calls_, context, "ListMutes", kScope, request,
+                [=, this](AppId app, const auto& own) { return settings_.ListMutes(app, own, response); });
 }
 
 grpc::ServerUnaryReactor* RecipientServiceImpl::GetPreferenceCentre(grpc::CallbackServerContext* context,
                                                                     const v1::GetPreferenceCentreRequest* request,
                                                                     v1::GetPreferenceCentreResponse* response) {
-  return RunUnary(calls_, context, "GetPreferenceCentre", kScope,
-                  [=, this](const Caller& caller) { return settings_.GetCentre(caller.app, *request, response); });
+  return RunOwn(calls_, context, "GetPreferenceCentre", kScope, request,
+                [=, this](AppId app, const auto& own) { return settings_.GetCentre(app, own, response); });
 }
 
 grpc::ServerUnaryReactor* RecipientServiceImpl::ListSuppressions(grpc::CallbackServerContext* context,
@@ -242,6 +244,15 @@ grpc::ServerUnaryReactor* RecipientServiceImpl::ListTopicSubscribers(grpc::Callb
     ASSIGN_OR_RETURN(Page page, ReadPage(group, request->page_size(), request->page_token()));
     for (std::string& member : page.members) response->add_user_ids(std::move(member));
     response->set_next_page_token(page.next_page_token);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* RecipientServiceImpl::IssueUserToken(grpc::CallbackServerContext* context,
+                                                               const v1::IssueUserTokenRequest* request,
+                                                               v1::IssueUserTokenResponse* response) {
+  return RunUnary(calls_, context, "IssueUserToken", kScope, [=, this](const Caller& caller) -> absl::Status {
+    ASSIGN_OR_RETURN(*response, carillon::IssueUserToken(tokens_, caller, *request, calls_.clock.Now()));
     return absl::OkStatus();
   });
 }

@@ -26,6 +26,7 @@ class RecipientServiceImpl final : public v1::RecipientService::CallbackService 
     std::shared_ptr<PersonStore> persons;
     std::shared_ptr<SettingsStore> settings;
     const Catalogue& catalogue;
+    UserTokens tokens;
     // For calls that export and erase: threads of their own, since they take long.
     ServerCalls& slow_calls;
   };
@@ -37,7 +38,8 @@ class RecipientServiceImpl final : public v1::RecipientService::CallbackService 
         contacts_(std::move(deps.recipients)),
         suppressions_(std::move(deps.suppressions)),
         persons_(std::move(deps.persons)),
-        settings_(std::move(deps.settings), deps.catalogue, calls.clock) {}
+        settings_(std::move(deps.settings), deps.catalogue, calls.clock),
+        tokens_(std::move(deps.tokens)) {}
 
   grpc::ServerUnaryReactor* UpdateRecipient(grpc::CallbackServerContext* context,
                                             const v1::UpdateRecipientRequest* request,
@@ -96,6 +98,10 @@ class RecipientServiceImpl final : public v1::RecipientService::CallbackService 
                                                  const v1::ListTopicSubscribersRequest* request,
                                                  v1::ListTopicSubscribersResponse* response) override;
 
+  grpc::ServerUnaryReactor* IssueUserToken(grpc::CallbackServerContext* context,
+                                           const v1::IssueUserTokenRequest* request,
+                                           v1::IssueUserTokenResponse* response) override;
+
  private:
   struct Page {
     std::vector<std::string> members;
@@ -110,6 +116,7 @@ class RecipientServiceImpl final : public v1::RecipientService::CallbackService 
   Suppressions suppressions_;
   PersonData persons_;
   SettingsRequests settings_;
+  const UserTokens tokens_;
 };
 
 }  // namespace carillon

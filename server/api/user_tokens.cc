@@ -12,6 +12,7 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/ids.h"
 #include "carillon/domain/limits.h"
+#include "server/api/validation.h"
 
 namespace carillon {
 namespace {
@@ -49,6 +50,11 @@ Jwt Decode(const std::string& token, const std::string* key) {
   return Jwt(decoded);
 }
 
+std::string Header(const Jwt& jwt, const char* name) {
+  const char* const text = jwt_get_header(jwt.get(), name);
+  return text == nullptr ? "" : text;
+}
+
 std::string Text(const Jwt& jwt, const char* claim) {
   const char* const text = jwt_get_grant(jwt.get(), claim);
   return text == nullptr ? "" : text;
@@ -70,8 +76,9 @@ absl::StatusOr<UserToken> ClaimsOf(const Jwt& jwt, absl::Time now) {
                   .issue_time = {},
                   .expire_time = {}};
   const bool for_us = Text(jwt, "iss") == kIssuer && Text(jwt, "aud") == kAudience;
-  const bool complete = !token.app_key.empty() && !token.secret_id.empty() && !token.user.empty() &&
-                        token.user.size() <= limits::kMaxIdBytes && issued.has_value() && expires.has_value();
+  const bool complete = !token.app_key.empty() && !token.secret_id.empty() &&
+                        Violations().CheckId("sub", token.user, /*required=*/true) && issued.has_value() &&
+                        expires.has_value();
   if (!for_us || !complete) return error::InvalidToken();
   if (*issued > now + limits::kTokenLeeway || *expires - *issued > limits::kMaxTokenTtl) return error::InvalidToken();
   token.issue_time = *issued;
@@ -127,16 +134,15 @@ absl::StatusOr<UserToken> UserTokens::Verify(absl::string_view token, absl::Time
   if (token.size() > limits::kMaxTokenBytes || absl::StrContains(token, '\0')) return error::InvalidToken();
   const std::string text(token);
   const Jwt unverified = Decode(text, nullptr);
-  if (unverified == nullptr || jwt_get_alg(unverified.get()) != RowOf(algorithm_).libjwt) return error::InvalidToken();
-  const Key* const key = FindKey(jwt_get_header(unverified.get(), "kid"));
+  if (unverified == nullptr || Header(unverified, "alg") != RowOf(algorithm_).name) return error::InvalidToken();
+  const Key* const key = FindKey(Header(unverified, "kid"));
   if (key == nullptr) return error::InvalidToken();
   const Jwt verified = Decode(text, &key->secret);
   if (verified == nullptr || jwt_get_alg(verified.get()) != RowOf(algorithm_).libjwt) return error::InvalidToken();
   return ClaimsOf(verified, now);
 }
 
-const UserTokens::Key* UserTokens::FindKey(const char* id) const {
-  if (id == nullptr) return nullptr;
+const UserTokens::Key* UserTokens::FindKey(absl::string_view id) const {
   for (const Key& key : keys_) {
     if (key.id == id) return &key;
   }

@@ -44,7 +44,7 @@ class UserTokens {
     std::string secret;
   };
 
-  const Key* FindKey(const char* id) const;
+  const Key* FindKey(absl::string_view id) const;
 
   TokenAlgorithm algorithm_;
   std::vector<Key> keys_;  // The first signs.
