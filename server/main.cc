@@ -56,6 +56,9 @@
 #include "server/api/recurrence_requests.h"
 #include "server/callbacks/link_routes.h"
 #include "server/callbacks/receipt_routes.h"
+#include "server/connect/connect_routes.h"
+#include "server/connect/cors.h"
+#include "server/connect/feed_event_routes.h"
 #include "server/feed/live_hub.h"
 #include "server/http/http_server.h"
 #include "server/http/router.h"
@@ -70,6 +73,9 @@ ABSL_FLAG(std::string, listen, "127.0.0.1:50051", "host:port of the gRPC API; pu
 ABSL_FLAG(
     std::string, http_listen, "",
     "address:port of the HTTP port: links of messages, receipts of providers; put TLS in front of it; empty: off");
+ABSL_FLAG(std::string, cors_origins, "",
+          "origins whose pages may use the API on the HTTP port: https://example.org,http://localhost:5173; *: all, with "
+          "user tokens only; empty: none");
 ABSL_FLAG(bool, reflection, false, "serve gRPC reflection; off in production");
 ABSL_FLAG(int, writers, 2, "connections per lane that commit what comes in");
 ABSL_FLAG(int, readers, 8, "threads, and connections, for everything that is read");
@@ -98,6 +104,8 @@ constexpr int kControlThreads = 2;
 constexpr int kCallbackThreads = 2;
 // And connections, for exports and erasures, which take seconds: so many at once.
 constexpr int kPersonThreads = 2;
+// For large JSON.
+constexpr int kConnectThreads = 2;
 constexpr size_t kPersonQueue = 64;
 ABSL_FLAG(std::string, token_algorithm, "HS256",
           "by which user tokens are signed: HS256, HS384 or HS512; no other is taken");
@@ -107,6 +115,7 @@ constexpr int kMaxConcurrentStreams = 20'000;  // Per connection.
 struct Config {
   std::string listen;
   std::string http_listen;
+  CorsPolicy cors;
   bool reflection = false;
   int writers = 2;
   int readers = 8;
@@ -141,6 +150,7 @@ absl::StatusOr<Config> ReadConfig() {
     return absl::InvalidArgumentError("--public-url must be https://HOST[:PORT][/PATH] or empty");
   }
   if (config.writers < 1 || config.writers > 32) return absl::InvalidArgumentError("--writers must be 1 to 32");
+  ASSIGN_OR_RETURN(config.cors, CorsPolicy::Parse(absl::GetFlag(FLAGS_cors_origins)));
   const std::optional<LiveRouting> routing = ParseLiveRouting(absl::GetFlag(FLAGS_live_routing));
   if (!routing.has_value()) return absl::InvalidArgumentError("--live-routing must be directed or broadcast");
   config.live_routing = *routing;
@@ -291,7 +301,10 @@ class Server final : public ManagedProcess {
         http_metrics_(metrics),
                              .tokens = user_tokens_,
         router_(http_metrics_),
-        http_({.listen = config.http_listen}, router_, http_metrics_, clock_) {
+        connect_executor_(kConnectThreads, limits::kExecutorQueue),
+        feed_event_routes_(authenticator_, hub_, message_json_),
+        cors_(config.cors, router_, http_metrics_),
+        http_({.listen = config.http_listen}, cors_, http_metrics_, clock_) {
     for (const Lane lane : kNotificationLanes) {
       // Connections of its own: no other lane's commits can hold them.
       auto pool = std::make_shared<PgPool>(Postgres(config, ToString(lane)), config.writers);
@@ -332,7 +345,9 @@ class Server final : public ManagedProcess {
     for (auto& [lane, writer] : writers_) writer->Stop();
     reaction_writer_.Stop();
     grpc_->Shutdown(absl::ToChronoTime(clock_.Now() + kDrainTime));
+    if (connect_.has_value()) connect_->Stop();
     http_.Stop();
+    connect_executor_.Stop();
     receipt_writer_.Stop();
     callback_executor_.Stop();
     person_executor_.Stop();
@@ -365,9 +380,18 @@ class Server final : public ManagedProcess {
     AddPageRoutes(router_);
     link_routes_.AddTo(router_);
     receipt_routes_.AddTo(router_);
+    connect_.emplace(grpc_->InProcessChannel(InProcessArguments()), message_json_, connect_executor_, clock_);
+    connect_->AddTo(router_, PublicServices());
+    feed_event_routes_.AddTo(router_);
     ASSIGN_OR_RETURN(const int port, http_.Start());
     log::Info("http.listening", {{"listen", config_.http_listen}, {"port", port}});
     return absl::OkStatus();
+  }
+
+  static grpc::ChannelArguments InProcessArguments() {
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxReceiveMessageSize(limits::kMaxReceiveMessageBytes);
+    return arguments;
   }
 
   void Configure(grpc::ServerBuilder& builder) {
@@ -457,6 +481,11 @@ class Server final : public ManagedProcess {
   ReceiptRoutes receipt_routes_;
   HttpMetrics http_metrics_;
   Router router_;
+  const MessageJson message_json_;
+  Executor connect_executor_;
+  std::optional<ConnectRoutes> connect_;
+  FeedEventRoutes feed_event_routes_;
+  Cors cors_;
   HttpServer http_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> grpc_;
