@@ -10,6 +10,7 @@ const AGAIN = 2000;
 /** @type {AbortController|null} */
 let watching = null;
 let shown = '';
+let seen = '';
 
 const chip = (name) => state(KIND[name] ?? 'idle', name);
 
@@ -56,6 +57,7 @@ function delayWords({queue, oldestAge, estimatedTime}) {
 
 /** @param {any} notification */
 function show(notification) {
+  seen = JSON.stringify(notification);
   const name = word(notification.state, 'STATE');
   byId('notification-title').replaceChildren(notification.type ?? '', ' ', chip(name));
   byId('notification-delay').hidden = !notification.delay;
@@ -90,9 +92,11 @@ async function watch(id) {
     try {
       for await (const {notification} of stream('NotificationService/WatchNotification', {notificationId: id}, appHeaders(), mine.signal)) {
         setText(byId('notification-error'), '');
-        show(notification);
-        explain(id);
         const name = word(notification.state, 'STATE');
+        if (JSON.stringify(notification) !== seen) {
+          show(notification);
+          explain(id);
+        }
         if (last && name !== last) announce(`The notification is ${name} now`);
         last = name;
       }

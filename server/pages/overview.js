@@ -50,9 +50,17 @@ function setTrouble(cell, value) {
   setAttribute(cell, 'class', number(value) > 0 ? 'trouble' : 'zero');
 }
 
+/** Leads to the letters, if there are any. @param {Element} link @param {any} amount @param {string} where as in lane=otp */
+function setDead(link, amount, where) {
+  setTrouble(link, amount);
+  if (number(amount) === 0) return link.removeAttribute('href');
+  setAttribute(link, 'href', `#letters?${where}`);
+  setAttribute(link, 'aria-label', `${many(number(amount), 'dead letter')}, ${where.replace('=', ' ')}`);
+}
+
 function laneRow(lane) {
   const parts = Object.fromEntries(['state', 'oldest', 'in', 'out', 'backlog', 'retrying'].map((name) => [name, element('span')]));
-  const dead = element('a', {href: `#letters?lane=${lane.lane}`});
+  const dead = element('a');
   const [bar, spark] = [meter(), sparkline(`Handled per second in ${lane.lane}`)];
   const oldest = element('span', {class: 'measured'}, parts.oldest, bar.node);
   const node = tableRow(byId('lanes'),
@@ -68,13 +76,13 @@ function laneRow(lane) {
     spark.update(history.of(`${now.lane}/out`), history.latest - WINDOW / 3, history.latest);
     setNumber(parts.backlog, count(now.backlog));
     setTrouble(parts.retrying, now.retrying);
-    setTrouble(dead, now.dead);
+    setDead(dead, now.dead, `lane=${now.lane}`);
   }};
 }
 
 function queueRow(queue) {
   const facts = Object.fromEntries(['depth', 'oldest', 'in', 'out', 'consumers', 'retrying'].map((name) => [name, element('span')]));
-  const dead = element('a', {href: `#letters?queue=${queue.name}`});
+  const dead = element('a');
   const spark = sparkline(`Messages in ${queue.name}`);
   const name = element('button', {type: 'button', class: 'link', onclick: () => {
     [selected, chosen] = [queue.name, true];
@@ -94,7 +102,7 @@ function queueRow(queue) {
     const unattended = now.declared && !isHelper(now.name) && now.lane && !number(now.consumers);
     setAttribute(facts.consumers, 'class', unattended ? 'trouble' : '');
     setTrouble(facts.retrying, now.retrying);
-    setTrouble(dead, now.dead);
+    setDead(dead, now.dead, `queue=${now.name}`);
   }};
 }
 
