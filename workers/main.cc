@@ -16,6 +16,7 @@
 #include "carillon/postgres/delivery_store.h"
 #include "carillon/postgres/notification_store.h"
 #include "carillon/postgres/outbox_waker.h"
+#include "carillon/postgres/pressure_store.h"
 #include "carillon/postgres/provider_store.h"
 #include "carillon/postgres/template_store.h"
 #include "carillon/postgres/token_store.h"
@@ -27,6 +28,8 @@
 #include "carillon/runtime/lifecycle.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/runtime/metrics.h"
+#include "carillon/runtime/queue_meters.h"
+#include "carillon/runtime/queue_reporter.h"
 #include "workers/channels/provider_factory.h"
 #include "workers/delivery/delivery_consumer.h"
 #include "workers/lane/failure_router.h"
@@ -222,6 +225,7 @@ class Deliveries {
     const Clock& clock;
     Metrics& metrics;
     const StopSignal& stop;
+    QueueMeters& meters;
   };
 
   Deliveries(const Config& config, const Deps& deps)
@@ -282,7 +286,8 @@ class Deliveries {
                                .failures = deps.failures,
                                .clock = deps.clock,
                                .metrics = deps.metrics,
-                               .stop = deps.stop}));
+                               .stop = deps.stop,
+                               .meter = &deps.meters.Of(queue)}));
   }
 
   const std::shared_ptr<PgPool> pool_;
@@ -323,7 +328,12 @@ class Worker final : public ManagedProcess {
                            .metrics = metrics}),
         ready_(metrics.Gauge("carillon_ready", "1 once this process does its work")),
         failures_(std::make_unique<RabbitPublisher>(config.rabbit), std::make_shared<PostgresNotificationStore>(pool_),
-                  clock_, metrics) {
+                  clock_, metrics, &meters_),
+        reporter_(std::make_shared<PostgresPressureStore>(std::make_shared<PgPool>(
+                      PgOptions{.url = config.database_url,
+                                .application_name = absl::StrCat(config.rabbit.client_name, "-report")},
+                      /*size=*/1)),
+                  meters_, NewUuid7(clock_.Now()).ToString()) {
     for (const std::string& queue : config.queues) {
       for (int i = 0; i < config.threads; ++i) {
         // The first ones take what does not divide.
@@ -334,14 +344,17 @@ class Worker final : public ManagedProcess {
     }
     first_of_queue_step_ = static_cast<size_t>(config.threads);
     if (config.delivery_queues.empty()) return;
-    deliveries_ = std::make_unique<Deliveries>(
-        config,
-        Deliveries::Deps{
-            .catalogue = catalogue_, .failures = failures_, .clock = clock_, .metrics = metrics, .stop = stop_});
+    deliveries_ = std::make_unique<Deliveries>(config, Deliveries::Deps{.catalogue = catalogue_,
+                                                                        .failures = failures_,
+                                                                        .clock = clock_,
+                                                                        .metrics = metrics,
+                                                                        .stop = stop_,
+                                                                        .meters = meters_});
   }
 
   absl::Status Start() override {
     catalogue_.Start();
+    reporter_.Start();
     if (deliveries_ != nullptr) deliveries_->Start();
     threads_.emplace_back([this] {
       while (!stop_.WaitFor(kHeartbeatInterval)) failures_.Service();
@@ -356,6 +369,7 @@ class Worker final : public ManagedProcess {
     for (std::thread& thread : threads_) thread.join();
     for (std::thread& thread : consumer_threads_) thread.join();
     if (deliveries_ != nullptr) deliveries_->Stop();
+    reporter_.Stop();
     catalogue_.Stop();
   }
 
@@ -367,7 +381,8 @@ class Worker final : public ManagedProcess {
                                     .failures = failures_,
                                     .careful = careful_,
                                     .metrics = metrics,
-                                    .stop = stop_}));
+                                    .stop = stop_,
+                                    .meter = &meters_.Of(options.queue)}));
   }
 
   // Before anything is consumed in batches, each queue's left-overs are settled
@@ -382,6 +397,7 @@ class Worker final : public ManagedProcess {
 
   const SystemClock clock_;
   StopSignal stop_;
+  QueueMeters meters_{clock_};
   OneAtATime careful_;
   const std::shared_ptr<PgPool> pool_;
   Catalogue catalogue_;
@@ -390,6 +406,7 @@ class Worker final : public ManagedProcess {
   MessageHandlers message_handlers_;
   prometheus::Gauge& ready_;
   FailureRouter failures_;
+  QueueReporter reporter_;
   std::vector<std::unique_ptr<LaneConsumer>> consumers_;
   std::unique_ptr<Deliveries> deliveries_;  // Null if it serves no external channel.
   size_t first_of_queue_step_ = 1;

@@ -67,6 +67,14 @@ inline constexpr int kBacklogPage = 500;               // Items in one backlog r
 inline constexpr size_t kMaxStreams = 50'000;          // Per server.
 inline constexpr size_t kMaxStreamsPerRecipient = 20;  // A client in a reconnect loop.
 
+// --- Pressure.
+inline constexpr size_t kDepthSamples = 720;            // Of a queue: an hour, one each 5 s. 24 bytes each.
+inline constexpr size_t kMaxSampleWaiters = 1000;       // Calls that wait for a look at the queues.
+inline constexpr int kMaxBreakersShown = 1000;          // Of all apps.
+inline constexpr int64_t kCountedDeadLetters = 10'000;  // Of a queue; more are not told apart.
+inline constexpr size_t kMaxWatches = 10'000;           // WatchNotification calls of a server: one query looks at all.
+inline constexpr size_t kMaxWatchesPerApp = 1000;
+
 // --- User tokens.
 inline constexpr absl::Duration kMinTokenTtl = absl::Minutes(1);
 inline constexpr absl::Duration kMaxTokenTtl = absl::Hours(24);  // They can't be taken back one by one.

@@ -178,6 +178,7 @@ absl::Status DeliveryConsumer::Accept(std::vector<InboundMessage> messages) {
     RETURN_IF_ERROR(deps_.broker->Ack(done));
   }
   if (jobs.empty()) return absl::OkStatus();
+  if (deps_.meter != nullptr && jobs.back()->retry_count == 0) deps_.meter->Take(jobs.back()->delivery.id.time());
 
   std::vector<ClaimRequest> requests;
   for (const JobPtr& job : jobs) requests.push_back({&job->delivery, job->redelivered});
@@ -239,6 +240,7 @@ absl::Status DeliveryConsumer::Release(const std::vector<JobPtr>& jobs) {
   }
   if (done.empty()) return absl::OkStatus();
   consumed_.Increment(static_cast<double>(done.size()));
+  if (deps_.meter != nullptr) deps_.meter->Settle(static_cast<int64_t>(done.size()), static_cast<int64_t>(jobs.size()));
   return deps_.broker->Ack(done);
 }
 

@@ -22,6 +22,7 @@
 #include "carillon/ports/provider_store.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/runtime/metrics.h"
+#include "carillon/runtime/queue_meters.h"
 #include "workers/delivery/delivery_dispatcher.h"
 #include "workers/lane/failure_router.h"
 
@@ -51,6 +52,7 @@ class DeliveryConsumer {
     const Clock& clock;
     Metrics& metrics;
     const StopSignal& stop;
+    QueueMeter* meter = nullptr;  // Null: nobody asks how fast the queue moves.
   };
 
   DeliveryConsumer(const Options& options, Deps deps);

@@ -63,7 +63,17 @@ absl::Status FailureRouter::Route(absl::Span<const FailedItem> failures) {
     // What can't be noted still has to move on, unless the store is merely away.
     if (!noted.ok() && IsInfrastructureFailure(noted)) return noted;
   }
-  return PublishAll(copies);
+  RETURN_IF_ERROR(PublishAll(copies));
+  CountPutOff(copies);
+  return absl::OkStatus();
+}
+
+void FailureRouter::CountPutOff(absl::Span<const OutboundMessage> copies) {
+  if (meters_ == nullptr) return;
+  for (const OutboundMessage& copy : copies) {
+    if (copy.exchange == kDeadLetterExchange) continue;
+    meters_->Of(copy.routing_key).PutOff(1, absl::Seconds(kRetrySeconds[copy.retry_count - 1]));
+  }
 }
 
 absl::Status FailureRouter::Split(const InboundMessage& pack, absl::Span<const Notification> items) {

@@ -15,6 +15,7 @@
 #include "carillon/ports/clock.h"
 #include "carillon/ports/notification_store.h"
 #include "carillon/runtime/metrics.h"
+#include "carillon/runtime/queue_meters.h"
 #include "workers/lane/batch.h"
 
 namespace carillon {
@@ -22,9 +23,10 @@ namespace carillon {
 // Thread-safe; its publisher is used by one call at a time.
 class FailureRouter {
  public:
+  // Without `meters` nobody asks how much waits for another attempt.
   FailureRouter(std::unique_ptr<Publisher> publisher, std::shared_ptr<NotificationStore> store, const Clock& clock,
-                Metrics& metrics)
-      : publisher_(std::move(publisher)), store_(std::move(store)), clock_(clock), metrics_(metrics) {}
+                Metrics& metrics, QueueMeters* meters = nullptr)
+      : publisher_(std::move(publisher)), store_(std::move(store)), clock_(clock), metrics_(metrics), meters_(meters) {}
 
   // Notes each failed attempt in its notification's history, then publishes a
   // copy of each item to where it goes next. OK: all copies are confirmed and
@@ -42,12 +44,15 @@ class FailureRouter {
  private:
   OutboundMessage NextHop(const FailedItem& failure);
   absl::Status PublishAll(absl::Span<const OutboundMessage> copies);
+  // Tells the meters of those that come back.
+  void CountPutOff(absl::Span<const OutboundMessage> copies);
 
   absl::Mutex mutex_;
   const std::unique_ptr<Publisher> publisher_ ABSL_PT_GUARDED_BY(mutex_);
   const std::shared_ptr<NotificationStore> store_;
   const Clock& clock_;
   Metrics& metrics_;
+  QueueMeters* const meters_;
 };
 
 }  // namespace carillon

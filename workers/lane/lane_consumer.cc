@@ -24,6 +24,11 @@ constexpr absl::Duration kDrainHold = absl::Seconds(8);
 // Between heartbeats that a waiting consumer answers.
 constexpr absl::Duration kServiceInterval = absl::Seconds(1);
 
+int64_t ThingsIn(const Batch& batch) {
+  return static_cast<int64_t>(batch.items.size() + batch.reactions.size() + batch.pages.size() + batch.again.size() +
+                              batch.digests.size() + batch.windows.size());
+}
+
 }  // namespace
 
 LaneConsumer::LaneConsumer(Options options, Deps deps)
@@ -129,6 +134,7 @@ absl::Status LaneConsumer::Settle(Messages messages) {
 
 absl::Status LaneConsumer::SettleBatch(const Batch& batch) {
   const absl::Duration started = Monotonic();
+  NoteAge(batch);
   Backoff backoff(absl::Milliseconds(100), absl::Seconds(5));
   while (true) {
     const absl::Status status = Attempt(batch);
@@ -140,7 +146,17 @@ absl::Status LaneConsumer::SettleBatch(const Batch& batch) {
   }
   batch_seconds_.Observe(absl::ToDoubleSeconds(Monotonic() - started));
   consumed_.Increment(static_cast<double>(batch.messages.size()));
+  if (deps_.meter != nullptr) deps_.meter->Settle(static_cast<int64_t>(batch.messages.size()), ThingsIn(batch));
   return deps_.broker->Ack(batch.messages);
+}
+
+// What comes for another attempt is old for other reasons; so is what was held, and a page
+// that is not an event's first.
+void LaneConsumer::NoteAge(const Batch& batch) {
+  if (deps_.meter == nullptr || batch.messages.front().retry_count > 0) return;
+  if (!batch.items.empty()) deps_.meter->Take(batch.items.back().create_time);
+  if (!batch.reactions.empty()) deps_.meter->Take(batch.reactions.back().accept_time);
+  if (!batch.pages.empty() && batch.pages.back().cursor.empty()) deps_.meter->Take(batch.pages.back().event_id.time());
 }
 
 absl::Status LaneConsumer::Attempt(const Batch& batch) {

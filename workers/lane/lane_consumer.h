@@ -22,6 +22,7 @@
 #include "carillon/ports/broker.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/runtime/metrics.h"
+#include "carillon/runtime/queue_meters.h"
 #include "workers/lane/batch.h"
 #include "workers/lane/failure_router.h"
 #include "workers/lane/one_at_a_time.h"
@@ -47,6 +48,7 @@ class LaneConsumer {
     OneAtATime& careful;
     Metrics& metrics;
     const StopSignal& stop;
+    QueueMeter* meter = nullptr;  // Null: nobody asks how fast the queue moves.
   };
 
   LaneConsumer(Options options, Deps deps);
@@ -74,6 +76,8 @@ class LaneConsumer {
   absl::Status Attempt(const Batch& batch);
   absl::Status Handle(const Batch& batch);
   absl::Status HandleAllButItems(const Batch& batch);
+  // Tells the meter of a batch that was taken.
+  void NoteAge(const Batch& batch);
   absl::Status WaitWhileServicing(absl::Duration time);
   // After a failure: waits, then until the store answers. False on stop.
   bool WaitForBackends();
