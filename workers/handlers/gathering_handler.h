@@ -11,8 +11,8 @@
 #include "carillon/runtime/catalogue.h"
 #include "carillon/runtime/decision_maker.h"
 #include "carillon/runtime/metrics.h"
-#include "workers/handlers/notification_handler.h"
 #include "workers/handlers/end_to_end.h"
+#include "workers/handlers/notification_handler.h"
 #include "workers/handlers/reaction_handler.h"
 
 namespace carillon {

@@ -34,15 +34,9 @@ constexpr absl::string_view kReactionKey = "social.reaction";
 Housekeeper::Housekeeper(Options options, Deps deps)
     : options_(std::move(options)),
       deps_(std::move(deps)),
+      outbox_(deps_.metrics),
       requeued_(deps_.metrics.Counter("carillon_requeued_total",
-                                      "Notifications that no queue held any more and that were queued again")) {
-  for (const Lane lane : kAllLanes) {
-    const Metrics::Labels labels = {{"lane", std::string(ToString(lane))}};
-    gauges_[lane] = {&deps_.metrics.Gauge("carillon_outbox_rows", "Rows ready to be published", labels),
-                     &deps_.metrics.Gauge("carillon_outbox_deferred_rows", "Rows that wait after a failure", labels),
-                     &deps_.metrics.Gauge("carillon_outbox_oldest_age_seconds", "Age of the oldest ready row", labels)};
-  }
-}
+                                      "Notifications that no queue held any more and that were queued again")) {}
 
 void Housekeeper::Run() {
   bool failing = false;
@@ -244,12 +238,7 @@ absl::StatusOr<bool> Housekeeper::MayStillHold(const std::string& queue) {
 
 absl::Status Housekeeper::MeasureOutbox() {
   ASSIGN_OR_RETURN(const std::vector<OutboxStats> lanes, deps_.store->Outbox());
-  for (const OutboxStats& stats : lanes) {
-    const LaneGauges& gauges = gauges_.at(stats.lane);
-    gauges.rows->Set(static_cast<double>(stats.rows));
-    gauges.deferred->Set(static_cast<double>(stats.deferred));
-    gauges.age_seconds->Set(absl::ToDoubleSeconds(stats.oldest_age));
-  }
+  outbox_.Set(lanes);
   return absl::OkStatus();
 }
 

@@ -15,6 +15,7 @@
 #include "carillon/ports/upkeep_store.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/runtime/metrics.h"
+#include "carillon/runtime/outbox_gauges.h"
 
 namespace carillon {
 
@@ -65,15 +66,9 @@ class Housekeeper {
   absl::Status MeasureOutbox();
   absl::Duration IdleBound(Lane lane) const;
 
-  struct LaneGauges {
-    prometheus::Gauge* rows;
-    prometheus::Gauge* deferred;
-    prometheus::Gauge* age_seconds;
-  };
-
   const Options options_;
   const Deps deps_;
-  std::map<Lane, LaneGauges> gauges_;
+  const OutboxGauges outbox_;
   prometheus::Counter& requeued_;
 };
 
