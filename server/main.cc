@@ -22,6 +22,7 @@
 #include "carillon/postgres/notification_store.h"
 #include "carillon/postgres/outbox_waker.h"
 #include "carillon/postgres/person_store.h"
+#include "carillon/postgres/pressure_store.h"
 #include "carillon/postgres/provider_store.h"
 #include "carillon/postgres/reaction_store.h"
 #include "carillon/postgres/recipient_store.h"
@@ -32,6 +33,7 @@
 #include "carillon/postgres/template_store.h"
 #include "carillon/postgres/trip_store.h"
 #include "carillon/postgres/upkeep_store.h"
+#include "carillon/postgres/watch_store.h"
 #include "carillon/rabbitmq/topology_admin.h"
 #include "carillon/redis/live_listener.h"
 #include "carillon/redis/live_publisher.h"
@@ -68,6 +70,8 @@
 #include "server/ingest/reaction_writer.h"
 #include "server/ingest/recurrence_ticker.h"
 #include "server/pages/page_routes.h"
+#include "server/pressure/objectives.h"
+#include "server/pressure/queue_monitor.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:50051", "host:port of the gRPC API; put TLS in front of it");
 ABSL_FLAG(
@@ -80,15 +84,21 @@ ABSL_FLAG(bool, reflection, false, "serve gRPC reflection; off in production");
 ABSL_FLAG(int, writers, 2, "connections per lane that commit what comes in");
 ABSL_FLAG(int, readers, 8, "threads, and connections, for everything that is read");
 ABSL_FLAG(int64_t, outbox_bound, 2'000'000,
-          "rows per lane that may wait for the broker; past them the lane is refused");
+          "rows of a lane that may wait for the broker; past them it is refused, and by those of all lanes marketing "
+          "first, at 1.5 times as many social and events, at 2 otp, at 2.5 payment");
+ABSL_FLAG(std::string, objectives, "",
+          "within what time lanes are to take what was accepted; a lane that is behind is told to be delayed: "
+          "payment=5s,otp=5s,social=30s,marketing=10m,fanout=2m");
 ABSL_FLAG(std::string, database_url, "", "PostgreSQL; empty: CARILLON_DATABASE_URL");
-ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ, for ListQueues only; empty: CARILLON_AMQP_URL");
+ABSL_FLAG(std::string, amqp_url, "", "RabbitMQ, to look at queues only; empty: CARILLON_AMQP_URL");
 ABSL_FLAG(std::string, redis_url, "", "Redis; empty: CARILLON_REDIS_URL");
 ABSL_FLAG(
     std::string, public_url, "",
     "where recipients and providers reach the HTTP port: https://host; empty: CARILLON_PUBLIC_URL; neither: no links");
 ABSL_FLAG(std::string, live_routing, "directed",
           "directed: wake-ups go to the servers that hold streams of the feed; broadcast: to all, on notify:*");
+ABSL_FLAG(std::string, token_algorithm, "HS256",
+          "by which user tokens are signed: HS256, HS384 or HS512; no other is taken");
 ABSL_FLAG(std::string, metrics_address, "127.0.0.1:0", "host:port of /metrics; port 0: any free one");
 ABSL_FLAG(std::string, log_level, "info", "debug, info, warn or error");
 
@@ -107,8 +117,6 @@ constexpr int kPersonThreads = 2;
 // For large JSON.
 constexpr int kConnectThreads = 2;
 constexpr size_t kPersonQueue = 64;
-ABSL_FLAG(std::string, token_algorithm, "HS256",
-          "by which user tokens are signed: HS256, HS384 or HS512; no other is taken");
 constexpr absl::Duration kPersonStatementTimeout = absl::Seconds(30);
 constexpr int kMaxConcurrentStreams = 20'000;  // Per connection.
 
@@ -120,12 +128,14 @@ struct Config {
   int writers = 2;
   int readers = 8;
   int64_t outbox_bound = 0;
+  LaneObjectives objectives;
   std::string database_url;
   RabbitOptions rabbit;
   RedisOptions redis;
   LiveRouting live_routing = LiveRouting::kDirected;
   MasterKey master_key;
   std::string public_url;
+  TokenAlgorithm token_algorithm = TokenAlgorithm::kHs256;
 };
 
 absl::StatusOr<Config> ReadConfig() {
@@ -146,7 +156,6 @@ absl::StatusOr<Config> ReadConfig() {
     return absl::InvalidArgumentError("CARILLON_DATABASE_URL, CARILLON_AMQP_URL and CARILLON_REDIS_URL are required");
   }
   if (!LinkTokens::IsPublicUrl(config.public_url)) {
-  TokenAlgorithm token_algorithm = TokenAlgorithm::kHs256;
     return absl::InvalidArgumentError("--public-url must be https://HOST[:PORT][/PATH] or empty");
   }
   if (config.writers < 1 || config.writers > 32) return absl::InvalidArgumentError("--writers must be 1 to 32");
@@ -154,6 +163,13 @@ absl::StatusOr<Config> ReadConfig() {
   const std::optional<LiveRouting> routing = ParseLiveRouting(absl::GetFlag(FLAGS_live_routing));
   if (!routing.has_value()) return absl::InvalidArgumentError("--live-routing must be directed or broadcast");
   config.live_routing = *routing;
+  const std::optional<TokenAlgorithm> algorithm = ParseTokenAlgorithm(absl::GetFlag(FLAGS_token_algorithm));
+  if (!algorithm.has_value()) return absl::InvalidArgumentError("--token-algorithm must be HS256, HS384 or HS512");
+  config.token_algorithm = *algorithm;
+  absl::StatusOr<LaneObjectives> objectives = ParseObjectives(absl::GetFlag(FLAGS_objectives));
+  if (!objectives.ok())
+    return absl::InvalidArgumentError(absl::StrCat("--objectives: ", objectives.status().message()));
+  config.objectives = *std::move(objectives);
   if (config.outbox_bound < 1) return absl::InvalidArgumentError("--outbox-bound must be at least 1");
   if (config.readers < 1 || config.readers > 64) return absl::InvalidArgumentError("--readers must be 1 to 64");
   return config;
@@ -175,13 +191,6 @@ std::shared_ptr<PgPool> PersonPool(const Config& config) {
 }
 
 std::function<void(LiveRouting, size_t)> CountByRouting(Metrics& metrics, const std::string& name,
-  const std::optional<TokenAlgorithm> algorithm = ParseTokenAlgorithm(absl::GetFlag(FLAGS_token_algorithm));
-  if (!algorithm.has_value()) return absl::InvalidArgumentError("--token-algorithm must be HS256, HS384 or HS512");
-  config.token_algorithm = *algorithm;
-  absl::StatusOr<LaneObjectives> objectives = ParseObjectives(absl::GetFlag(FLAGS_objectives));
-  if (!objectives.ok())
-    return absl::InvalidArgumentError(absl::StrCat("--objectives: ", objectives.status().message()));
-  config.objectives = *std::move(objectives);
                                                         const std::string& help) {
   prometheus::Counter& directed = metrics.Counter(name, help, {{"routing", "directed"}});
   prometheus::Counter& broadcast = metrics.Counter(name, help, {{"routing", "broadcast"}});
@@ -228,7 +237,17 @@ class Server final : public ManagedProcess {
                           .executor = control_executor_,
                           .clock = clock_,
                           .metrics = metrics}),
-        outbox_guard_(config.outbox_bound, std::make_shared<PostgresUpkeepStore>(control_), writers_),
+        outbox_guard_(config.outbox_bound,
+                      {.store = std::make_shared<PostgresUpkeepStore>(control_), .clock = clock_, .metrics = metrics}),
+        pressure_(std::make_shared<PgPool>(Postgres(config, "pressure"), /*size=*/2)),
+        queues_({.objectives = config.objectives}, {.broker = std::make_unique<RabbitTopologyAdmin>(config.rabbit),
+                                                    .store = std::make_shared<PostgresPressureStore>(pressure_),
+                                                    .clock = clock_,
+                                                    .metrics = metrics}),
+        watches_(std::make_shared<PostgresWatchStore>(pressure_),
+                 NotificationReader(std::make_shared<PostgresNotificationStore>(pressure_),
+                                    std::make_shared<PostgresDeliveryStore>(pressure_), NewestLook(), clock_),
+                 metrics),
         reaction_writer_(limits::kWriterQueueItems,
                          std::make_shared<PostgresReactionStore>(
                              std::make_shared<PgPool>(Postgres(config, "reactions"), /*size=*/1)),
@@ -251,7 +270,9 @@ class Server final : public ManagedProcess {
                                 .catalogue = catalogue_,
                                 .explanations = std::make_shared<PostgresExplainStore>(readers_),
                                 .decisions = decisions_,
-                                .limits = door_limits_}),
+                                .limits = door_limits_,
+                                .watches = watches_,
+                                .pressure = NewestLook()}),
         ticker_(TickerDeps(config, metrics)),
         feeds_(calls_,
                {.store = std::make_shared<PostgresFeedStore>(readers_),
@@ -266,14 +287,14 @@ class Server final : public ManagedProcess {
                              .persons = std::make_shared<PostgresPersonStore>(PersonPool(config)),
                              .settings = std::make_shared<PostgresSettingsStore>(readers_),
                              .catalogue = catalogue_,
+                             .tokens = user_tokens_,
                              .slow_calls = person_calls_}),
         catalog_(calls_, std::make_shared<PostgresCatalogStore>(readers_),
                  std::make_shared<PostgresTemplateStore>(readers_), std::make_shared<PostgresSettingsStore>(readers_),
                  catalogue_),
         admin_(calls_, {.apps = std::make_shared<PostgresAppStore>(readers_),
                         .dead_letters = std::make_shared<PostgresDeadLetterStore>(readers_),
-                        .upkeep = std::make_shared<PostgresUpkeepStore>(readers_),
-                        .broker = std::make_unique<RabbitTopologyAdmin>(config.rabbit),
+                        .queues = std::make_shared<QueueRequests>(queues_, outbox_guard_),
                         .providers = std::make_shared<ProviderRequests>(
                             ProviderRequests::Deps{.store = std::make_shared<PostgresProviderStore>(readers_),
                                                    .deliveries = std::make_shared<PostgresDeliveryStore>(readers_),
@@ -299,7 +320,6 @@ class Server final : public ManagedProcess {
                          .clock = clock_,
                          .metrics = metrics}),
         http_metrics_(metrics),
-                             .tokens = user_tokens_,
         router_(http_metrics_),
         connect_executor_(kConnectThreads, limits::kExecutorQueue),
         feed_event_routes_(authenticator_, hub_, message_json_),
@@ -318,6 +338,8 @@ class Server final : public ManagedProcess {
     catalogue_.Start();
     presence_.Start();
     hub_.Start();
+    queues_.Start();
+    watches_.Start();
     ticker_.Start();
     live_listener_.Start({.on_message = [this](LiveMessage message) { hub_.OnLiveMessage(message); },
                           .on_shared_event = [this](AppId app) { hub_.OnSharedEvent(app); },
@@ -340,6 +362,8 @@ class Server final : public ManagedProcess {
     grpc_->GetHealthCheckService()->Shutdown();
     live_listener_.Stop();
     hub_.Stop();
+    watches_.Stop();
+    queues_.Stop();
     door_limits_.Stop();
     ticker_.Stop();
     for (auto& [lane, writer] : writers_) writer->Stop();
@@ -366,13 +390,15 @@ class Server final : public ManagedProcess {
             .notifications = std::make_shared<PostgresNotificationStore>(pool),
             .events = std::make_shared<PostgresEventStore>(pool),
             .prepare = [this](const DueRecurrence& due) { return PrepareOccurrence(due, catalogue_); },
-            .is_open =
-                [this](Lane lane) {
-                  return lane == Lane::kFanout ? outbox_guard_.fanout_is_open() : writers_.at(lane)->is_open();
-                },
+            .is_open = [this](Lane lane) { return outbox_guard_.is_open(lane); },
             .waker = waker_,
             .clock = clock_,
             .metrics = metrics};
+  }
+
+  // Of delays; without it none are told.
+  NotificationReader::Pressure NewestLook() {
+    return [this] { return queues_.newest(); };
   }
 
   absl::Status StartHttp() {
@@ -443,6 +469,7 @@ class Server final : public ManagedProcess {
   const std::shared_ptr<PgPool> streams_;
   Catalogue catalogue_;
   PostgresFeedStore stream_store_;
+  const UserTokens user_tokens_;
   Authenticator authenticator_;
   RpcMetrics rpc_metrics_;
   ServerCalls calls_;
@@ -458,6 +485,10 @@ class Server final : public ManagedProcess {
   RedisRates rates_;
   DoorLimits door_limits_;
   OutboxGuard outbox_guard_;
+  // For the looks at queues and at what is watched.
+  const std::shared_ptr<PgPool> pressure_;
+  QueueMonitor queues_;
+  NotificationWatches watches_;
   ReactionWriter reaction_writer_;
   // Of dry runs: nothing is counted, and settings, whose cache stays closed, are read each time.
   PostgresSettingsStore settings_store_;
@@ -507,4 +538,3 @@ int main(int argc, char** argv) {
                                .metrics_address = absl::GetFlag(FLAGS_metrics_address)},
                               carillon::MakeServer);
 }
-  const UserTokens user_tokens_;

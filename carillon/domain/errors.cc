@@ -156,6 +156,23 @@ absl::Status Overloaded(absl::string_view what, absl::Duration retry_delay) {
                     .retry_delay = retry_delay});
 }
 
+absl::Status LaneOverloaded(absl::string_view lane, absl::Duration retry_delay) {
+  return MakeError(absl::StatusCode::kResourceExhausted,
+                   absl::StrCat("too much waits to be published: lane ", lane, " takes no more for now; try again"),
+                   {.reason = "OVERLOADED",
+                    .metadata = {{"what", "the outbox"}, {"lane", std::string(lane)}},
+                    .violations = {},
+                    .retry_delay = retry_delay});
+}
+
+absl::Status CannotGoOn(absl::string_view id, absl::string_view state) {
+  return MakeError(absl::StatusCode::kFailedPrecondition, absl::StrCat("replay ", id, " can't be gone on with: it is ", state),
+                   {.reason = "REPLAY_STATE",
+                    .metadata = {{"replay_id", std::string(id)}, {"state", std::string(state)}},
+                    .violations = {},
+                    .retry_delay = {}});
+}
+
 absl::Status RateLimited(absl::string_view who, absl::Duration retry_delay) {
   const bool never = retry_delay == absl::InfiniteDuration();
   return MakeError(absl::StatusCode::kResourceExhausted,

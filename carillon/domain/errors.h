@@ -53,6 +53,10 @@ absl::Status EventHasEnded(absl::string_view id, absl::string_view state);
 // FAILED_PRECONDITION; `why` in words.
 absl::Status CannotCancel(absl::string_view id, absl::string_view state, absl::string_view why);
 absl::Status Overloaded(absl::string_view what, absl::Duration retry_delay);
+// The same of a lane that is refused at the door, so much waits already.
+absl::Status LaneOverloaded(absl::string_view lane, absl::Duration retry_delay);
+// FAILED_PRECONDITION: it is under way, or has come to its end.
+absl::Status CannotGoOn(absl::string_view id, absl::string_view state);
 // The app or one of its senders (`who`) sends too much. RESOURCE_EXHAUSTED; infinite: a
 // call of so many is more than it may ever send at once, and no repeat helps.
 absl::Status RateLimited(absl::string_view who, absl::Duration retry_delay);

@@ -16,7 +16,7 @@ constexpr absl::Duration kClockSkew = absl::Minutes(5);
 
 bool IsQuiet(const v1::ListQueuesResponse& response) {
   return std::all_of(response.queues().begin(), response.queues().end(),
-                     [](const v1::Queue& queue) { return queue.messages() == 0; }) &&
+                     [](const v1::Queue& queue) { return queue.declared() && queue.messages() == 0; }) &&
          std::all_of(response.outbox().begin(), response.outbox().end(),
                      [](const v1::OutboxLane& lane) { return lane.rows() == 0 && lane.deferred() == 0; });
 }

@@ -1,7 +1,5 @@
 #include "server/api/admin_service.h"
 
-#include <google/protobuf/util/time_util.h>
-
 #include <algorithm>
 
 #include "absl/strings/numbers.h"
@@ -9,7 +7,6 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
-#include "carillon/domain/topology.h"
 #include "carillon/runtime/secrets.h"
 #include "server/api/app_requests.h"
 #include "server/api/page_token.h"
@@ -19,8 +16,6 @@
 
 namespace carillon {
 namespace {
-
-using google::protobuf::util::TimeUtil;
 
 constexpr absl::string_view kScope = "admin";
 // How often, and when, a sandbox is looked at before its time moves.
@@ -176,33 +171,15 @@ absl::Status AdminServiceImpl::Advance(AppId app, const v1::AdvanceClockRequest&
 }
 
 grpc::ServerUnaryReactor* AdminServiceImpl::ListQueues(grpc::CallbackServerContext* context,
-                                                       const v1::ListQueuesRequest*, v1::ListQueuesResponse* response) {
-  return RunUnary(calls_, context, "ListQueues", kScope, [=, this](const Caller&) -> absl::Status {
-    RETURN_IF_ERROR(InspectQueues(response));
-    ASSIGN_OR_RETURN(const std::vector<OutboxStats> lanes, deps_.upkeep->Outbox());
-    for (const OutboxStats& stats : lanes) {
-      v1::OutboxLane* lane = response->add_outbox();
-      lane->set_lane(std::string(ToString(stats.lane)));
-      lane->set_rows(stats.rows);
-      lane->set_deferred(stats.deferred);
-      *lane->mutable_oldest_age() = TimeUtil::MicrosecondsToDuration(absl::ToInt64Microseconds(stats.oldest_age));
-    }
-    return absl::OkStatus();
+                                                       const v1::ListQueuesRequest* request,
+                                                       v1::ListQueuesResponse* response) {
+  auto call = std::make_shared<UnaryCall>(calls_, context, "ListQueues");
+  grpc::ServerUnaryReactor* const reactor = call->reactor();
+  calls_.authenticator.Authenticate(*context, kScope, [=, this](const absl::StatusOr<Caller>& caller) {
+    if (!caller.ok()) return call->Finish(caller.status());
+    deps_.queues->List(call, *request, response);
   });
-}
-
-absl::Status AdminServiceImpl::InspectQueues(v1::ListQueuesResponse* response) {
-  absl::MutexLock lock(&broker_mutex_);
-  for (const QueueSpec& spec : CarillonTopology().queues) {
-    ASSIGN_OR_RETURN(const QueueStats stats, deps_.broker->Inspect(spec.name));
-    v1::Queue* queue = response->add_queues();
-    queue->set_name(spec.name);
-    if (spec.lane.has_value()) queue->set_lane(std::string(ToString(*spec.lane)));
-    queue->set_messages(stats.messages);
-    queue->set_consumers(stats.consumers);
-    queue->set_declared(stats.declared);
-  }
-  return absl::OkStatus();
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* AdminServiceImpl::ListDeadLetters(grpc::CallbackServerContext* context,

@@ -3,9 +3,6 @@
 
 #include <memory>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
-#include "carillon/ports/broker.h"
 #include "carillon/ports/catalog_store.h"
 #include "carillon/ports/outbox_store.h"
 #include "carillon/ports/stats_store.h"
@@ -15,6 +12,7 @@
 #include "carillon/runtime/catalogue.h"
 #include "carillon/v1/admin_service.grpc.pb.h"
 #include "server/api/provider_requests.h"
+#include "server/api/queue_requests.h"
 #include "server/api/unary_call.h"
 
 namespace carillon {
@@ -24,9 +22,7 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   struct Deps {
     std::shared_ptr<AppStore> apps;
     std::shared_ptr<DeadLetterStore> dead_letters;
-    std::shared_ptr<UpkeepStore> upkeep;
-    // Used by one call at a time.
-    std::unique_ptr<TopologyAdmin> broker;
+    std::shared_ptr<QueueRequests> queues;
     std::shared_ptr<ProviderRequests> providers;
     std::shared_ptr<StatsStore> stats;
     std::shared_ptr<TripStore> trips;
@@ -72,13 +68,11 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   absl::Status Lift(const v1::LiftTrippedSenderRequest& request, v1::LiftTrippedSenderResponse* response);
   absl::Status WaitUntilDecided(AppId app);
   absl::Status Advance(AppId app, const v1::AdvanceClockRequest& request, v1::AdvanceClockResponse* response);
-  absl::Status InspectQueues(v1::ListQueuesResponse* response) ABSL_LOCKS_EXCLUDED(broker_mutex_);
   absl::Status ReadDeadLetters(AppId app, const v1::ListDeadLettersRequest& request,
                                v1::ListDeadLettersResponse* response);
 
   ServerCalls& calls_;
   const Deps deps_;
-  absl::Mutex broker_mutex_;
 };
 
 }  // namespace carillon

@@ -8,12 +8,12 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
-#include "server/api/delivery_view.h"
 #include "server/api/event_request.h"
 #include "server/api/page_token.h"
 #include "server/api/record_reactions.h"
 #include "server/api/record_receipts.h"
 #include "server/api/send_request.h"
+#include "server/api/watch_notification_call.h"
 
 namespace carillon {
 namespace {
@@ -83,6 +83,7 @@ void NotificationServiceImpl::Send(const CallPtr& call, AppId app, const v1::Sen
   NewNotification prepared = PrepareSend(*request, OriginOf(*call, app, deps_.catalogue), deps_.catalogue, violations);
   if (!violations.empty()) return call->Finish(violations.ToStatus());
   const Lane lane = prepared.notification.lane;
+  if (const absl::Status status = deps_.outbox.Admit(lane); !status.ok()) return call->Finish(status);
   IngestRequest ingest{.items = {}, .all_or_nothing = false, .deadline = call->deadline(), .done = nullptr};
   ingest.items.push_back(std::move(prepared));
   ingest.done = [=](const IngestRequest::Outcomes& outcomes, absl::Span<const NewNotification> items) {
@@ -156,8 +157,8 @@ void NotificationServiceImpl::SendBatch(const CallPtr& call, AppId app,
   CheckKeysDiffer(*request, violations);
   if (!violations.empty()) return call->Finish(violations.ToStatus());
   for (const NewNotification& item : prepared) {
-    const Lane lane = item.notification.lane;
-    if (!deps_.writers.at(lane)->is_open()) return call->Finish(OutboxFull(lane));
+    const absl::Status status = deps_.outbox.Admit(item.notification.lane);
+    if (!status.ok()) return call->Finish(status);
   }
   const Lane lane = LaneOfBatch(prepared);
   IngestRequest ingest{
@@ -183,12 +184,14 @@ grpc::ServerUnaryReactor* NotificationServiceImpl::GetNotification(grpc::Callbac
 }
 
 absl::Status NotificationServiceImpl::Show(AppId app, const NotificationId& id, v1::Notification* out) {
-  ASSIGN_OR_RETURN(const NotificationRecord record, deps_.store->Get(app, id));
-  ToProto(record, out);
-  AddTimeline(record, out);
-  ASSIGN_OR_RETURN(const std::vector<DeliveryRecord> deliveries, deps_.deliveries->List(app, id));
-  for (const DeliveryRecord& delivery : deliveries) ToProto(delivery, out->add_deliveries());
+  ASSIGN_OR_RETURN(const ShownNotification shown, reader_.Read(app, id));
+  reader_.Fill(shown, out);
   return absl::OkStatus();
+}
+
+grpc::ServerWriteReactor<v1::WatchNotificationResponse>* NotificationServiceImpl::WatchNotification(
+    grpc::CallbackServerContext* context, const v1::WatchNotificationRequest* request) {
+  return WatchNotificationCall::Start(calls_, deps_.watches, context, request->notification_id());
 }
 
 grpc::ServerUnaryReactor* NotificationServiceImpl::CancelNotification(grpc::CallbackServerContext* context,
@@ -270,7 +273,7 @@ void NotificationServiceImpl::Record(const CallPtr& call, AppId app, const v1::R
   std::vector<Reaction> reactions =
       PrepareReactions(request, OriginOf(*call, app, deps_.catalogue), deps_.catalogue, violations);
   if (!violations.empty()) return call->Finish(violations.ToStatus());
-  if (!deps_.writers.at(Lane::kSocial)->is_open()) return call->Finish(OutboxFull(Lane::kSocial));
+  if (const absl::Status status = deps_.outbox.Admit(Lane::kSocial); !status.ok()) return call->Finish(status);
   ReactionRequest recorded{.reactions = std::move(reactions), .deadline = call->deadline(), .done = nullptr};
   recorded.done = [call](const absl::Status& status) { call->Finish(status); };
   Submit(call, app, std::move(recorded));
@@ -305,7 +308,7 @@ absl::Status NotificationServiceImpl::Publish(const UnaryCall& call, AppId app, 
   Violations violations;
   const NewEvent event = PrepareEvent(request, OriginOf(call, app, deps_.catalogue), deps_.catalogue, violations);
   if (!violations.empty()) return violations.ToStatus();
-  if (!deps_.outbox.fanout_is_open()) return OutboxFull(Lane::kFanout);
+  RETURN_IF_ERROR(deps_.outbox.AdmitEvent(event.event.lane));
   if (const auto policy = deps_.catalogue.PolicyOf(app); DoorLimits::Concern(*policy)) {
     RETURN_IF_ERROR(deps_.limits.AdmitNow(*policy, {.senders = {{.id = request.actor_id()}}, .done = nullptr}));
   }

@@ -16,8 +16,10 @@
 #include "server/api/arena_allocator.h"
 #include "server/api/dry_run.h"
 #include "server/api/explain.h"
+#include "server/api/notification_reader.h"
 #include "server/api/recurrence_requests.h"
 #include "server/api/unary_call.h"
+#include "server/api/watch_notification.h"
 #include "server/ingest/door_limits.h"
 #include "server/ingest/ingest_writer.h"
 #include "server/ingest/outbox_guard.h"
@@ -41,11 +43,14 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
     std::shared_ptr<ExplainStore> explanations;
     DecisionMaker& decisions;  // For dry runs.
     DoorLimits& limits;
+    NotificationWatches& watches;
+    NotificationReader::Pressure pressure;  // Of delays.
   };
 
   NotificationServiceImpl(ServerCalls& calls, Deps deps)
       : calls_(calls),
         deps_(std::move(deps)),
+        reader_(deps_.store, deps_.deliveries, deps_.pressure, calls.clock),
         explainer_({.store = deps_.store,
                     .deliveries = deps_.deliveries,
                     .facts = deps_.explanations,
@@ -67,6 +72,8 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
   grpc::ServerUnaryReactor* GetNotification(grpc::CallbackServerContext* context,
                                             const v1::GetNotificationRequest* request,
                                             v1::GetNotificationResponse* response) override;
+  grpc::ServerWriteReactor<v1::WatchNotificationResponse>* WatchNotification(
+      grpc::CallbackServerContext* context, const v1::WatchNotificationRequest* request) override;
   grpc::ServerUnaryReactor* CancelNotification(grpc::CallbackServerContext* context,
                                                const v1::CancelNotificationRequest* request,
                                                v1::CancelNotificationResponse* response) override;
@@ -123,7 +130,7 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
   void Record(const CallPtr& call, AppId app, const v1::RecordReactionsRequest& request);
   absl::Status Publish(const UnaryCall& call, AppId app, const v1::PublishEventRequest& request,
                        v1::PublishEventResponse* response);
-  // With its timeline and deliveries.
+  // With its timeline, deliveries and delay.
   absl::Status Show(AppId app, const NotificationId& id, v1::Notification* out);
   absl::Status List(AppId app, const v1::ListNotificationsRequest& request, v1::ListNotificationsResponse* response);
 
@@ -131,6 +138,7 @@ class NotificationServiceImpl final : public v1::NotificationService::CallbackSe
   ArenaAllocator<v1::BatchSendNotificationsRequest, v1::BatchSendNotificationsResponse, 64 * 1024> batch_messages_;
   ServerCalls& calls_;
   const Deps deps_;
+  const NotificationReader reader_;
   const Explainer explainer_;
   DryRunner dry_runner_;
 };

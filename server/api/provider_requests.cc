@@ -77,6 +77,8 @@ v1::Provider Masked(v1::Provider provider) {
   return provider;
 }
 
+}  // namespace
+
 void ToProto(const ProviderHealth& health, v1::ProviderHealth* out) {
   out->set_lane(std::string(ToString(health.lane)));
   out->set_breaker(static_cast<v1::BreakerState>(health.breaker));
@@ -85,8 +87,6 @@ void ToProto(const ProviderHealth& health, v1::ProviderHealth* out) {
   out->set_error(health.error);
   out->set_misconfigured(health.misconfigured);
 }
-
-}  // namespace
 
 absl::Status ProviderRequests::Set(AppId app, const v1::SetProvidersRequest& request,
                                    v1::SetProvidersResponse* response) {

@@ -11,6 +11,8 @@
 
 namespace carillon {
 
+void ToProto(const ProviderHealth& health, v1::ProviderHealth* out);
+
 // Thread-safe. Both block for a few round trips.
 class ProviderRequests {
  public:

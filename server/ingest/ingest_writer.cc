@@ -24,11 +24,6 @@ constexpr size_t kBacklogItems = 96;
 constexpr absl::Duration kHangTime = absl::Milliseconds(100);
 }  // namespace
 
-absl::Status OutboxFull(Lane lane) {
-  // It empties when the broker is back.
-  return error::Overloaded(absl::StrCat("the outbox of lane ", ToString(lane)), absl::Seconds(5));
-}
-
 IngestWriter::IngestWriter(const Options& options, std::shared_ptr<NotificationStore> store, OutboxWaker& waker,
                            const Clock& clock, Metrics& metrics, std::shared_ptr<ReactionStore> versions)
     : options_(options),
@@ -53,8 +48,6 @@ void IngestWriter::Submit(IngestRequest request) {
     absl::MutexLock lock(&mutex_);
     if (stopped_) {
       refusal = error::Draining();
-    } else if (!open_) {
-      refusal = OutboxFull(options_.lane);
     } else if (queued_items_ + request.items.size() > options_.queue_items) {
       refusal = error::Overloaded(absl::StrCat("the queue of lane ", ToString(options_.lane)), kRetryDelay);
     } else {

@@ -4,7 +4,6 @@
 // the time of a commit is the only delay.
 #pragma once
 
-#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -24,9 +23,6 @@
 #include "carillon/runtime/metrics.h"
 
 namespace carillon {
-
-// OVERLOADED: the answer of a lane whose writer is closed.
-absl::Status OutboxFull(Lane lane);
 
 // One caller's notifications.
 struct IngestRequest {
@@ -61,10 +57,6 @@ class IngestWriter {
   // Takes the request, or completes it at once with OVERLOADED or DRAINING.
   void Submit(IngestRequest request);
 
-  // While closed, every request is refused with OVERLOADED: the outbox is full.
-  void set_open(bool open) { open_ = open; }
-  bool is_open() const { return open_; }
-
   // Refuses what comes, commits what waits, returns when all are completed. Idempotent.
   void Stop();
 
@@ -94,7 +86,6 @@ class IngestWriter {
   prometheus::Histogram& commit_seconds_;
   prometheus::Counter& committed_;
   prometheus::Gauge& queued_;
-  std::atomic<bool> open_ = true;
 
   absl::Mutex mutex_;
   std::deque<IngestRequest> queue_ ABSL_GUARDED_BY(mutex_);

@@ -32,7 +32,7 @@ class Step {
     absl::StatusOr<Occurrence> occurrence = deps_.prepare(due);
     if (!occurrence.ok()) return Finish(turning, occurrence.status());
     if (const auto* event = std::get_if<NewEvent>(&*occurrence)) {
-      if (deps_.is_open(Lane::kFanout)) events_.emplace_back(turning, *event);
+      if (deps_.is_open(Lane::kFanout) && deps_.is_open(event->event.lane)) events_.emplace_back(turning, *event);
       return;
     }
     auto& notification = std::get<NewNotification>(*occurrence);

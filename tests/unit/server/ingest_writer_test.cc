@@ -279,15 +279,6 @@ TEST_F(IngestWriterTest, RefusesWhatItsQueueCanNotHold) {
   EXPECT_THAT(codes, Contains(absl::StatusCode::kOk));
 }
 
-TEST_F(IngestWriterTest, RefusesWhileTheOutboxIsFull) {
-  auto writer = Writer();
-  writer->set_open(false);
-  absl::Status status;
-  writer->Submit(Request("like", [&](Answer answer) { status = answer.status(); }));
-  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted));
-  EXPECT_TRUE(DetailsOf(status).retry_delay.has_value());
-}
-
 TEST_F(IngestWriterTest, DoesNotBeginWhatIsPastItsDeadline) {
   auto writer = Writer();
   absl::Notification answered;
