@@ -10,7 +10,7 @@
 // Every call has a deadline. What failed with UNAVAILABLE, or with
 // RESOURCE_EXHAUSTED and a delay to wait, is repeated with exponential backoff
 // and jitter, within a bounded number of attempts and a bounded time, but only
-// where a repeat can't do a thing twice: reads, MarkRead, contacts, devices, erasures,
+// where a repeat can't do a thing twice: reads, tokens, MarkRead, contacts, devices, erasures,
 // settings, mutes, app preferences, suppressions, follows, subscriptions,
 // reactions, templates, receipts, interactions, cancellations, what steers an event, and sends and events that
 // carry an idempotency_key (a batch: every one of it).
@@ -19,6 +19,7 @@
 #include <memory>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "carillon/v1/admin_service.pb.h"
 #include "carillon/v1/catalog_service.pb.h"
@@ -56,6 +57,11 @@ class Client {
   void BatchSendNotificationsAsync(v1::BatchSendNotificationsRequest request,
                                    Callback<v1::BatchSendNotificationsResponse> done);
   absl::StatusOr<v1::GetNotificationResponse> GetNotification(const v1::GetNotificationRequest& request);
+  // Tells of it at once and whenever it has changed, until it has ended (OK) or
+  // `on_change` returns false. Blocks so long, and comes back by itself after a loss;
+  // called on the caller's thread, the same state may be told twice.
+  absl::Status WatchNotification(const v1::WatchNotificationRequest& request,
+                                 absl::FunctionRef<bool(const v1::Notification&)> on_change);
   absl::StatusOr<v1::ListNotificationsResponse> ListNotifications(const v1::ListNotificationsRequest& request);
   absl::StatusOr<v1::ExplainNotificationResponse> ExplainNotification(const v1::ExplainNotificationRequest& request);
   // Of a large audience it takes seconds.
@@ -97,13 +103,13 @@ class Client {
   absl::StatusOr<v1::RemoveMutesResponse> RemoveMutes(const v1::RemoveMutesRequest& request);
   absl::StatusOr<v1::ListMutesResponse> ListMutes(const v1::ListMutesRequest& request);
   absl::StatusOr<v1::GetPreferenceCentreResponse> GetPreferenceCentre(const v1::GetPreferenceCentreRequest& request);
+  absl::StatusOr<v1::IssueUserTokenResponse> IssueUserToken(const v1::IssueUserTokenRequest& request);
   absl::StatusOr<v1::ListSuppressionsResponse> ListSuppressions(const v1::ListSuppressionsRequest& request);
   absl::StatusOr<v1::AddSuppressionResponse> AddSuppression(const v1::AddSuppressionRequest& request);
   absl::StatusOr<v1::RemoveSuppressionResponse> RemoveSuppression(const v1::RemoveSuppressionRequest& request);
   absl::StatusOr<v1::FollowResponse> Follow(const v1::FollowRequest& request);
   absl::StatusOr<v1::UnfollowResponse> Unfollow(const v1::UnfollowRequest& request);
   absl::StatusOr<v1::ListFollowersResponse> ListFollowers(const v1::ListFollowersRequest& request);
-  absl::StatusOr<v1::IssueUserTokenResponse> IssueUserToken(const v1::IssueUserTokenRequest& request);
   absl::StatusOr<v1::AddTopicSubscriptionsResponse> AddTopicSubscriptions(
       const v1::AddTopicSubscriptionsRequest& request);
   absl::StatusOr<v1::RemoveTopicSubscriptionsResponse> RemoveTopicSubscriptions(

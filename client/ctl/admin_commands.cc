@@ -1,7 +1,6 @@
-// migrate, app create, app set, app rotate, queues, dlq list.
+// migrate, app create, app set, app rotate, dlq list.
 #include <cstdio>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "carillon/domain/status_macros.h"
@@ -129,34 +128,6 @@ absl::Status RotateSecret(Context& context, const std::string& app_key) {
   return absl::OkStatus();
 }
 
-absl::Status ListQueues(Context& context) {
-  ASSIGN_OR_RETURN(Client * client, context.client());
-  ASSIGN_OR_RETURN(const v1::ListQueuesResponse response, client->ListQueues({}));
-  if (context.json()) {
-    std::printf("%s\n", ToJson(response).c_str());
-    return absl::OkStatus();
-  }
-  Table queues({"QUEUE", "LANE", "MESSAGES", "CONSUMERS"});
-  for (const v1::Queue& queue : response.queues()) {
-    // The recorder consumes every dead-letter queue: an empty one says nothing.
-    const bool dead_letters = absl::EndsWith(queue.name(), ".dlq");
-    if (!queue.declared()) {
-      queues.Add({queue.name(), queue.lane(), "missing", "-"});
-    } else if (queue.messages() > 0 || (queue.consumers() > 0 && !dead_letters)) {
-      queues.Add({queue.name(), queue.lane(), absl::StrCat(queue.messages()), absl::StrCat(queue.consumers())});
-    }
-  }
-  queues.Print();
-  std::printf("(%d queues in all; idle ones are left out)\n\n", response.queues_size());
-  Table outbox({"OUTBOX", "ROWS", "DEFERRED", "OLDEST"});
-  for (const v1::OutboxLane& lane : response.outbox()) {
-    outbox.Add({lane.lane(), absl::StrCat(lane.rows()), absl::StrCat(lane.deferred()),
-                absl::StrCat(lane.oldest_age().seconds(), " s")});
-  }
-  outbox.Print();
-  return absl::OkStatus();
-}
-
 struct DeadLetterOptions {
   std::string queue;
   int limit = 100;
@@ -225,8 +196,6 @@ void AddAdminCommands(CLI::App& app, Context& context) {
   migrate->add_option("--migrations", migrate_options->directory, "directory of the SQL files");
   migrate->add_option("--down", migrate_options->down, "take so many back instead")->check(CLI::Range(1, 1000));
   AddAppCommands(app, context);
-  AddCommand(app, context, "queues", "depth and consumers of every queue, and the outbox",
-             [&context] { return ListQueues(context); });
   CLI::App* dlq = app.add_subcommand("dlq", "dead letters");
   dlq->require_subcommand(1);
   auto options = std::make_shared<DeadLetterOptions>();

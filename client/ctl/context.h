@@ -20,6 +20,8 @@ class Context {
   // Made when a command first calls; FAILED_PRECONDITION if the environment does
   // not say whom to call.
   absl::StatusOr<Client*> client();
+  // Another one, whose address and credentials are the same.
+  absl::StatusOr<std::unique_ptr<Client>> MakeClient(ClientOptions options) const;
   absl::StatusOr<std::string> database_url() const;
   absl::StatusOr<std::string> app_key() const;
   // Beside the sources that this program was built from, else where the package puts them.
@@ -34,9 +36,9 @@ class Context {
   std::string address_;
   std::string app_key_;
   std::string app_secret_;
+  std::string user_token_;
   std::string database_url_;
   std::unique_ptr<Client> client_;
-  std::string user_token_;
   absl::Status result_;
 };
 
@@ -68,7 +70,9 @@ void AddRecurrenceCommands(CLI::App& app, Context& context);
 void AddCatalogCommands(CLI::App& app, Context& context);
 // templates apply, list, activate, preview.
 void AddTemplateCommands(CLI::App& app, Context& context);
-// migrate, app create, app set, app rotate, queues, dlq list.
+// queues, top.
+void AddQueueCommands(CLI::App& app, Context& context);
+// migrate, app create, app set, app rotate, dlq list.
 void AddAdminCommands(CLI::App& app, Context& context);
 // app limits, sandbox, advance, tripped, lift.
 void AddLimitCommands(CLI::App& apps, Context& context);

@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   carillon::ctl::AddRecurrenceCommands(app, context);
   carillon::ctl::AddCatalogCommands(app, context);
   carillon::ctl::AddTemplateCommands(app, context);
+  carillon::ctl::AddQueueCommands(app, context);
   carillon::ctl::AddAdminCommands(app, context);
   carillon::ctl::AddProviderCommands(app, context);
   try {

@@ -7,12 +7,14 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "carillon/domain/status_macros.h"
 #include "client/ctl/context.h"
 #include "client/ctl/dry_run.h"
 #include "client/ctl/json_file.h"
 #include "client/ctl/output.h"
+#include "client/ctl/pressure_text.h"
 
 namespace carillon::ctl {
 namespace {
@@ -123,12 +125,49 @@ void PrintNotification(const v1::Notification& notification) {
     std::printf("%s%s\n", entry.detail().empty() ? "" : "  ", entry.detail().c_str());
   }
   for (const v1::Delivery& delivery : notification.deliveries()) PrintDelivery(delivery);
+  if (notification.has_delay()) std::printf("  %s\n", DelayText(notification.delay()).c_str());
 }
 
-absl::Status Get(Context& context, const std::string& id) {
+struct GetOptions {
+  std::string id;
+  bool watch = false;
+};
+
+// One line: when it was heard, the state, where each delivery is, and what it waits for.
+void PrintChange(const v1::Notification& notification) {
+  std::string line = ShortName(v1::State_Name(notification.state()), "STATE_");
+  for (const v1::Delivery& delivery : notification.deliveries()) {
+    absl::StrAppend(&line, "  ", ShortName(v1::Channel_Name(delivery.channel()), "CHANNEL_"), " ",
+                    ShortName(v1::DeliveryState_Name(delivery.state()), "DELIVERY_STATE_"));
+  }
+  if (notification.has_delay()) absl::StrAppend(&line, "  ", DelayText(notification.delay()));
+  absl::PrintF("%s  %s\n", absl::FormatTime("%H:%M:%E3S", absl::Now(), absl::UTCTimeZone()), line);
+}
+
+absl::Status WatchOne(Context& context, const std::string& id) {
+  ASSIGN_OR_RETURN(Client * client, context.client());
+  v1::WatchNotificationRequest request;
+  request.set_notification_id(id);
+  v1::Notification last;
+  RETURN_IF_ERROR(client->WatchNotification(request, [&](const v1::Notification& notification) {
+    last = notification;
+    if (context.json()) {
+      std::printf("%s\n", ToJson(notification).c_str());
+    } else {
+      PrintChange(notification);
+    }
+    std::fflush(stdout);
+    return true;
+  }));
+  if (!context.json()) PrintNotification(last);
+  return absl::OkStatus();
+}
+
+absl::Status Get(Context& context, const GetOptions& options) {
+  if (options.watch) return WatchOne(context, options.id);
   ASSIGN_OR_RETURN(Client * client, context.client());
   v1::GetNotificationRequest request;
-  request.set_notification_id(id);
+  request.set_notification_id(options.id);
   ASSIGN_OR_RETURN(const v1::GetNotificationResponse got, client->GetNotification(request));
   if (context.json()) {
     std::printf("%s\n", ToJson(got).c_str());
@@ -196,10 +235,11 @@ void AddNotificationCommands(CLI::App& app, Context& context) {
       ->delimiter(',');
   send->add_flag("--dry-run", options->dry_run, kDryRunHelp);
 
-  auto id = std::make_shared<std::string>();
+  auto got = std::make_shared<GetOptions>();
   CLI::App* get = AddCommand(app, context, "get", "show a notification's state, timeline and deliveries",
-                             [&context, id] { return Get(context, *id); });
-  get->add_option("ID", *id, "notification id")->required();
+                             [&context, got] { return Get(context, *got); });
+  get->add_option("ID", got->id, "notification id")->required();
+  get->add_flag("--watch", got->watch, "follow it until it has ended");
 
   auto cancelled = std::make_shared<std::string>();
   CLI::App* cancel = AddCommand(app, context, "cancel", "stop what has not left: scheduled, held, or not yet published",
