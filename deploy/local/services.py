@@ -14,6 +14,8 @@ from layout import StackError, write_private
 LANES = ("payment", "otp", "social", "marketing", "fanout")
 SCOPES = "send,feed,catalog,admin"
 MIGRATE_SECONDS = 120
+# By the rows of all lanes together: each of the five may have a million of them.
+OUTBOX_BOUND = 5_000_000
 
 
 class Service:
@@ -54,7 +56,7 @@ def all_services(layout, binaries, environment, log_level):
     level = f"--log-level={log_level}"
     server = Server(layout, "server", binaries / "carillon-server",
                     [f"--listen={layout.address('server')}", f"--http-listen={layout.address('server-http')}",
-                     "--reflection", level], environment)
+                     "--reflection", f"--outbox-bound={OUTBOX_BOUND}", level], environment)
     relay = Service(layout, "relay", binaries / "carillon-relay", [level], environment)
     # The sandbox, which receives the webhooks, is on loopback.
     workers = [Service(layout, f"worker-{lane}", binaries / "carillon-worker",
