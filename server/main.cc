@@ -13,6 +13,7 @@
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/dead_letter_store.h"
 #include "carillon/postgres/delivery_store.h"
 #include "carillon/postgres/event_store.h"
 #include "carillon/postgres/explain_store.h"
@@ -27,6 +28,7 @@
 #include "carillon/postgres/reaction_store.h"
 #include "carillon/postgres/recipient_store.h"
 #include "carillon/postgres/recurrence_store.h"
+#include "carillon/postgres/replay_store.h"
 #include "carillon/postgres/settings_store.h"
 #include "carillon/postgres/stats_store.h"
 #include "carillon/postgres/suppression_store.h"
@@ -292,8 +294,18 @@ class Server final : public ManagedProcess {
         catalog_(calls_, std::make_shared<PostgresCatalogStore>(readers_),
                  std::make_shared<PostgresTemplateStore>(readers_), std::make_shared<PostgresSettingsStore>(readers_),
                  catalogue_),
+        // Connections of their own: what they put back takes nothing from reads.
+        replays_({.store = std::make_shared<PostgresReplayStore>(std::make_shared<PgPool>(
+                      Postgres(config, "replays"), static_cast<int>(limits::kMaxRunningReplays))),
+                  .waker = waker_,
+                  .stop = stop_}),
         admin_(calls_, {.apps = std::make_shared<PostgresAppStore>(readers_),
-                        .dead_letters = std::make_shared<PostgresDeadLetterStore>(readers_),
+                        .dead_letters = std::make_shared<DeadLetterRequests>(
+                            DeadLetterRequests::Deps{.letters = std::make_shared<PostgresDeadLetterStore>(readers_),
+                                                     .replays = std::make_shared<PostgresReplayStore>(readers_),
+                                                     .apps = std::make_shared<PostgresAppStore>(readers_),
+                                                     .clock = clock_}),
+                        .replays = replays_,
                         .queues = std::make_shared<QueueRequests>(queues_, outbox_guard_),
                         .providers = std::make_shared<ProviderRequests>(
                             ProviderRequests::Deps{.store = std::make_shared<PostgresProviderStore>(readers_),
@@ -375,6 +387,7 @@ class Server final : public ManagedProcess {
     receipt_writer_.Stop();
     callback_executor_.Stop();
     person_executor_.Stop();
+    replays_.Stop();
     presence_.Stop();
     executor_.Stop();
     control_executor_.Stop();
@@ -501,6 +514,7 @@ class Server final : public ManagedProcess {
   FeedServiceImpl feeds_;
   RecipientServiceImpl recipients_;
   CatalogServiceImpl catalog_;
+  ReplayRunner replays_;
   AdminServiceImpl admin_;
   prometheus::Gauge& ready_;
   const std::shared_ptr<PgPool> callbacks_;

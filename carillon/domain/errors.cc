@@ -166,7 +166,8 @@ absl::Status LaneOverloaded(absl::string_view lane, absl::Duration retry_delay) 
 }
 
 absl::Status CannotGoOn(absl::string_view id, absl::string_view state) {
-  return MakeError(absl::StatusCode::kFailedPrecondition, absl::StrCat("replay ", id, " can't be gone on with: it is ", state),
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   absl::StrCat("replay ", id, " can't be gone on with: it is ", state),
                    {.reason = "REPLAY_STATE",
                     .metadata = {{"replay_id", std::string(id)}, {"state", std::string(state)}},
                     .violations = {},

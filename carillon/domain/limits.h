@@ -150,6 +150,19 @@ inline constexpr int kMaxWebhookSecrets = 5;
 inline constexpr int kReleaseStep = 500;     // Held deliveries that one transaction puts into the outbox.
 inline constexpr int kMaxReleaseSteps = 10;  // Per lane and call; the workers go on.
 
+// --- Dead letters.
+inline constexpr size_t kMaxDeadLetterIds = 1000;  // Named in one filter.
+inline constexpr int kMaxDeadLetterGroups = 1000;
+inline constexpr size_t kMaxOperatorBytes = 255;
+inline constexpr int kMaxReplayRate = 10'000;      // Letters per second.
+inline constexpr int kMaxReplayStep = 1000;        // Letters in one transaction.
+inline constexpr int kMaxReplays = 100;            // Of one letter.
+inline constexpr int kMaxReplayFailures = 10'000;  // In a row.
+inline constexpr size_t kMaxRunningReplays = 4;    // Of a server: each has a thread.
+inline constexpr absl::Duration kPurgeDeadline = absl::Seconds(60);
+// What was put back, or had ended, is forgotten so long after it died.
+inline constexpr absl::Duration kKeepReplayed = absl::Hours(24 * 30);
+
 // --- Statistics.
 inline constexpr int kMaxStatsDays = 400;     // As long as they are kept.
 inline constexpr int kMaxStatsRows = 10'000;  // What a client takes in one message, 4 MiB.

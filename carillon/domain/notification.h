@@ -145,29 +145,6 @@ struct FeedKey {
   }
 };
 
-// A message that was given up.
-struct DeadLetter {
-  int64_t id = 0;
-  std::optional<AppId> app;
-  std::optional<NotificationId> notification_id;
-  std::string queue;
-  std::string lane;  // Empty if the queue is of no lane.
-  std::string message_id;
-  std::string type;
-  std::string exchange;
-  std::string routing_key;
-  std::string reason;
-  std::string error;
-  std::string traceparent;
-  int retry_count = 0;
-  std::string payload;
-  absl::Time dead_time;
-  std::vector<Uuid> reaction_groups;  // In the payload. Only when it is recorded.
-  // Of a delivery: which one, and the retention class of its notification. Only when it is recorded.
-  std::optional<Uuid> delivery_id;
-  int retention_days = 0;
-};
-
 // A tenant.
 struct App {
   AppId id;

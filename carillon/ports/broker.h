@@ -25,6 +25,7 @@ struct OutboundMessage {
   std::string type;         // Header x-type.
   std::string traceparent;  // W3C trace context; empty: none.
   int retry_count = 0;      // Header x-retry-count; 0: absent.
+  int replay_count = 0;     // Header x-replay-count; 0: absent.
   std::string reason;       // Header x-death-cause, on dead letters; empty: absent.
   std::string error;        // Header x-error; empty: absent.
   // For whoever listens, which may be nobody; the body is JSON instead of an envelope.
@@ -70,9 +71,10 @@ struct InboundMessage {
   std::string exchange;
   std::string routing_key;
   bool redelivered = false;
-  int retry_count = 0;  // x-retry-count.
-  std::string app;      // x-app, as text; empty if absent.
-  std::string type;     // x-type.
+  int retry_count = 0;   // x-retry-count.
+  int replay_count = 0;  // x-replay-count.
+  std::string app;       // x-app, as text; empty if absent.
+  std::string type;      // x-type.
   std::string traceparent;
   std::string reason;  // x-death-cause, else the reason of the newest x-death entry.
   std::string error;   // x-error.

@@ -17,6 +17,9 @@ struct OutboxRow {
   Uuid message_id;
   AppId app;
   int attempts = 0;
+  // How often it was taken from the dead letters.
+  int replay_count = 0;
+  // Empty: the default exchange; routing_key is a queue.
   std::string exchange;
   std::string routing_key;
   std::string type;

@@ -1,4 +1,4 @@
-// What the relay's housekeeping and the dead-letter recorder write. Thread-safe.
+// What the relay's housekeeping writes. Thread-safe.
 #pragma once
 
 #include <optional>
@@ -13,23 +13,6 @@
 #include "carillon/ports/outbox_store.h"
 
 namespace carillon {
-
-class DeadLetterStore {
- public:
-  virtual ~DeadLetterStore() = default;
-  // Records each letter, ends its notification as dead if it has not ended, and its
-  // groups of reactions, in one transaction. Repeating it changes nothing.
-  virtual absl::Status Record(absl::Span<const DeadLetter> letters) = 0;
-
-  struct ListQuery {
-    AppId app;          // Also letters of no app.
-    std::string queue;  // Empty: all.
-    std::optional<int64_t> older_than;
-    int limit = 50;
-  };
-  // Newest first, without payloads.
-  virtual absl::StatusOr<std::vector<DeadLetter>> List(const ListQuery& query) = 0;
-};
 
 class UpkeepStore {
  public:

@@ -1,27 +1,47 @@
-#include <limits>
+#include "carillon/postgres/dead_letter_store.h"
+
+#include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "carillon/domain/limits.h"
-#include "carillon/domain/status_macros.h"
 #include "carillon/postgres/arrays.h"
 #include "carillon/postgres/delivery_sql.h"
-#include "carillon/postgres/upkeep_store.h"
 #include "carillon/wire/envelope.h"
 
 namespace carillon {
 namespace {
 
+// Headers of others may say anything: what a column takes.
+constexpr int kMostReplays = 1000;
+
 // A letter whose notification had ended otherwise is kept as moot; one that was
 // recorded before is left as it is. Notifications are locked in the order of ids.
 // Reactions end here too: nothing queues them again. An event whose page was given
 // up pauses, unless the page was told meanwhile: to resume it is to try again.
+//
+// A letter that was put back since its message was taken is no news: not while what was
+// put back has not left, or has hardly. It says so by its count, unless it has waited
+// somewhere that forgets it. How often it was put back is told by what is recorded.
 constexpr char kEndDead[] = R"sql(
-  WITH input AS MATERIALIZED (
+  WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[], $19::uuid[], $20::smallint[])
+                         $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[], $19::uuid[], $20::smallint[],
+                         $21::smallint[])
       WITH ORDINALITY AS rows (app_id, notification_id, retry_count, queue, lane, message_id, type, exchange, routing_key,
-                               reason, error, traceparent, payload, delivery_id, retention_days, position)
+                               reason, error, traceparent, payload, delivery_id, retention_days, told_count, position)
+  ), input AS MATERIALIZED (
+    SELECT given.*, earlier.dead_letter_id AS earlier_id, greatest(told_count, earlier.replay_count + 1) AS replay_count
+    FROM given LEFT JOIN LATERAL (
+      SELECT l.dead_letter_id, l.replay_count, l.replayed_at FROM dead_letters l
+      WHERE l.state = 'replayed' AND l.message_id = given.message_id AND l.queue = given.queue
+      ORDER BY l.replay_count DESC LIMIT 1
+    ) AS earlier ON true
+    WHERE NOT (retention_days > 0 AND told_count <= coalesce(earlier.replay_count, -1)
+               AND (earlier.replayed_at > now() - interval '1 minute'
+                    OR EXISTS (SELECT FROM outbox o WHERE o.message_id = coalesce(given.delivery_id, given.notification_id))))
     ORDER BY notification_id
+  ), died_again AS (
+    UPDATE dead_letters l SET died_again_at = clock_timestamp()
+    FROM input WHERE l.dead_letter_id = input.earlier_id AND l.died_again_at IS NULL
   ), died AS (
     UPDATE notifications n SET state = 'dead', finished_at = clock_timestamp(), detail = coalesce(input.error, input.reason)
     FROM input WHERE input.delivery_id IS NULL AND n.notification_id = input.notification_id AND n.finished_at IS NULL
@@ -51,7 +71,7 @@ constexpr char kEndDead[] = R"sql(
 
 constexpr char kKeepLetters[] = R"sql(
   INSERT INTO dead_letters (app_id, notification_id, retry_count, state, queue, lane, message_id, type, exchange, routing_key,
-                            reason, error, traceparent, payload)
+                            reason, error, traceparent, payload, delivery_id, retention_days, replay_count, error_kind, provider)
   SELECT app_id, notification_id, retry_count,
          CASE WHEN delivery_id IS NOT NULL
                    THEN CASE WHEN delivery_id IN (SELECT delivery_id FROM ended)
@@ -63,36 +83,14 @@ constexpr char kKeepLetters[] = R"sql(
               WHEN notification_id IS NULL OR notification_id IN (SELECT notification_id FROM died)
                    OR NOT EXISTS (SELECT FROM notifications n WHERE n.notification_id = input.notification_id AND n.state <> 'dead')
               THEN 'dead' ELSE 'moot' END,
-         queue, lane, message_id, type, exchange, routing_key, reason, error, traceparent, payload
+         queue, lane, message_id, type, exchange, routing_key, reason, error, traceparent, payload, delivery_id,
+         nullif(retention_days, 0), replay_count, error_kind(error),
+         (SELECT coalesce(d.attempts -> -1 ->> 'provider', d.provider) FROM deliveries d
+          WHERE d.notification_id = input.notification_id AND d.delivery_id = input.delivery_id
+            AND d.retention_days = input.retention_days)
   FROM input ORDER BY position
   ON CONFLICT (queue, message_id) WHERE state IN ('dead', 'moot') AND message_id IS NOT NULL DO NOTHING
 )sql";
-
-constexpr PgStatement kListDeadLetters = {"list_dead_letters", R"sql(
-  SELECT dead_letter_id, app_id, notification_id, queue, lane, message_id, type, exchange, routing_key, reason, error, retry_count,
-         (extract(epoch FROM dead_at) * 1e6)::bigint AS dead_us
-  FROM dead_letters
-  WHERE (app_id = $1 OR app_id IS NULL) AND dead_letter_id < $2 AND ($3 = '' OR queue = $3) AND state = 'dead'
-  ORDER BY dead_letter_id DESC LIMIT $4
-)sql"};
-
-DeadLetter ToDeadLetter(const pqxx::row& row) {
-  DeadLetter letter;
-  letter.id = row["dead_letter_id"].as<int64_t>();
-  if (!row["app_id"].is_null()) letter.app = AppId(row["app_id"].as<int64_t>());
-  if (!row["notification_id"].is_null()) letter.notification_id = UuidOf(row["notification_id"]);
-  letter.queue = OwnedText(row["queue"]);
-  letter.lane = OwnedText(row["lane"]);
-  letter.message_id = OwnedText(row["message_id"]);
-  letter.type = OwnedText(row["type"]);
-  letter.exchange = OwnedText(row["exchange"]);
-  letter.routing_key = OwnedText(row["routing_key"]);
-  letter.reason = OwnedText(row["reason"]);
-  letter.error = OwnedText(row["error"]);
-  letter.retry_count = row["retry_count"].as<int>();
-  letter.dead_time = TimeOf(row["dead_us"]);
-  return letter;
-}
 
 // The pages of events among the letters, column by column.
 struct PageColumns {
@@ -115,7 +113,7 @@ struct PageColumns {
 
 absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letters) {
   PgArray apps, notifications, retries, queues, lanes, messages, types, exchanges, keys, reasons, errors, traces,
-      payloads, groups, deliveries, retentions;
+      payloads, groups, deliveries, retentions, replays;
   PageColumns pages;
   for (const DeadLetter& letter : letters) {
     letter.app.has_value() ? apps.Add(letter.app->value()) : apps.AddNull();
@@ -133,6 +131,7 @@ absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letter
     payloads.AddBytes(letter.payload);
     letter.delivery_id.has_value() ? deliveries.Add(*letter.delivery_id) : deliveries.AddNull();
     retentions.Add(letter.retention_days);
+    replays.Add(std::min(letter.replay_count, kMostReplays));
     for (const Uuid& group : letter.reaction_groups) groups.Add(group);
     pages.Add(letter);
   }
@@ -142,21 +141,8 @@ absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letter
     session.Execute(transaction, kRecordDeadLetters, apps.str(), notifications.str(), retries.str(), queues.str(),
                     lanes.str(), messages.str(), types.str(), exchanges.str(), keys.str(), reasons.str(), errors.str(),
                     traces.str(), payloads.str(), groups.str(), pages.events.str(), pages.shards.str(),
-                    pages.cursors.str(), pages.errors.str(), deliveries.str(), retentions.str());
+                    pages.cursors.str(), pages.errors.str(), deliveries.str(), retentions.str(), replays.str());
   });
-}
-
-absl::StatusOr<std::vector<DeadLetter>> PostgresDeadLetterStore::List(const ListQuery& query) {
-  std::vector<DeadLetter> letters;
-  RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
-    letters.clear();
-    const int64_t before = query.older_than.value_or(std::numeric_limits<int64_t>::max());
-    for (const auto& row :
-         session.Execute(transaction, kListDeadLetters, query.app.value(), before, query.queue, query.limit)) {
-      letters.push_back(ToDeadLetter(row));
-    }
-  }));
-  return letters;
 }
 
 }  // namespace carillon

@@ -86,8 +86,8 @@ constexpr PgStatement kTouchShard = {"touch_shard", R"sql(
 )sql"};
 
 constexpr PgStatement kQueuePage = {"queue_page", R"sql(
-  INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload)
-  VALUES (new_uuid7(), $1, 'fanout', '', $2, $3, $4, ($5::bytea[])[1])
+  INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload, replay_count)
+  VALUES (new_uuid7(), $1, 'fanout', '', $2, $3, $4, ($5::bytea[])[1], $6)
 )sql"};
 
 bool Insert(PgSession& session, pqxx::transaction_base& transaction, const NewEvent& event) {
@@ -124,7 +124,8 @@ absl::StatusOr<bool> AnswerFromStored(PgSession& session, pqxx::transaction_base
   return true;
 }
 
-void QueuePages(PgSession& session, pqxx::transaction_base& transaction, const pqxx::result& shards) {
+void QueuePages(PgSession& session, pqxx::transaction_base& transaction, const pqxx::result& shards,
+                int replay_count = 0) {
   for (const auto& row : shards) {
     const FanoutPage page{.app = AppId(row["app_id"].as<int64_t>()),
                           .event_id = UuidOf(row["event_id"]),
@@ -134,7 +135,7 @@ void QueuePages(PgSession& session, pqxx::transaction_base& transaction, const p
     const std::string queue = FanoutQueue(ParseLane(Text(row["lane"])).value_or(Lane::kSocial));
     session.Execute(transaction, kTouchShard, page.event_id.ToString(), page.shard);
     session.Execute(transaction, kQueuePage, page.app.value(), queue, page.type, OrNull(OwnedText(row["traceparent"])),
-                    BytesLiteral(EncodeEnvelope(page)));
+                    BytesLiteral(EncodeEnvelope(page)), replay_count);
   }
 }
 
@@ -191,13 +192,19 @@ absl::StatusOr<EventRecord> PostgresEventStore::Cancel(AppId app, const Uuid& id
   return Change(app, id, kCancel, EventState::kCancelled);
 }
 
+bool ResumeEventRows(PgSession& session, pqxx::transaction_base& transaction, AppId app, const Uuid& id,
+                     int replay_count) {
+  if (session.Execute(transaction, kResume, app.value(), id.ToString()).affected_rows() == 0) return false;
+  QueuePages(session, transaction, session.Execute(transaction, kOpenShards, id.ToString()), replay_count);
+  return true;
+}
+
 // A page that was under way when it was paused may still be in a queue; of two
 // with one cursor, one does nothing.
 absl::StatusOr<EventRecord> PostgresEventStore::Resume(AppId app, const Uuid& id) {
   bool resumed = false;
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
-    resumed = session.Execute(transaction, kResume, app.value(), id.ToString()).affected_rows() > 0;
-    if (resumed) QueuePages(session, transaction, session.Execute(transaction, kOpenShards, id.ToString()));
+    resumed = ResumeEventRows(session, transaction, app, id);
     return absl::OkStatus();
   }));
   // Its last page may have been under way when it was paused.

@@ -8,6 +8,11 @@
 
 namespace carillon {
 
+// Lets a paused event go on, within a transaction: its open pages are queued, as replayed so
+// often. False if it is not paused.
+bool ResumeEventRows(PgSession& session, pqxx::transaction_base& transaction, AppId app, const Uuid& id,
+                     int replay_count = 0);
+
 // The fan-out's part is in event_fanout.cc.
 class PostgresEventStore final : public EventStore {
  public:

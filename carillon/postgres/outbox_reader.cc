@@ -21,7 +21,7 @@ constexpr absl::string_view kPrepareTake = R"sql(
     DELETE FROM outbox_$0_ready
     WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox_$0_ready WHERE message_id >= $$2
                             ORDER BY message_id LIMIT $$1 FOR UPDATE SKIP LOCKED))
-    RETURNING message_id, app_id, attempts, exchange, routing_key, type, traceparent, payload)
+    RETURNING message_id, app_id, attempts, exchange, routing_key, type, traceparent, payload, replay_count)
   SELECT * FROM gone ORDER BY message_id
 )sql";
 
@@ -39,12 +39,12 @@ constexpr int kMostSchedules = 1000;
 // one that an UPDATE moved away would fail, where one that is gone is passed over.
 constexpr absl::string_view kDefer = R"sql(
   INSERT INTO outbox_$0_deferred (message_id, app_id, available_at, attempts, deferred, lane, exchange, routing_key, type,
-                                  traceparent, last_error, payload)
+                                  traceparent, last_error, payload, replay_count)
   SELECT message_id, app_id, clock_timestamp() + delay * interval '1 millisecond', attempts + 1, true, '$0', exchange,
-         routing_key, type, traceparent, error, payload
+         routing_key, type, traceparent, error, payload, replay_count
   FROM unnest($$1::uuid[], $$2::bigint[], $$3::bigint[], $$4::int[], $$5::text[], $$6::text[], $$7::text[], $$8::text[],
-              $$9::text[], $$10::bytea[])
-    AS rows (message_id, app_id, delay, attempts, exchange, routing_key, type, traceparent, error, payload)
+              $$9::text[], $$10::bytea[], $$11::smallint[])
+    AS rows (message_id, app_id, delay, attempts, exchange, routing_key, type, traceparent, error, payload, replay_count)
 )sql";
 
 // now() and not clock_timestamp(): an index can't be searched for what changes as it is read.
@@ -55,9 +55,9 @@ constexpr absl::string_view kRelease = R"sql(
   ), gone AS (
     DELETE FROM outbox_$0_deferred o USING due WHERE o.message_id = due.message_id RETURNING o.*)
   INSERT INTO outbox_$0_ready (message_id, app_id, available_at, attempts, lane, exchange, routing_key, type,
-                               traceparent, last_error, payload)
+                               traceparent, last_error, payload, replay_count)
   SELECT message_id, app_id, available_at, attempts, lane, exchange, routing_key, type, traceparent, last_error,
-         payload FROM gone
+         payload, replay_count FROM gone
 )sql";
 
 // The parameters of kDefer, column by column.
@@ -75,20 +75,24 @@ class DeferColumns {
     traceparents_.AddOrNull(row.traceparent);
     errors_.Add(StorableText(failure.error, limits::kMaxErrorBytes));
     payloads_.AddBytes(row.payload);
+    replays_.Add(row.replay_count);
   }
   void Execute(PgSession& session, pqxx::transaction_base& transaction, const PgStatement& statement) const {
     session.Execute(transaction, statement, ids_.str(), apps_.str(), delays_.str(), attempts_.str(), exchanges_.str(),
-                    routing_keys_.str(), types_.str(), traceparents_.str(), errors_.str(), payloads_.str());
+                    routing_keys_.str(), types_.str(), traceparents_.str(), errors_.str(), payloads_.str(),
+                    replays_.str());
   }
 
  private:
-  PgArray ids_, apps_, delays_, attempts_, exchanges_, routing_keys_, types_, traceparents_, errors_, payloads_;
+  PgArray ids_, apps_, delays_, attempts_, exchanges_, routing_keys_, types_, traceparents_, errors_, payloads_,
+      replays_;
 };
 
 OutboxRow ToRow(const pqxx::row& row) {
   return {.message_id = UuidOf(row[0]),
           .app = AppId(row[1].as<int64_t>()),
           .attempts = row[2].as<int>(),
+          .replay_count = row[8].as<int>(),
           .exchange = OwnedText(row[3]),
           .routing_key = OwnedText(row[4]),
           .type = OwnedText(row[5]),

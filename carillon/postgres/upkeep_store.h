@@ -1,4 +1,4 @@
-// DeadLetterStore and UpkeepStore on PostgreSQL.
+// UpkeepStore on PostgreSQL.
 #pragma once
 
 #include <memory>
@@ -7,16 +7,6 @@
 #include "carillon/postgres/session.h"
 
 namespace carillon {
-
-class PostgresDeadLetterStore final : public DeadLetterStore {
- public:
-  explicit PostgresDeadLetterStore(std::shared_ptr<PgPool> pool) : pool_(std::move(pool)) {}
-  absl::Status Record(absl::Span<const DeadLetter> letters) override;
-  absl::StatusOr<std::vector<DeadLetter>> List(const ListQuery& query) override;
-
- private:
-  const std::shared_ptr<PgPool> pool_;
-};
 
 class PostgresUpkeepStore final : public UpkeepStore {
  public:

@@ -17,6 +17,7 @@ namespace {
 constexpr absl::string_view kAppHeader = "x-app";
 constexpr absl::string_view kTypeHeader = "x-type";
 constexpr absl::string_view kRetryCountHeader = "x-retry-count";
+constexpr absl::string_view kReplayCountHeader = "x-replay-count";
 constexpr absl::string_view kTraceparentHeader = "traceparent";
 constexpr absl::string_view kDeathCauseHeader = "x-death-cause";
 constexpr absl::string_view kErrorHeader = "x-error";
@@ -45,7 +46,7 @@ class HeaderTable {
   size_t encoded_bytes() const { return encoded_bytes_; }
 
  private:
-  static constexpr size_t kMaxEntries = 6;
+  static constexpr size_t kMaxEntries = 7;
   static constexpr size_t kTextOverhead = 4;
   static constexpr size_t kEntryOverhead = 2;
 
@@ -81,6 +82,7 @@ absl::Status AppendMessageContent(amqp_channel_t channel, size_t frame_max, cons
   headers.AddText(kDeathCauseHeader, message.reason);
   headers.AddText(kErrorHeader, message.error);
   if (message.retry_count > 0) headers.AddNumber(kRetryCountHeader, message.retry_count);
+  if (message.replay_count > 0) headers.AddNumber(kReplayCountHeader, message.replay_count);
 
   amqp_basic_properties_t properties{};
   properties._flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_HEADERS_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG |
@@ -139,9 +141,9 @@ std::string FindText(const amqp_table_t& table, absl::string_view key) {
 }
 
 // Whoever sent it: a number, or text that is one. Anything else counts as none.
-int FindRetryCount(const amqp_table_t& table) {
+int FindCount(const amqp_table_t& table, absl::string_view header) {
   int count = 0;
-  if (!absl::SimpleAtoi(FindText(table, kRetryCountHeader), &count)) return 0;
+  if (!absl::SimpleAtoi(FindText(table, header), &count)) return 0;
   return std::max(count, 0);
 }
 
@@ -156,7 +158,8 @@ std::string FindBrokerReason(const amqp_table_t& table) {
 void ReadHeaders(const amqp_table_t& headers, InboundMessage* message) {
   message->app = FindText(headers, kAppHeader);
   message->type = FindText(headers, kTypeHeader);
-  message->retry_count = FindRetryCount(headers);
+  message->retry_count = FindCount(headers, kRetryCountHeader);
+  message->replay_count = FindCount(headers, kReplayCountHeader);
   message->traceparent = FindText(headers, kTraceparentHeader);
   message->reason = FindText(headers, kDeathCauseHeader);
   if (message->reason.empty()) message->reason = FindBrokerReason(headers);

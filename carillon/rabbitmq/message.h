@@ -1,6 +1,6 @@
 // Messages as AMQP carries them.
 //
-// Headers: x-app, x-type, x-retry-count, traceparent, x-death-cause, x-error. What
+// Headers: x-app, x-type, x-retry-count, x-replay-count, traceparent, x-death-cause, x-error. What
 // the broker adds to dead letters (x-death, x-first-death-*, x-delivery-count) is
 // never sent on: it would take a replayed message for one that goes in circles.
 #pragma once

@@ -407,6 +407,27 @@ absl::StatusOr<v1::ListDeadLettersResponse> Client::ListDeadLetters(const v1::Li
   return Call(*core_, stub, &AdminMethods::ListDeadLetters, request, kRepeatable);
 }
 
+absl::StatusOr<v1::SummarizeDeadLettersResponse> Client::SummarizeDeadLetters(
+    const v1::SummarizeDeadLettersRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::SummarizeDeadLetters, request, kRepeatable);
+}
+
+absl::StatusOr<v1::GetDeadLetterResponse> Client::GetDeadLetter(const v1::GetDeadLetterRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::GetDeadLetter, request, kRepeatable);
+}
+
+absl::StatusOr<v1::PurgeDeadLettersResponse> Client::PurgeDeadLetters(const v1::PurgeDeadLettersRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::PurgeDeadLetters, request, kOnce, kPersonDeadline);
+}
+
+absl::StatusOr<v1::ListReplaysResponse> Client::ListReplays(const v1::ListReplaysRequest& request) {
+  AdminMethods* stub = core_->admin->async();
+  return Call(*core_, stub, &AdminMethods::ListReplays, request, kRepeatable);
+}
+
 absl::StatusOr<v1::SetProvidersResponse> Client::SetProviders(const v1::SetProvidersRequest& request) {
   AdminMethods* stub = core_->admin->async();
   return Call(*core_, stub, &AdminMethods::SetProviders, request, kRepeatable);

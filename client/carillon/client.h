@@ -136,6 +136,16 @@ class Client {
   absl::StatusOr<v1::AdvanceClockResponse> AdvanceClock(const v1::AdvanceClockRequest& request);
   absl::StatusOr<v1::ListQueuesResponse> ListQueues(const v1::ListQueuesRequest& request);
   absl::StatusOr<v1::ListDeadLettersResponse> ListDeadLetters(const v1::ListDeadLettersRequest& request);
+  absl::StatusOr<v1::SummarizeDeadLettersResponse> SummarizeDeadLetters(const v1::SummarizeDeadLettersRequest& request);
+  absl::StatusOr<v1::GetDeadLetterResponse> GetDeadLetter(const v1::GetDeadLetterRequest& request);
+  // Tells how far it is until it has ended (OK) or `on_progress` returns false, which
+  // interrupts it. Blocks so long; called on the caller's thread. Never repeated: to go on
+  // is a call of its own.
+  absl::Status ReplayDeadLetters(const v1::ReplayDeadLettersRequest& request,
+                                 absl::FunctionRef<bool(const v1::ReplayDeadLettersResponse&)> on_progress);
+  // May take a minute. DEADLINE_EXCEEDED: some are left; the next call goes on.
+  absl::StatusOr<v1::PurgeDeadLettersResponse> PurgeDeadLetters(const v1::PurgeDeadLettersRequest& request);
+  absl::StatusOr<v1::ListReplaysResponse> ListReplays(const v1::ListReplaysRequest& request);
   absl::StatusOr<v1::SetProvidersResponse> SetProviders(const v1::SetProvidersRequest& request);
   absl::StatusOr<v1::ListProvidersResponse> ListProviders(const v1::ListProvidersRequest& request);
   absl::StatusOr<v1::GetStatsResponse> GetStats(const v1::GetStatsRequest& request);

@@ -1,4 +1,4 @@
-// migrate, app create, app set, app rotate, dlq list.
+// migrate, app create, app set, app rotate.
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
@@ -128,37 +128,6 @@ absl::Status RotateSecret(Context& context, const std::string& app_key) {
   return absl::OkStatus();
 }
 
-struct DeadLetterOptions {
-  std::string queue;
-  int limit = 100;
-};
-
-absl::Status ListDeadLetters(Context& context, const DeadLetterOptions& options) {
-  ASSIGN_OR_RETURN(Client * client, context.client());
-  v1::ListDeadLettersResponse all;
-  v1::ListDeadLettersRequest request;
-  request.set_queue(options.queue);
-  request.set_page_size(options.limit);
-  do {
-    ASSIGN_OR_RETURN(const v1::ListDeadLettersResponse page, client->ListDeadLetters(request));
-    for (const v1::DeadLetter& letter : page.dead_letters()) {
-      if (all.dead_letters_size() < options.limit) *all.add_dead_letters() = letter;
-    }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty() && all.dead_letters_size() < options.limit);
-  if (context.json()) {
-    std::printf("%s\n", ToJson(all).c_str());
-    return absl::OkStatus();
-  }
-  Table table({"ID", "DIED", "QUEUE", "TYPE", "NOTIFICATION", "REASON", "ERROR"});
-  for (const v1::DeadLetter& letter : all.dead_letters()) {
-    table.Add({letter.dead_letter_id(), TimeText(letter.dead_time()), letter.queue(), letter.type(),
-               letter.notification_id(), letter.reason(), letter.error()});
-  }
-  table.Print();
-  return absl::OkStatus();
-}
-
 void AddAppCommands(CLI::App& app, Context& context) {
   CLI::App* apps = app.add_subcommand("app", "apps (tenants) and their secrets");
   apps->require_subcommand(1);
@@ -196,15 +165,6 @@ void AddAdminCommands(CLI::App& app, Context& context) {
   migrate->add_option("--migrations", migrate_options->directory, "directory of the SQL files");
   migrate->add_option("--down", migrate_options->down, "take so many back instead")->check(CLI::Range(1, 1000));
   AddAppCommands(app, context);
-  CLI::App* dlq = app.add_subcommand("dlq", "dead letters");
-  dlq->require_subcommand(1);
-  auto options = std::make_shared<DeadLetterOptions>();
-  CLI::App* list = AddCommand(*dlq, context, "list", "list dead letters, newest first",
-                              [&context, options] { return ListDeadLetters(context, *options); });
-  list->add_option("--queue", options->queue, "of this queue only");
-  list->add_option("--limit", options->limit, "letters at most")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1'000'000));
 }
 
 }  // namespace carillon::ctl

@@ -72,7 +72,9 @@ void AddCatalogCommands(CLI::App& app, Context& context);
 void AddTemplateCommands(CLI::App& app, Context& context);
 // queues, top.
 void AddQueueCommands(CLI::App& app, Context& context);
-// migrate, app create, app set, app rotate, dlq list.
+// dlq list, show, replay, purge, export, audit.
+void AddDeadLetterCommands(CLI::App& app, Context& context);
+// migrate, app create, app set, app rotate.
 void AddAdminCommands(CLI::App& app, Context& context);
 // app limits, sandbox, advance, tripped, lift.
 void AddLimitCommands(CLI::App& apps, Context& context);

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   carillon::ctl::AddTemplateCommands(app, context);
   carillon::ctl::AddQueueCommands(app, context);
   carillon::ctl::AddAdminCommands(app, context);
+  carillon::ctl::AddDeadLetterCommands(app, context);
   carillon::ctl::AddProviderCommands(app, context);
   try {
     app.parse(argc, argv);

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/secrets.h"
 #include "server/api/app_requests.h"
-#include "server/api/page_token.h"
+#include "server/api/replay_call.h"
 #include "server/api/stats_request.h"
 #include "server/api/timestamps.h"
 #include "server/api/validation.h"
@@ -20,6 +19,8 @@ namespace {
 constexpr absl::string_view kScope = "admin";
 // How often, and when, a sandbox is looked at before its time moves.
 constexpr int kDecisionLooks = 40;
+// What the last step and the answer take.
+constexpr absl::Duration kPurgeMargin = absl::Seconds(1);
 constexpr absl::Duration kDecisionLookInterval = absl::Milliseconds(50);
 
 constexpr absl::string_view kScopes[] = {"send", "feed", "catalog", "admin"};
@@ -33,18 +34,6 @@ std::vector<std::string> CheckScopes(const v1::CreateAppRequest& request, Violat
     }
   }
   return scopes;
-}
-
-void ToProto(const DeadLetter& letter, v1::DeadLetter* out) {
-  out->set_dead_letter_id(absl::StrCat(letter.id));
-  out->set_queue(letter.queue);
-  out->set_lane(letter.lane);
-  if (letter.notification_id.has_value()) out->set_notification_id(letter.notification_id->ToString());
-  out->set_type(letter.type);
-  out->set_reason(letter.reason);
-  out->set_error(letter.error);
-  out->set_retry_count(letter.retry_count);
-  *out->mutable_dead_time() = ToTimestamp(letter.dead_time);
 }
 
 }  // namespace
@@ -186,26 +175,45 @@ grpc::ServerUnaryReactor* AdminServiceImpl::ListDeadLetters(grpc::CallbackServer
                                                             const v1::ListDeadLettersRequest* request,
                                                             v1::ListDeadLettersResponse* response) {
   return RunUnary(calls_, context, "ListDeadLetters", kScope,
-                  [=, this](const Caller& caller) { return ReadDeadLetters(caller.app, *request, response); });
+                  [=, this](const Caller& caller) { return deps_.dead_letters->List(caller.app, *request, response); });
 }
 
-absl::Status AdminServiceImpl::ReadDeadLetters(AppId app, const v1::ListDeadLettersRequest& request,
-                                               v1::ListDeadLettersResponse* response) {
-  Violations violations;
-  violations.CheckId("queue", request.queue(), /*required=*/false);
-  RETURN_IF_ERROR(violations.ToStatus());
-  DeadLetterStore::ListQuery query{.app = app, .queue = request.queue(), .older_than = {}};
-  ASSIGN_OR_RETURN(query.limit, EffectivePageSize(request.page_size(), limits::kDefaultPageSize, limits::kMaxPageSize));
-  const std::string fingerprint = absl::StrCat("dead_letters/", app.value(), "/", request.queue());
-  ASSIGN_OR_RETURN(const std::string position, DecodePageToken(request.page_token(), fingerprint));
-  int64_t older_than = 0;
-  if (absl::SimpleAtoi(position, &older_than)) query.older_than = older_than;
-  ASSIGN_OR_RETURN(const std::vector<DeadLetter> letters, deps_.dead_letters->List(query));
-  for (const DeadLetter& letter : letters) ToProto(letter, response->add_dead_letters());
-  if (letters.size() == static_cast<size_t>(query.limit)) {
-    response->set_next_page_token(EncodePageToken(absl::StrCat(letters.back().id), fingerprint));
-  }
-  return absl::OkStatus();
+grpc::ServerUnaryReactor* AdminServiceImpl::SummarizeDeadLetters(grpc::CallbackServerContext* context,
+                                                                 const v1::SummarizeDeadLettersRequest* request,
+                                                                 v1::SummarizeDeadLettersResponse* response) {
+  return RunUnary(calls_, context, "SummarizeDeadLetters", kScope, [=, this](const Caller& caller) {
+    return deps_.dead_letters->Summarize(caller.app, *request, response);
+  });
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::GetDeadLetter(grpc::CallbackServerContext* context,
+                                                          const v1::GetDeadLetterRequest* request,
+                                                          v1::GetDeadLetterResponse* response) {
+  return RunUnary(calls_, context, "GetDeadLetter", kScope,
+                  [=, this](const Caller& caller) { return deps_.dead_letters->Get(caller.app, *request, response); });
+}
+
+grpc::ServerWriteReactor<v1::ReplayDeadLettersResponse>* AdminServiceImpl::ReplayDeadLetters(
+    grpc::CallbackServerContext* context, const v1::ReplayDeadLettersRequest* request) {
+  return ReplayCall::Start(calls_, *deps_.dead_letters, deps_.replays, context, *request);
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::PurgeDeadLetters(grpc::CallbackServerContext* context,
+                                                             const v1::PurgeDeadLettersRequest* request,
+                                                             v1::PurgeDeadLettersResponse* response) {
+  return RunUnary(
+      calls_, context, "PurgeDeadLetters", kScope,
+      [=, this](const UnaryCall& call, const Caller& caller) {
+        return deps_.dead_letters->Purge(caller.app, *request, call.deadline() - kPurgeMargin, response);
+      },
+      limits::kPurgeDeadline);
+}
+
+grpc::ServerUnaryReactor* AdminServiceImpl::ListReplays(grpc::CallbackServerContext* context,
+                                                        const v1::ListReplaysRequest* request,
+                                                        v1::ListReplaysResponse* response) {
+  return RunUnary(calls_, context, "ListReplays", kScope,
+                  [=, this](const Caller&) { return deps_.dead_letters->ListReplays(*request, response); });
 }
 
 grpc::ServerUnaryReactor* AdminServiceImpl::SetProviders(grpc::CallbackServerContext* context,

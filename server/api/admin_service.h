@@ -8,11 +8,12 @@
 #include "carillon/ports/stats_store.h"
 #include "carillon/ports/stop_signal.h"
 #include "carillon/ports/trip_store.h"
-#include "carillon/ports/upkeep_store.h"
 #include "carillon/runtime/catalogue.h"
 #include "carillon/v1/admin_service.grpc.pb.h"
+#include "server/api/dead_letter_requests.h"
 #include "server/api/provider_requests.h"
 #include "server/api/queue_requests.h"
+#include "server/api/replay_runner.h"
 #include "server/api/unary_call.h"
 
 namespace carillon {
@@ -21,7 +22,8 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
  public:
   struct Deps {
     std::shared_ptr<AppStore> apps;
-    std::shared_ptr<DeadLetterStore> dead_letters;
+    std::shared_ptr<DeadLetterRequests> dead_letters;
+    ReplayRunner& replays;
     std::shared_ptr<QueueRequests> queues;
     std::shared_ptr<ProviderRequests> providers;
     std::shared_ptr<StatsStore> stats;
@@ -54,6 +56,18 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* ListDeadLetters(grpc::CallbackServerContext* context,
                                             const v1::ListDeadLettersRequest* request,
                                             v1::ListDeadLettersResponse* response) override;
+  grpc::ServerUnaryReactor* SummarizeDeadLetters(grpc::CallbackServerContext* context,
+                                                 const v1::SummarizeDeadLettersRequest* request,
+                                                 v1::SummarizeDeadLettersResponse* response) override;
+  grpc::ServerUnaryReactor* GetDeadLetter(grpc::CallbackServerContext* context, const v1::GetDeadLetterRequest* request,
+                                          v1::GetDeadLetterResponse* response) override;
+  grpc::ServerWriteReactor<v1::ReplayDeadLettersResponse>* ReplayDeadLetters(
+      grpc::CallbackServerContext* context, const v1::ReplayDeadLettersRequest* request) override;
+  grpc::ServerUnaryReactor* PurgeDeadLetters(grpc::CallbackServerContext* context,
+                                             const v1::PurgeDeadLettersRequest* request,
+                                             v1::PurgeDeadLettersResponse* response) override;
+  grpc::ServerUnaryReactor* ListReplays(grpc::CallbackServerContext* context, const v1::ListReplaysRequest* request,
+                                        v1::ListReplaysResponse* response) override;
   grpc::ServerUnaryReactor* SetProviders(grpc::CallbackServerContext* context, const v1::SetProvidersRequest* request,
                                          v1::SetProvidersResponse* response) override;
   grpc::ServerUnaryReactor* ListProviders(grpc::CallbackServerContext* context, const v1::ListProvidersRequest* request,
@@ -68,8 +82,6 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   absl::Status Lift(const v1::LiftTrippedSenderRequest& request, v1::LiftTrippedSenderResponse* response);
   absl::Status WaitUntilDecided(AppId app);
   absl::Status Advance(AppId app, const v1::AdvanceClockRequest& request, v1::AdvanceClockResponse* response);
-  absl::Status ReadDeadLetters(AppId app, const v1::ListDeadLettersRequest& request,
-                               v1::ListDeadLettersResponse* response);
 
   ServerCalls& calls_;
   const Deps deps_;

@@ -28,6 +28,7 @@ OutboundMessage CopyOf(const InboundMessage& message, const Notification& item) 
   copy.app = item.app;
   copy.type = item.type;
   copy.traceparent = item.traceparent.empty() ? message.traceparent : item.traceparent;
+  copy.replay_count = message.replay_count;
   copy.body = EncodeEnvelope(item);
   return copy;
 }
@@ -40,6 +41,7 @@ OutboundMessage CopyOf(const InboundMessage& message) {
   if (absl::SimpleAtoi(message.app, &app)) copy.app = AppId(app);
   copy.type = message.type;
   copy.traceparent = message.traceparent;
+  copy.replay_count = message.replay_count;
   copy.body = message.body;
   return copy;
 }

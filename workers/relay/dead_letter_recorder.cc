@@ -55,6 +55,7 @@ DeadLetter FromHeaders(const InboundMessage& message) {
   letter.error = SafeText(message.error);
   letter.traceparent = SafeText(message.traceparent);
   letter.retry_count = message.retry_count;
+  letter.replay_count = message.replay_count;
   return letter;
 }
 
@@ -87,6 +88,7 @@ std::vector<DeadLetter> ToDeadLetters(const InboundMessage& message) {
     const Notification& item = contents->items[i];
     letters[i].app = item.app;
     letters[i].notification_id = item.id;
+    letters[i].retention_days = item.retention_days;
     letters[i].type = SafeText(item.type);
     if (letters.size() == 1) continue;
     letters[i].message_id = item.id.ToString();

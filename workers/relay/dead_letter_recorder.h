@@ -8,8 +8,8 @@
 
 #include "carillon/domain/backoff.h"
 #include "carillon/ports/broker.h"
+#include "carillon/ports/dead_letter_store.h"
 #include "carillon/ports/stop_signal.h"
-#include "carillon/ports/upkeep_store.h"
 #include "carillon/runtime/metrics.h"
 
 namespace carillon {

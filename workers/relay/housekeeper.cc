@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/envelope.h"
@@ -36,7 +37,16 @@ Housekeeper::Housekeeper(Options options, Deps deps)
       deps_(std::move(deps)),
       outbox_(deps_.metrics),
       requeued_(deps_.metrics.Counter("carillon_requeued_total",
-                                      "Notifications that no queue held any more and that were queued again")) {}
+                                      "Notifications that no queue held any more and that were queued again")) {
+  for (const QueueSpec& queue : CarillonTopology().queues) {
+    if (queue.role != QueueRole::kWork && queue.role != QueueRole::kUnrouted) continue;
+    const std::string lane(queue.lane.has_value() ? ToString(*queue.lane) : "");
+    queues_.push_back(queue.name);
+    dead_letters_.push_back(&deps_.metrics.Gauge("carillon_dead_letters",
+                                                 "Recorded dead letters that were neither replayed nor purged",
+                                                 {{"lane", lane}, {"queue", queue.name}}));
+  }
+}
 
 void Housekeeper::Run() {
   bool failing = false;
@@ -57,6 +67,8 @@ absl::Status Housekeeper::RunOnce() {
   status.Update(ForgetKeptMessages());
   status.Update(Sweep());
   status.Update(MeasureOutbox());
+  status.Update(MeasureDeadLetters());
+  status.Update(ForgetReplayed());
   status.Update(ExpireKeys());
   status.Update(ForgetDigests());
   status.Update(ExpireEvents());
@@ -239,6 +251,21 @@ absl::StatusOr<bool> Housekeeper::MayStillHold(const std::string& queue) {
 absl::Status Housekeeper::MeasureOutbox() {
   ASSIGN_OR_RETURN(const std::vector<OutboxStats> lanes, deps_.store->Outbox());
   outbox_.Set(lanes);
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeper::MeasureDeadLetters() {
+  ASSIGN_OR_RETURN(const std::vector<int64_t> counts, deps_.dead_letters->Count(queues_, limits::kCountedDeadLetters));
+  for (size_t i = 0; i < counts.size(); ++i) dead_letters_[i]->Set(static_cast<double>(counts[i]));
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeper::ForgetReplayed() {
+  for (int step = 0; step < kMaxExpireStepsPerRun; ++step) {
+    const absl::Time died_before = deps_.clock.Now() - limits::kKeepReplayed;
+    ASSIGN_OR_RETURN(const int forgotten, deps_.dead_letters->Forget(died_before, kForgetRows));
+    if (forgotten < kForgetRows) break;
+  }
   return absl::OkStatus();
 }
 

@@ -5,9 +5,12 @@
 
 #include <map>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "carillon/ports/broker.h"
 #include "carillon/ports/clock.h"
+#include "carillon/ports/dead_letter_store.h"
 #include "carillon/ports/delivery_store.h"
 #include "carillon/ports/event_store.h"
 #include "carillon/ports/reaction_store.h"
@@ -33,6 +36,7 @@ class Housekeeper {
     std::shared_ptr<EventStore> events;
     std::shared_ptr<ReactionStore> reactions;
     std::shared_ptr<DeliveryStore> deliveries;
+    std::shared_ptr<DeadLetterStore> dead_letters;
     std::unique_ptr<TopologyAdmin> broker;
     const Catalogue& catalogue;
     const Clock& clock;
@@ -64,11 +68,16 @@ class Housekeeper {
   absl::StatusOr<std::vector<NewNotification>> ChooseLost(const std::vector<Notification>& idle);
   absl::StatusOr<bool> MayStillHold(const std::string& queue);
   absl::Status MeasureOutbox();
+  absl::Status MeasureDeadLetters();
+  absl::Status ForgetReplayed();
   absl::Duration IdleBound(Lane lane) const;
 
   const Options options_;
   const Deps deps_;
   const OutboxGauges outbox_;
+  // Where something may die, and how much has.
+  std::vector<std::string> queues_;
+  std::vector<prometheus::Gauge*> dead_letters_;
   prometheus::Counter& requeued_;
 };
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/postgres/catalog_store.h"
+#include "carillon/postgres/dead_letter_store.h"
 #include "carillon/postgres/delivery_store.h"
 #include "carillon/postgres/event_store.h"
 #include "carillon/postgres/outbox_listener.h"
@@ -101,6 +102,7 @@ class Relay final : public ManagedProcess {
                       .events = std::make_shared<PostgresEventStore>(pool_),
                       .reactions = std::make_shared<PostgresReactionStore>(pool_),
                       .deliveries = std::make_shared<PostgresDeliveryStore>(pool_),
+                      .dead_letters = std::make_shared<PostgresDeadLetterStore>(pool_),
                       .broker = std::make_unique<RabbitTopologyAdmin>(config.rabbit),
                       .catalogue = catalogue_,
                       .clock = clock_,

@@ -8,9 +8,11 @@
 namespace carillon {
 namespace {
 
-using PackKey = std::tuple<int64_t, absl::string_view, absl::string_view, absl::string_view>;
+using PackKey = std::tuple<int64_t, absl::string_view, absl::string_view, absl::string_view, bool>;
 
-PackKey KeyOf(const OutboxRow& row) { return {row.app.value(), row.type, row.exchange, row.routing_key}; }
+PackKey KeyOf(const OutboxRow& row) {
+  return {row.app.value(), row.type, row.exchange, row.routing_key, row.replay_count > 0};
+}
 
 OutboundMessage BeginMessage(const OutboxRow& row) {
   OutboundMessage message;
@@ -20,12 +22,16 @@ OutboundMessage BeginMessage(const OutboxRow& row) {
   message.app = row.app;
   message.type = row.type;
   message.traceparent = row.traceparent;
+  message.replay_count = row.replay_count;
   message.is_event = row.exchange == kEventsExchange;
   return message;
 }
 
-// A delivery takes as long as its provider does, and an event is no envelope.
-bool MayShare(const OutboxRow& row) { return row.exchange != kDeliveryExchange && row.exchange != kEventsExchange; }
+// A delivery takes as long as its provider does, an event is no envelope, and what was dead
+// may be anything, and may die again.
+bool MayShare(const OutboxRow& row) {
+  return row.exchange != kDeliveryExchange && row.exchange != kEventsExchange && row.replay_count == 0;
+}
 
 }  // namespace
 

@@ -1,10 +1,11 @@
+#include "carillon/postgres/dead_letter_store.h"
+
 #include <gmock/gmock.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/notification_store.h"
-#include "carillon/postgres/upkeep_store.h"
 #include "tests/contract/postgres/postgres_fixture.h"
 #include "tests/kit/status_matchers.h"
 
@@ -40,8 +41,11 @@ class DeadLetterStoreTest : public PostgresTest {
     return Query(absl::StrCat("SELECT string_agg(state, ' ') FROM dead_letters WHERE notification_id = '",
                               item.notification.id.ToString(), "'"));
   }
-  std::vector<DeadLetter> List(DeadLetterStore::ListQuery query = {}) {
-    query.app = app_;
+  std::vector<DeadLetter> List(const std::string& queue = "", std::optional<int64_t> older_than = {}, int limit = 50) {
+    DeadLetterStore::ListQuery query{.filter = {}, .older_than = older_than, .limit = limit};
+    query.filter.app = app_;
+    query.filter.or_of_no_app = true;
+    query.filter.queue = queue;
     const absl::StatusOr<std::vector<DeadLetter>> letters = store_.List(query);
     EXPECT_OK(letters);
     return letters.ok() ? *letters : std::vector<DeadLetter>();
@@ -76,7 +80,7 @@ TEST_F(DeadLetterStoreTest, RecordsALetterAndEndsItsNotification) {
   EXPECT_EQ(record.detail, LetterOf(item).error);
   EXPECT_NE(record.finish_time, std::nullopt);
 
-  const std::vector<DeadLetter> letters = List({.queue = "social.like"});
+  const std::vector<DeadLetter> letters = List("social.like");
   ASSERT_THAT(letters, SizeIs(1));
   EXPECT_EQ(letters[0].app, app_);
   EXPECT_EQ(letters[0].notification_id, item.notification.id);
@@ -110,7 +114,7 @@ TEST_F(DeadLetterStoreTest, KeepsALetterAsMootIfItsNotificationEndedOtherwise) {
   ASSERT_OK(store_.Record({LetterOf(item)}));
   EXPECT_EQ(Read(item).state, State::kDelivered);
   EXPECT_EQ(StatesOf(item), "moot");
-  EXPECT_THAT(List({.queue = "social.like"}), IsEmpty());
+  EXPECT_THAT(List("social.like"), IsEmpty());
   ASSERT_OK(store_.Record({LetterOf(item)}));
   EXPECT_EQ(StatesOf(item), "moot");
 }
@@ -125,7 +129,7 @@ TEST_F(DeadLetterStoreTest, ShowsLettersOfNoAppToEveryApp) {
   const DeadLetter bare{.queue = absl::StrCat("queue-", app_.value()), .reason = "rejected"};
   // Nothing tells two of these apart: both are kept.
   ASSERT_OK(store_.Record({bare, bare}));
-  const std::vector<DeadLetter> letters = List({.queue = bare.queue});
+  const std::vector<DeadLetter> letters = List(bare.queue);
   ASSERT_THAT(letters, SizeIs(2));
   EXPECT_EQ(letters[0].app, std::nullopt);
   EXPECT_EQ(letters[0].notification_id, std::nullopt);
@@ -140,11 +144,10 @@ TEST_F(DeadLetterStoreTest, ListsNewestFirstInPagesAndByQueue) {
   }
   ASSERT_OK(store_.Record(recorded));
   std::vector<std::string> listed;
-  DeadLetterStore::ListQuery query{.app = app_, .queue = recorded[0].queue, .older_than = {}, .limit = 5};
-  for (auto page = List(query); !page.empty(); page = List(query)) {
+  const std::string queue = recorded[0].queue;
+  for (auto page = List(queue, {}, 5); !page.empty(); page = List(queue, page.back().id, 5)) {
     EXPECT_LE(page.size(), 5);
     for (const DeadLetter& letter : page) listed.push_back(letter.message_id);
-    query.older_than = page.back().id;
   }
   std::vector<std::string> expected;
   for (int i = 24; i >= 0; i -= 2) expected.push_back(recorded[i].message_id);

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "carillon/domain/dead_letter.h"
 #include "carillon/postgres/delivery_store.h"
 #include "carillon/postgres/feed_store.h"
 #include "tests/contract/postgres/postgres_fixture.h"

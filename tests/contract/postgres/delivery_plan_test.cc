@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 
 #include "absl/time/clock.h"
+#include "carillon/postgres/dead_letter_store.h"
 #include "carillon/postgres/delivery_store.h"
+#include "carillon/postgres/replay_store.h"
+#include "carillon/wire/envelope.h"
 #include "tests/contract/postgres/plan_fixture.h"
 
 namespace carillon::testing {
@@ -176,6 +179,49 @@ TEST_F(DeliveryPlanTest, ADeliveryIsListedFromTheSlicesOfItsNotification) {
     ASSERT_THAT(store_.List(AppId(3), deliveries[round].item.id), IsOkAndHolds(SizeIs(1)));
     ExpectNothingScanned();
     EXPECT_EQ(Read("deliveries"), Slices("deliveries", {1, 7, 30, 365}, absl::Now()));
+  }
+}
+
+// Among many that were put back before, and many that are dead of another queue.
+TEST_F(DeliveryPlanTest, DeadLettersAreRecordedAndPutBackByTheirKeys) {
+  Query(
+      "INSERT INTO dead_letters (app_id, state, queue, lane, message_id, type, reason, payload)"
+      " SELECT 4, CASE WHEN n % 2 = 0 THEN 'dead' ELSE 'replayed' END, 'social.sms', 'social', 'm-' || n, 'like', "
+      "'permanent',"
+      " 'x' FROM generate_series(1, 20000) AS n; ANALYZE dead_letters");
+  PostgresDeadLetterStore letters(pool_);
+  PostgresReplayStore replays(pool_);
+  ReplayOrder order{.app = AppId(3), .operator_name = "ann", .reason = "fixed", .filter = {}, .max_replays = 5};
+  order.filter.queue = "social.email";
+  for (int round = 0; round < kRounds; ++round) {
+    std::vector<DeadLetter> died;
+    for (const Delivery& delivery : Begin()) {
+      died.push_back({.app = AppId(3),
+                      .notification_id = delivery.item.id,
+                      .queue = "social.email",
+                      .lane = "social",
+                      .message_id = delivery.id.ToString(),
+                      .type = "like",
+                      .reason = "permanent",
+                      .payload = EncodeEnvelope(delivery),
+                      .delivery_id = delivery.id,
+                      .retention_days = 7});
+    }
+    PlanTest::Record();
+    ASSERT_OK(letters.Record(died));
+    ASSERT_OK_AND_ASSIGN(ReplayRun run, replays.Begin(order));
+    ASSERT_OK(replays.Step(run, kDeliveries));
+    EXPECT_EQ(run.replay.counts.replayed, kDeliveries);
+    EXPECT_THAT(replays.Attend(run, 1), IsOkAndHolds(false));
+    ExpectNothingScanned();
+    EXPECT_EQ(Read("notifications_"), SlicesOf("notifications"));
+    EXPECT_EQ(Read("deliveries_"), SlicesOf("deliveries"));
+    EXPECT_THAT(recorder_->plans, HasSubstr("dead_letters_by_queue"));
+    PlanTest::Record();
+    ASSERT_OK(letters.Count({"social.email", "social.sms"}, 10'000));
+    EXPECT_THAT(recorder_->plans,
+                AllOf(HasSubstr("Index Only Scan using dead_letters_by_queue"), Not(HasSubstr("Seq Scan"))));
+    EmptyOutbox();
   }
 }
 

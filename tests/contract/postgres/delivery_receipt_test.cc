@@ -4,9 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "carillon/postgres/dead_letter_store.h"
 #include "carillon/postgres/interaction_store.h"
 #include "carillon/postgres/outbox_reader.h"
-#include "carillon/postgres/upkeep_store.h"
 #include "tests/contract/postgres/delivery_fixture.h"
 #include "tests/kit/status_matchers.h"
 

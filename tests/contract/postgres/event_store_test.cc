@@ -8,8 +8,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "carillon/postgres/dead_letter_store.h"
 #include "carillon/postgres/notification_store.h"
-#include "carillon/postgres/upkeep_store.h"
+#include "carillon/postgres/replay_store.h"
 #include "carillon/wire/envelope.h"
 #include "tests/contract/postgres/event_fixture.h"
 #include "tests/kit/status_matchers.h"
@@ -372,6 +373,24 @@ TEST_F(EventStoreTest, PausesWhenItsPageIsGivenUpAndTriesItAgainWhenResumed) {
   EXPECT_EQ(resumed.state, EventState::kExpanding);
   EXPECT_THAT(resumed.detail, IsEmpty());
   EXPECT_THAT(QueuedPages(), ElementsAre(PageOf(event)));
+}
+
+TEST_F(EventStoreTest, AReplayOfItsDeadPagesResumesIt) {
+  Follow("star", {"ann"});
+  const Event event = PublishExpanding(FollowersOf("star"));
+  ForgetQueuedPages();
+  PostgresDeadLetterStore letters(MakePool(1));
+  ASSERT_OK(letters.Record({LetterOf(PageOf(event))}));
+  PostgresReplayStore replays(MakePool(1));
+  ReplayOrder order{.app = app_, .operator_name = "", .reason = "fixed", .filter = {}, .max_replays = 5};
+  order.filter.app = app_;
+  ASSERT_OK_AND_ASSIGN(ReplayRun run, replays.Begin(order));
+  ASSERT_OK(replays.Step(run, 10));
+  EXPECT_EQ(run.replay.counts.replayed, 1);
+  EXPECT_EQ(Record(event).state, EventState::kExpanding);
+  EXPECT_THAT(QueuedPages(), ElementsAre(PageOf(event)));
+  EXPECT_EQ(Query(absl::StrCat("SELECT string_agg(replay_count::text, ' ') FROM outbox WHERE app_id = ", app_.value())),
+            "1");
 }
 
 TEST_F(EventStoreTest, GoesOnWhenThePageThatIsGivenUpWasToldMeanwhile) {

@@ -39,6 +39,7 @@ TEST_F(RabbitPublisherTest, CarriesEveryFieldToTheConsumer) {
                                 .type = "payment.receipt",
                                 .traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
                                 .retry_count = 2,
+                                .replay_count = 3,
                                 .reason = "exhausted",
                                 .error = "the provider said: zu spät",
                                 .body = std::string("zero \0 and \xff", 12)};
@@ -57,6 +58,7 @@ TEST_F(RabbitPublisherTest, CarriesEveryFieldToTheConsumer) {
   EXPECT_EQ(received.type, sent.type);
   EXPECT_EQ(received.traceparent, sent.traceparent);
   EXPECT_EQ(received.retry_count, 2);
+  EXPECT_EQ(received.replay_count, 3);
   EXPECT_EQ(received.reason, sent.reason);
   EXPECT_EQ(received.error, sent.error);
   EXPECT_EQ(received.body, sent.body);

@@ -14,6 +14,9 @@
 namespace carillon::testing {
 namespace {
 
+using ::testing::HasSubstr;
+using ::testing::Not;
+
 constexpr size_t kFrameMax = 4096;
 
 amqp_table_entry_t Text(const char* key, const char* value) {
@@ -102,6 +105,8 @@ TEST_F(DeliveryAssemblerTest, ReadsNumbersAndTextsAlike) {
   EXPECT_EQ(MessageWith({Number("x-retry-count", -1)}).retry_count, 0);
   EXPECT_EQ(MessageWith({Number("x-retry-count", int64_t{1} << 40)}).retry_count, 0);
   EXPECT_EQ(MessageWith({}).retry_count, 0);
+  EXPECT_EQ(MessageWith({Number("x-replay-count", 3)}).replay_count, 3);
+  EXPECT_EQ(MessageWith({Text("x-replay-count", "often")}).replay_count, 0);
 }
 
 TEST_F(DeliveryAssemblerTest, PrefersOurReasonToTheNewestOfTheBrokers) {
@@ -125,6 +130,29 @@ TEST(PublishFrames, LeaveTheBufferAsItWasIfAMessageCannotBeCarried) {
   message = {.routing_key = "k", .error = std::string(kFrameMax, 'e')};
   EXPECT_THAT(AppendPublishFrames(1, kFrameMax, message, &buffer), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_EQ(buffer, "before");
+}
+
+// The broker takes a message for one that goes in circles by what it has written into it.
+TEST(PublishFrames, CarryNothingOfWhatTheBrokerAddsToDeadLetters) {
+  const OutboundMessage message = {.routing_key = "otp",
+                                   .message_id = "m",
+                                   .app = AppId(7),
+                                   .type = "otp.login",
+                                   .traceparent = "t",
+                                   .retry_count = 1,
+                                   .replay_count = 2,
+                                   .reason = "permanent",
+                                   .error = "no"};
+  std::string frames;
+  ASSERT_OK(AppendPublishFrames(1, kFrameMax, message, &frames));
+  EXPECT_THAT(frames, HasSubstr("x-replay-count"));
+  for (const char* header : {"x-first-death", "x-delivery-count"}) {
+    EXPECT_THAT(frames, Not(HasSubstr(header))) << header;
+  }
+  std::string::size_type at = frames.find("x-death");
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_EQ(frames.substr(at, 13), "x-death-cause");
+  EXPECT_EQ(frames.find("x-death", at + 1), std::string::npos);
 }
 
 TEST(PublishFrames, SplitABodyAtTheLargestFrame) {

@@ -60,6 +60,7 @@ TEST(DeadLetter, KnowsItsDeliveryFromTheEnvelope) {
                           .item = testing::Item("ana")};
   InboundMessage message = Message();
   message.queue = "payment.sms.dlq";
+  message.replay_count = 2;
   message.body = EncodeEnvelope(delivery);
   const std::vector<DeadLetter> letters = ToDeadLetters(message);
   ASSERT_EQ(letters.size(), 1u);
@@ -68,6 +69,7 @@ TEST(DeadLetter, KnowsItsDeliveryFromTheEnvelope) {
   EXPECT_EQ(letters[0].app, delivery.item.app);
   EXPECT_EQ(letters[0].notification_id, delivery.item.id);
   EXPECT_EQ(letters[0].delivery_id, delivery.id);
+  EXPECT_EQ(letters[0].replay_count, 2);
   EXPECT_EQ(letters[0].retention_days, delivery.item.retention_days);
   EXPECT_EQ(letters[0].payload, message.body);
 }

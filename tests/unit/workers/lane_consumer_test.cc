@@ -97,6 +97,7 @@ TEST_F(LaneConsumerTest, SplitsAPackThatComesASecondTimeBeforeItTriesItAgain) {
   const std::vector<Notification> items = {Item("ana", "her own"), Item("bob")};
   InboundMessage pack = Redelivered(Pack(items));
   pack.retry_count = 2;
+  pack.replay_count = 1;
   queue_.Push(pack);
   Consume({.prefetch = 50, .channels = 1});
   // Each in a transaction, once it came back alone.
@@ -109,6 +110,7 @@ TEST_F(LaneConsumerTest, SplitsAPackThatComesASecondTimeBeforeItTriesItAgain) {
     EXPECT_EQ(single.app, AppId(7));
     EXPECT_EQ(single.type, items[i].type);
     EXPECT_EQ(single.retry_count, 2);
+    EXPECT_EQ(single.replay_count, 1);
     EXPECT_EQ(single.traceparent, i == 0 ? "her own" : "the message's");
     EXPECT_THAT(DecodeEnvelope(single.body), IsOkAndHolds(SizeIs(1)));
   }
@@ -162,7 +164,8 @@ TEST_F(LaneConsumerTest, TakesFreshOnesFirstAndThenOneByOneWhatComesASecondTime)
 TEST_F(LaneConsumerTest, LetsAnItemThatFailsLeaveItsPackAlone) {
   std::vector<Notification> items = Items(4);
   items.push_back(Item("refused", "its own"));
-  const InboundMessage pack = Pack(items);
+  InboundMessage pack = Pack(items);
+  pack.replay_count = 2;
   queue_.Push(pack);
   Consume({.prefetch = 50, .channels = 1});
   EXPECT_THAT(feeds_->delivered(), SizeIs(4));
@@ -173,6 +176,7 @@ TEST_F(LaneConsumerTest, LetsAnItemThatFailsLeaveItsPackAlone) {
   EXPECT_EQ(copy.routing_key, kTestQueue);
   EXPECT_EQ(copy.message_id, items.back().id.ToString());
   EXPECT_EQ(copy.retry_count, 1);
+  EXPECT_EQ(copy.replay_count, 2);
   EXPECT_EQ(copy.traceparent, "its own");
   EXPECT_EQ(copy.body, EncodeEnvelope(items.back()));
   ASSERT_THAT(history_->attempts(), SizeIs(1));

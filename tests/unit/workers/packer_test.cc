@@ -56,6 +56,20 @@ TEST(Packer, PutsRowsOfOneKindIntoOneMessage) {
   EXPECT_EQ(packs.messages[2].app, AppId(2));
 }
 
+TEST(Packer, LeavesAloneWhatWasDead) {
+  std::vector<OutboxRow> rows = {Row(1, "like", "ana"), Row(1, "like", "ben"), Row(1, "like", "cleo"),
+                                 Row(1, "like", "dan")};
+  rows[0].replay_count = 1;
+  rows[2].replay_count = 3;
+  const Packs packs = PackRows(rows, 100);
+  ASSERT_THAT(packs.messages, SizeIs(3));
+  EXPECT_THAT(RecipientsOf(packs.messages[0]), ElementsAre("ana"));
+  EXPECT_EQ(packs.messages[0].replay_count, 1);
+  EXPECT_THAT(RecipientsOf(packs.messages[1]), ElementsAre("ben", "dan"));
+  EXPECT_EQ(packs.messages[1].replay_count, 0);
+  EXPECT_EQ(packs.messages[2].replay_count, 3);
+}
+
 TEST(Packer, BeginsAnotherMessageWhenOneIsFull) {
   std::vector<OutboxRow> rows;
   for (int i = 0; i < 7; ++i) rows.push_back(Row(1, "like", absl::StrCat("user", i)));
