@@ -199,7 +199,10 @@ absl::Status Show(Context& context, const ShowOptions& options) {
   return absl::OkStatus();
 }
 
-// What must not go out twice, or to nobody, by a slip of the hand.
+bool IsEmpty(const FilterOptions& filter) { return ToProto(filter).ByteSizeLong() == 0; }
+
+// What must not be done by a slip of the hand: anything with payment and otp, and anything
+// with all there is.
 absl::Status Confirm(Client& client, const FilterOptions& filter, const char* what) {
   v1::SummarizeDeadLettersRequest request;
   *request.mutable_filter() = ToProto(filter);
@@ -208,8 +211,10 @@ absl::Status Confirm(Client& client, const FilterOptions& filter, const char* wh
   for (const v1::DeadLetterGroup& group : response.groups()) {
     if (group.lane() == "payment" || group.lane() == "otp") critical += group.count();
   }
-  if (critical == 0) return absl::OkStatus();
-  const std::string question = absl::StrCat(critical, " of these ", response.total(), " are of payment and otp");
+  if (critical == 0 && !IsEmpty(filter)) return absl::OkStatus();
+  const std::string question = critical > 0
+                                   ? absl::StrCat(critical, " of these ", response.total(), " are of payment and otp")
+                                   : absl::StrCat("nothing is said of which: these are all ", response.total());
   if (isatty(STDIN_FILENO) == 0) {
     return absl::FailedPreconditionError(absl::StrCat(question, ": add --yes to ", what, " them"));
   }
@@ -305,6 +310,9 @@ absl::Status ReplayEnd(Context& context, const v1::Replay& replay, bool dry_run)
 
 absl::Status Replay(Context& context, const ReplayOptions& options) {
   ASSIGN_OR_RETURN(Client * client, context.client());
+  if (!options.resume.empty() && !IsEmpty(options.filter)) {
+    return absl::InvalidArgumentError("--resume goes on with what was asked for then: it takes no filter");
+  }
   v1::ReplayDeadLettersRequest request;
   request.set_replay_id(options.resume);
   if (options.resume.empty()) *request.mutable_filter() = ToProto(options.filter);
@@ -451,7 +459,8 @@ void AddReplay(CLI::App& dlq, Context& context) {
   AddFilter(*replay, options->filter);
   AddWho(*replay, options->who, "why; recorded; required but for a dry run");
   replay->add_flag("--dry-run", options->dry_run, "count what would become of them; nothing changes");
-  replay->add_flag("--yes", options->yes, "don't ask before letters of payment and otp are replayed");
+  replay->add_flag("--yes", options->yes,
+                   "don't ask before letters of payment and otp, or all there are, are replayed");
   replay->add_option("--limit", options->limit, "look at so many at most; 0: all")->check(CLI::NonNegativeNumber);
   replay->add_option("--rate", options->rate, "letters per second; default: 100")->check(CLI::Range(1, 10'000));
   replay->add_option("--stop-after", options->stop_after, "stop when so many in a row have died again; default: 20")
@@ -491,7 +500,8 @@ void AddDeadLetterCommands(CLI::App& app, Context& context) {
   AddFilter(*purge, purge_options->filter);
   AddWho(*purge, purge_options->who, "why; recorded; required but for a dry run");
   purge->add_flag("--dry-run", purge_options->dry_run, "count them; nothing changes");
-  purge->add_flag("--yes", purge_options->yes, "don't ask before letters of payment and otp are deleted");
+  purge->add_flag("--yes", purge_options->yes,
+                  "don't ask before letters of payment and otp, or all there are, are deleted");
   purge->add_option("--limit", purge_options->limit, "delete so many at most; 0: all")->check(CLI::NonNegativeNumber);
 
   auto export_options = std::make_shared<ExportOptions>();
