@@ -33,13 +33,13 @@ function link(address) {
 }
 
 function itemRow() {
-  const [title, body, facts, badge] = [element('p', {class: 'item-title'}), element('p', {class: 'item-body'}), element('p', {class: 'muted item-facts'}),
+  const [title, body, facts, initial] = [element('p', {class: 'item-title'}), element('p', {class: 'item-body'}), element('p', {class: 'muted item-facts'}),
     element('span', {'class': 'avatar', 'aria-hidden': 'true'})];
   const more = element('span', {class: 'item-link'});
   const fresh = element('span', {class: 'visually-hidden'}, 'unread');
   let id = '';
   const mark = element('button', {type: 'button', class: 'small quiet', onclick: () => markRead({notificationIds: [id]})}, 'Mark as read');
-  const node = element('li', {class: 'panel item'}, badge, element('div', {class: 'item-text'}, title, body, facts), element('div', {class: 'actions'}, fresh, more, mark));
+  const node = element('li', {class: 'panel item'}, initial, element('div', {class: 'item-text'}, title, body, facts), element('div', {class: 'actions'}, fresh, more, mark));
   return {node, update(item) {
     id = item.notificationId;
     node.dataset.id = id;
@@ -47,8 +47,8 @@ function itemRow() {
     fresh.hidden = mark.hidden = Boolean(item.read);
     setText(title, item.title || item.type);
     setText(body, item.body ?? '');
-    setText(badge, item.badge || (item.actor?.name || item.actor?.actorId || item.type || '?').slice(0, 1).toUpperCase());
-    setText(facts, [item.actor?.name || item.actor?.actorId, item.type, time(item.createTime), number(item.actorCount) > 1 ? `${count(item.actorCount)} people` : '']
+    setText(initial, (item.actor?.name || item.actor?.actorId || item.type || '?').slice(0, 1).toUpperCase());
+    setText(facts, [item.actor?.name || item.actor?.actorId, item.badge || item.type, time(item.createTime), number(item.actorCount) > 1 ? `${count(item.actorCount)} people` : '']
       .filter(Boolean).join(' · '));
     setAttribute(mark, 'aria-label', `Mark as read: ${item.title || item.type}`);
     if (more.dataset.link !== (item.actionLink ?? '')) {

@@ -16,7 +16,7 @@ const chip = (name) => state(KIND[name] ?? 'idle', name);
 
 /** @param {any} entry a TimelineEntry */
 function timelineItem(entry) {
-  return element('li', {}, chip(word(entry.state, 'STATE')), element('span', {class: 'muted when'}, entry.time ? time(entry.time) : 'now'),
+  return element('li', {}, chip(word(entry.state, 'STATE')), element('span', {class: 'muted when'}, entry.time ? time(entry.time) : ''),
     entry.detail ? element('p', {}, entry.detail) : null,
     number(entry.attempt) ? element('p', {class: 'muted'}, many(number(entry.attempt), 'failed attempt')) : null);
 }

@@ -22,6 +22,9 @@ function isUsed(queue) {
   return used.has(queue.name);
 }
 
+/** What waits here is taken by nobody. @param {any} queue */
+const isUnattended = (queue) => queue.lane && !isHelper(queue.name) && number(queue.messages) > 0 && number(queue.consumers) === 0;
+
 /** @param {any} lane @returns {['good'|'warn'|'bad', string]} */
 function laneState(lane) {
   if (lane.refused) return ['bad', 'refused at the door'];
@@ -99,8 +102,7 @@ function queueRow(queue) {
     setNumber(facts.in, isHelper(now.name) ? '-' : rate(now.inRate));
     setNumber(facts.out, isHelper(now.name) ? '-' : rate(now.outRate));
     setText(facts.consumers, count(now.consumers));
-    const unattended = now.declared && !isHelper(now.name) && now.lane && !number(now.consumers);
-    setAttribute(facts.consumers, 'class', unattended ? 'trouble' : '');
+    setAttribute(facts.consumers, 'class', isUnattended(now) ? 'trouble' : '');
     setTrouble(facts.retrying, now.retrying);
     setDead(dead, now.dead, `queue=${now.name}`);
   }};
@@ -136,13 +138,17 @@ const lists = {
 };
 
 /** What somebody who was woken up wants to know first. @param {any} answer */
-function summary({lanes = [], breakers = []}) {
+function summary({lanes = [], queues = [], breakers = []}) {
   const parts = [];
+  const unattended = queues.filter(isUnattended).map(({name}) => name);
+  const isBlind = queues.length > 0 && queues.every(({declared}) => !declared);
+  if (isBlind) parts.push('the server can’t see the queues of the broker');
   for (const lane of lanes.filter(({refused}) => refused)) parts.push(`${lane.lane} is refused at the door`);
   for (const lane of lanes.filter(({delayed, refused}) => delayed && !refused)) parts.push(`${lane.lane} is delayed`);
+  if (unattended.length) parts.push(`no worker takes ${unattended.slice(0, 3).join(', ')}${unattended.length > 3 ? ', ...' : ''}`);
   if (breakers.length) parts.push(`${many(breakers.length, 'provider is', 'providers are')} out`);
-  const kind = lanes.some(({refused}) => refused) ? 'bad' : parts.length ? 'warn' : 'good';
-  return {kind, text: parts.length ? parts.join('; ') : 'All lanes are on time', parts};
+  const kind = isBlind || lanes.some(({refused}) => refused) ? 'bad' : parts.length ? 'warn' : 'good';
+  return {kind, text: parts.length ? parts.join('; ') : 'All lanes are on time'};
 }
 
 function renderHeadline() {

@@ -82,7 +82,7 @@ function showProgress({replay = {}, rate: measured, remainingTime}) {
 function showEnd(replay) {
   const isDone = replay.state === 'REPLAY_STATE_DONE';
   const words = isDone ? `Done: ${many(number(replay.replayed), 'letter')} replayed.` :
-    `It stopped (${word(replay.state, 'REPLAY_STATE')}). ${replay.detail ?? ''}`.trim();
+    `Stopped before its end: ${replay.detail || word(replay.state, 'REPLAY_STATE')}.`;
   byId('replay-forecast').replaceChildren(element('p', {class: `notice ${isDone ? 'good' : 'warn'}`}, words));
   task.replayId = isDone ? '' : replay.replayId ?? '';
   if (task.replayId) setText(byId('replay-start'), 'Go on with it');
@@ -114,7 +114,7 @@ async function run() {
       showProgress(answer);
     }
   } catch (error) {
-    last = {...last, state: 'REPLAY_STATE_INTERRUPTED', detail: error.code === 'canceled' ? 'It was stopped here.' : `${error.message}.`};
+    last = {...last, state: 'REPLAY_STATE_INTERRUPTED', detail: error.code === 'canceled' ? 'you stopped it' : error.message};
     if (error.code !== 'canceled') setText(byId('replay-error'), `It ended early: ${error.message}.`);
   }
   running = null;

@@ -59,6 +59,7 @@ describe('the pages', {concurrency: 3}, () => {
     await told('now [1-9]');
     assert.notEqual(await line(), before);
     assert.match(await page.locator('tr[data-queue="marketing"] td[data-label="Depth"]').innerText(), /^[1-9]/);
+    assert.match(await page.innerText('#headline'), /No worker takes marketing/);
     await system.stack('start', 'worker-marketing');
     await told('now 0, highest [1-9]');
     await assertNoFaults(page);
