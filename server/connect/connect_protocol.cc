@@ -136,7 +136,7 @@ std::string Envelope(absl::string_view message) { return WithPrefix(0, message);
 std::string EndEnvelope(absl::string_view message) { return WithPrefix(kEndOfStream, message); }
 
 absl::StatusOr<std::string> OpenEnvelope(absl::string_view body) {
-  if (!body.empty() && (body[0] & kCompressed) != 0) {
+  if (!body.empty() && body[0] == kCompressed) {
     return UnsupportedEncoding("connect-content-encoding");
   }
   if (body.size() < kPrefixBytes || body[0] != 0 || LengthIn(body) != body.size() - kPrefixBytes) {

@@ -50,6 +50,8 @@ void ForwardMetadata(const HttpRequest& request, grpc::ClientContext& context) {
 absl::Status PrepareContext(const HttpRequest& request, bool is_stream, absl::Time now, grpc::ClientContext& context) {
   RETURN_IF_ERROR(CheckProtocol(request, is_stream));
   ASSIGN_OR_RETURN(const std::optional<absl::Duration> timeout, ReadTimeout(request));
+  // gRPC might still be in time.
+  if (timeout == absl::ZeroDuration()) return error::DeadlineExceeded();
   if (timeout.has_value()) context.set_deadline(absl::ToChronoTime(now + *timeout));
   ForwardMetadata(request, context);
   return absl::OkStatus();

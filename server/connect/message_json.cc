@@ -45,8 +45,10 @@ absl::Status ToError(const google::protobuf::Descriptor& type, const util::Statu
   const size_t type_begin = words.rfind(" for type ");
   if (absl::StartsWith(words, "(") && end != std::string::npos && type_begin != std::string::npos) {
     absl::string_view wanted = absl::string_view(words).substr(type_begin + 10);
-    (void)(absl::ConsumePrefix(&wanted, absl::StrCat(kTypePrefix, "/")) || absl::ConsumePrefix(&wanted, "TYPE_"));
-    return error::InvalidField(Harmless(words.substr(1, end - 1)), absl::StrCat("must be a ", Harmless(wanted)));
+    (void)absl::ConsumePrefix(&wanted, absl::StrCat(kTypePrefix, "/"));
+    const std::string name =
+        absl::ConsumePrefix(&wanted, "TYPE_") ? absl::AsciiStrToLower(wanted) : std::string(wanted);
+    return error::InvalidField(Harmless(words.substr(1, end - 1)), absl::StrCat("must be of type ", Harmless(name)));
   }
   const std::vector<std::string> lines = absl::StrSplit(words, absl::MaxSplits('\n', 1));
   return error::InvalidField("body", absl::StrCat("must be ", type.full_name(), " as JSON: ", Harmless(lines[0])));
