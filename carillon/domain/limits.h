@@ -68,7 +68,7 @@ inline constexpr size_t kMaxStreams = 50'000;          // Per server.
 inline constexpr size_t kMaxStreamsPerRecipient = 20;  // A client in a reconnect loop.
 
 // --- Pressure.
-inline constexpr size_t kDepthSamples = 720;            // Of a queue: an hour, one each 5 s. 24 bytes each.
+inline constexpr size_t kDepthSamples = 720;            // Of a queue: an hour, one each 5 s. 64 bytes each.
 inline constexpr size_t kMaxSampleWaiters = 1000;       // Calls that wait for a look at the queues.
 inline constexpr int kMaxBreakersShown = 1000;          // Of all apps.
 inline constexpr int64_t kCountedDeadLetters = 10'000;  // Of a queue; more are not told apart.

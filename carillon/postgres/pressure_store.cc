@@ -12,7 +12,7 @@
 namespace carillon {
 namespace {
 
-// Counting a longer backlog would cost more than it tells: above it, what ANALYZE last saw.
+// Counting a longer backlog would cost more than it tells: above it, what the server's statistics say.
 constexpr int64_t kCountedRows = 100'000;
 
 constexpr PgStatement kReport = {"report_queues", R"sql(
@@ -59,9 +59,11 @@ constexpr absl::string_view kOutboxPart = R"sql(
   UNION ALL
   SELECT 'outbox', '$0', NULL,
          (SELECT count(*) FROM (SELECT FROM outbox_$0_ready LIMIT $1) AS counted),
-         (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_$0_ready'::regclass),
+         (SELECT coalesce(nullif(pg_stat_get_live_tuples(oid), 0), reltuples::bigint) FROM pg_class
+          WHERE oid = 'outbox_$0_ready'::regclass),
          (SELECT count(*) FROM (SELECT FROM outbox_$0_deferred LIMIT $1) AS counted),
-         (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_$0_deferred'::regclass),
+         (SELECT coalesce(nullif(pg_stat_get_live_tuples(oid), 0), reltuples::bigint) FROM pg_class
+          WHERE oid = 'outbox_$0_deferred'::regclass),
          (extract(epoch FROM greatest(
             clock_timestamp() - (SELECT greatest(uuid_time(message_id), available_at) FROM outbox_$0_ready ORDER BY message_id LIMIT 1),
             clock_timestamp() - (SELECT uuid_time(message_id) FROM outbox_$0_deferred ORDER BY message_id LIMIT 1))) * 1e6)::bigint

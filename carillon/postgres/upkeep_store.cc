@@ -320,12 +320,15 @@ absl::StatusOr<int> PostgresUpkeepStore::Reenqueue(absl::Span<const NewNotificat
 }
 
 absl::StatusOr<std::vector<OutboxStats>> PostgresUpkeepStore::Outbox() {
-  // Counting a long backlog would cost more than it tells: above the bound, what ANALYZE last saw.
+  // Counting a long backlog would cost more than it tells: above the bound, what the server's statistics
+  // say, which follow within some seconds; after a crash they are gone until ANALYZE comes.
   static constexpr absl::string_view kStats =
       "SELECT (SELECT count(*) FROM (SELECT FROM outbox_$0_ready LIMIT $1) AS counted),"
-      " (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_$0_ready'::regclass),"
+      " (SELECT coalesce(nullif(pg_stat_get_live_tuples(oid), 0), reltuples::bigint) FROM pg_class"
+      "  WHERE oid = 'outbox_$0_ready'::regclass),"
       " (SELECT count(*) FROM (SELECT FROM outbox_$0_deferred LIMIT $1) AS counted),"
-      " (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_$0_deferred'::regclass),"
+      " (SELECT coalesce(nullif(pg_stat_get_live_tuples(oid), 0), reltuples::bigint) FROM pg_class"
+      "  WHERE oid = 'outbox_$0_deferred'::regclass),"
       " (SELECT message_id FROM outbox_$0_ready ORDER BY message_id LIMIT 1), (extract(epoch FROM now()) * "
       "1e6)::bigint";
   std::vector<OutboxStats> stats;
