@@ -76,9 +76,9 @@ class DeadLetters : public Deliveries {
     });
     return newest;
   }
-  // The newest run's id, once it has put back so many.
+  // The id of the run that is under way, once it has put back so many.
   static std::string WaitForReplayed(int count) {
-    const char* const newest = "SELECT replay_id || ' ' || replayed FROM replays ORDER BY replay_id DESC LIMIT 1";
+    const char* const newest = "SELECT replay_id || ' ' || replayed FROM replays WHERE state = 'running' LIMIT 1";
     std::vector<std::string> run;
     EXPECT_TRUE(WaitFor([&] {
       run = absl::StrSplit(stack().database().Query(newest), ' ');
