@@ -61,6 +61,8 @@ CREATE TABLE replays (
   started_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
   -- While it runs: who runs it has been there at this moment.
   heartbeat_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- Since when the one runs it that runs it now, or ran it last.
+  taken_over_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   finished_at   timestamptz,
   -- Only what had died when it began: nothing goes round within one run.
   up_to         bigint NOT NULL,

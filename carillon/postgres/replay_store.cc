@@ -31,7 +31,8 @@ constexpr PgStatement kBegin = {"begin_replay", R"sql(
 
 constexpr PgStatement kTakeOver = {"take_over_replay", R"sql(
   UPDATE replays
-  SET state = 'running', epoch = epoch + 1, heartbeat_at = clock_timestamp(), finished_at = NULL, detail = NULL,
+  SET state = 'running', epoch = epoch + 1, heartbeat_at = clock_timestamp(), taken_over_at = clock_timestamp(),
+      finished_at = NULL, detail = NULL,
       operator = CASE WHEN $3 = ANY (string_to_array(operator, ', ')) OR $3 = '' THEN operator
                       ELSE left(concat_ws(', ', nullif(operator, ''), $3::text), 1000) END
   WHERE replay_id = $1 AND kind = 'replay'
@@ -54,10 +55,13 @@ constexpr PgStatement kAttend = {"attend_replay", R"sql(
 
 // Whether nothing got through since the first of the newest $2 deaths. Where nobody can
 // tell what became of one it counts as through when it has not died for a while. Only the
-// newest are asked: what died with them was put back with them.
+// newest are asked: what died with them was put back with them. What was put back before
+// the run was taken over says nothing any more: that is when somebody has mended the cause.
 constexpr PgStatement kStreak = {"replay_streak", R"sql(
   WITH deaths AS MATERIALIZED (
-    SELECT died_again_at FROM dead_letters WHERE replay_id = $1 AND died_again_at IS NOT NULL
+    SELECT died_again_at FROM dead_letters
+    WHERE replay_id = $1 AND died_again_at IS NOT NULL
+      AND replayed_at >= (SELECT taken_over_at FROM replays WHERE replay_id = $1)
     ORDER BY died_again_at DESC LIMIT $2
   ), since AS MATERIALIZED (
     SELECT count(*) AS deaths, min(died_again_at) AS moment FROM deaths

@@ -143,6 +143,7 @@ TEST_F(ReplayStoreTest, KnowsWhatDiesAgainAndLeavesWhatDiedTooOften) {
     EmptyOutbox();
     // The header that said it may be lost on the way; the table knows.
     Query("UPDATE dead_letters SET replayed_at = now() - interval '2 minutes' WHERE state = 'replayed'");
+    Query("UPDATE replays SET taken_over_at = now() - interval '3 minutes'");
     Died(item, replays == 1 ? 1 : 0);
     EXPECT_THAT(store_.Attend(run, /*streak=*/1), IsOkAndHolds(true));
     EXPECT_EQ(run.replay.counts.died_again, 1);
@@ -326,6 +327,17 @@ TEST_F(ReplayStoreTest, StopsForDeathsInARowOnly) {
   ASSERT_OK(feeds_.Deliver({DeliveryOf(items[2])}));
   EXPECT_THAT(store_.Attend(run, 2), IsOkAndHolds(false));
   EXPECT_EQ(run.replay.counts.died_again, 2);
+}
+
+TEST_F(ReplayStoreTest, GoesOnAfterDeathsInARow) {
+  const std::vector<NewNotification> items = DiedMany(2);
+  ReplayRun run = ReplayAll();
+  EmptyOutbox();
+  for (const NewNotification& item : items) Died(item, 1);
+  ASSERT_THAT(store_.Attend(run, 2), IsOkAndHolds(true));
+  ASSERT_OK(store_.Finish(run, ReplayState::kFailing, "mend it"));
+  ASSERT_OK_AND_ASSIGN(ReplayRun again, store_.Resume(run.replay.id, ""));
+  EXPECT_THAT(store_.Attend(again, 2), IsOkAndHolds(false));
 }
 
 TEST_F(ReplayStoreTest, KeepsReactionsInViewAgain) {
