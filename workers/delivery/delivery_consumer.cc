@@ -48,6 +48,7 @@ DeliveryConsumer::DeliveryConsumer(const Options& options, Deps deps)
                                          {{"queue", options.queue}})),
       in_flight_(deps_.metrics.Gauge("carillon_provider_calls_in_flight", "Calls to providers under way",
                                      {{"queue", options.queue}})) {
+  deps_.failures.Register(options.queue);
   ForgetEverything();
 }
 

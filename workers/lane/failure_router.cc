@@ -48,6 +48,15 @@ OutboundMessage CopyOf(const InboundMessage& message) {
 
 }  // namespace
 
+void FailureRouter::Register(const std::string& queue) {
+  for (const bool dead : {false, true}) CounterOf(queue, dead);
+}
+
+prometheus::Counter& FailureRouter::CounterOf(const std::string& queue, bool dead) {
+  return metrics_.Counter(dead ? "carillon_dead_total" : "carillon_retried_total",
+                          dead ? "Messages given up" : "Messages put off for another attempt", {{"queue", queue}});
+}
+
 absl::Status FailureRouter::Route(absl::Span<const FailedItem> failures) {
   std::vector<NotificationStore::FailedAttempt> attempts;
   std::vector<OutboundMessage> copies;
@@ -115,10 +124,7 @@ OutboundMessage FailureRouter::NextHop(const FailedItem& failure) {
                                                         {"notification_id", copy.message_id},
                                                         {"retry_count", copy.retry_count},
                                                         {"error", failure.status}});
-  metrics_
-      .Counter(dead ? "carillon_dead_total" : "carillon_retried_total",
-               dead ? "Messages given up" : "Messages put off for another attempt", {{"queue", message.queue}})
-      .Increment();
+  CounterOf(message.queue, dead).Increment();
   return copy;
 }
 

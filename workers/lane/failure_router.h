@@ -28,6 +28,9 @@ class FailureRouter {
                 Metrics& metrics, QueueMeters* meters = nullptr)
       : publisher_(std::move(publisher)), store_(std::move(store)), clock_(clock), metrics_(metrics), meters_(meters) {}
 
+  // So that what is counted of this queue is there before the first failure.
+  void Register(const std::string& queue);
+
   // Notes each failed attempt in its notification's history, then publishes a
   // copy of each item to where it goes next. OK: all copies are confirmed and
   // the originals may be acknowledged. UNAVAILABLE: keep them; repeating is safe.
@@ -43,6 +46,7 @@ class FailureRouter {
 
  private:
   OutboundMessage NextHop(const FailedItem& failure);
+  prometheus::Counter& CounterOf(const std::string& queue, bool dead);
   absl::Status PublishAll(absl::Span<const OutboundMessage> copies);
   // Tells the meters of those that come back.
   void CountPutOff(absl::Span<const OutboundMessage> copies);

@@ -40,7 +40,9 @@ LaneConsumer::LaneConsumer(Options options, Deps deps)
       redelivered_(deps_.metrics.Counter("carillon_redelivered_total", "Messages that came a second time",
                                          {{"queue", options_.queue}})),
       batch_seconds_(deps_.metrics.Latency("carillon_batch_seconds", "Time to handle one batch of messages",
-                                           {{"queue", options_.queue}})) {}
+                                           {{"queue", options_.queue}})) {
+  deps_.failures.Register(options_.queue);
+}
 
 void LaneConsumer::Probe() {
   const absl::Status status = ConsumeCarefully();
