@@ -57,7 +57,7 @@ std::string FilterCondition(const pqxx::transaction_base& transaction, const Dea
   AddEqual(sql, transaction, "d.type", filter.type);
   AddEqual(sql, transaction, "d.provider", filter.provider);
   if (!filter.error.empty()) {
-    absl::StrAppend(&sql, " AND strpos(lower(concat_ws(' ', d.reason, d.error)), lower(",
+    absl::StrAppend(&sql, " AND strpos(lower(concat_ws(' ', d.reason, d.error, d.error_kind)), lower(",
                     transaction.quote(filter.error), ")) > 0");
   }
   if (!filter.ids.empty()) absl::StrAppend(&sql, " AND d.dead_letter_id IN (", absl::StrJoin(filter.ids, ","), ")");

@@ -436,7 +436,7 @@ void AddFilter(CLI::App& command, FilterOptions& filter) {
   command.add_option("--queue", filter.queue, "that died in this queue: otp.sms; unrouted");
   command.add_option("--lane", filter.lane, "of this lane");
   command.add_option("--type", filter.type, "of this type");
-  command.add_option("--error", filter.error, "whose error or reason contains this, whatever the case");
+  command.add_option("--error", filter.error, "whose error, its kind or reason contains this, whatever the case");
   command.add_option("--provider", filter.provider, "of the provider that was asked last");
   command.add_option("--id", filter.ids, "this one; repeatable")->allow_extra_args(false);
   AddAge(command, "--older-than", filter.older_than, "that died at least so long ago: 90s, 10m, 2h, 3d");

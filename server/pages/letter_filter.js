@@ -32,18 +32,9 @@ export function filterOf(query) {
   return filter;
 }
 
-/**
- * The longest run of words that all errors of a kind share: what differs is left out of its name.
- * @param {string} kind
- */
-export function sharedWords(kind) {
-  return kind.split(/<(?:address|url|id|number)>/).map((part) => part.trim())
-    .reduce((longest, part) => part.length > longest.length ? part : longest, '').slice(0, 200);
-}
-
 /** @param {Record<string, any>} filter @param {any} group a DeadLetterGroup */
 export function narrowed(filter, group) {
-  const narrow = {...filter, queue: group.queue, type: group.type, provider: group.provider, error: sharedWords(group.error ?? '')};
+  const narrow = {...filter, queue: group.queue, type: group.type, provider: group.provider, error: group.error || group.reason};
   return Object.fromEntries(Object.entries(narrow).filter(([, value]) => value));
 }
 

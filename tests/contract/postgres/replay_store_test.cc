@@ -388,6 +388,9 @@ TEST_F(ReplayStoreTest, GroupsByTheKindOfError) {
   DeadLetterFilter filter = Order().filter;
   filter.error = "TO' NUMBER";
   EXPECT_THAT(letters_.Summarize(filter, 10)->total, 10);
+  filter.error = summary.groups[0].error_kind;
+  EXPECT_THAT(letters_.Summarize(filter, 10)->total, 20);
+  filter.error = "TO' NUMBER";
   filter.died_before = absl::Now() - absl::Minutes(1);
   EXPECT_THAT(letters_.Summarize(filter, 10)->total, 0);
 }
