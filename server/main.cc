@@ -80,8 +80,8 @@ ABSL_FLAG(
     std::string, http_listen, "",
     "address:port of the HTTP port: links of messages, receipts of providers; put TLS in front of it; empty: off");
 ABSL_FLAG(std::string, cors_origins, "",
-          "origins whose pages may use the API on the HTTP port: https://example.org,http://localhost:5173; *: all, with "
-          "user tokens only; empty: none");
+          "origins whose pages may use the API on the HTTP port: https://example.org,http://localhost:5173; "
+          "*: all, with user tokens only; empty: none");
 ABSL_FLAG(bool, reflection, false, "serve gRPC reflection; off in production");
 ABSL_FLAG(int, writers, 2, "connections per lane that commit what comes in");
 ABSL_FLAG(int, readers, 8, "threads, and connections, for everything that is read");
