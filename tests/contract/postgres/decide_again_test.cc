@@ -4,6 +4,8 @@
 
 #include <atomic>
 
+#include "absl/strings/escaping.h"
+#include "carillon/wire/envelope.h"
 #include "tests/contract/postgres/waiting_fixture.h"
 
 namespace carillon::testing {
@@ -76,6 +78,14 @@ TEST_F(DecideAgainTest, OneThatIsSentGoesToItsChannelWithTheMessageThatItBeganWi
       absl::StrCat(delivery.id.ToString(), " social carillon.delivery social.email like ", payload));
   EXPECT_EQ(StateOf(delivery.item.id), "accepted 1 - - open");
   EXPECT_TRUE(Claim(delivery).claimed);
+}
+
+TEST_F(DecideAgainTest, TheMessageTellsUntilWhenItWaited) {
+  Delivery delivery = BeginHeld(InAnHour());
+  delivery.decide_time = InAnHour();
+  EXPECT_EQ(DecideAgain(delivery, {}), 1);
+  EXPECT_EQ(Query("SELECT encode(payload, 'hex') FROM outbox"), absl::BytesToHexString(EncodeEnvelope(delivery)));
+  EXPECT_NE(Query("SELECT encode(payload, 'hex') FROM outbox"), InDeliveries("encode(payload, 'hex')", delivery));
 }
 
 TEST_F(DecideAgainTest, OneThatIsHeldFurtherWaitsByANewRow) {

@@ -79,6 +79,19 @@ class GatheringHandlerTest : public ::testing::Test {
                              .lane = Lane::kMarketing}};
 };
 
+TEST_F(GatheringHandlerTest, CountsHowLongTheShownOnesTook) {
+  Handle({By("bob"), By("cleo")});
+  Prefer(Channel::kInApp, Choice::kOff);
+  Handle({By("dan")});
+  const auto counted =
+      metrics_
+          .EndToEnd("carillon_accepted_to_delivered_seconds",
+                    "From acceptance at the door, or the send time, to the feed", {{"lane", "marketing"}})
+          .Collect()
+          .histogram;
+  EXPECT_EQ(counted.sample_count, 2);
+}
+
 TEST_F(GatheringHandlerTest, MakesAReactionOfWhatAnActorSaysAboutAnObject) {
   const Notification item = By("bob");
   ASSERT_THAT(Handle({item}), SizeIs(1));
