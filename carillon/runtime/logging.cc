@@ -40,6 +40,8 @@ std::string ToLine(spdlog::level::level_enum level, absl::string_view event, std
   line["process"] = Instance().process;
   line["event"] = std::string(event);
   for (const Field& field : fields) {
+    const absl::string_view* const text = std::get_if<absl::string_view>(&field.value);
+    if (text != nullptr && text->empty()) continue;
     std::visit([&](const auto& value) { line[std::string(field.key)] = ToJson(value); }, field.value);
   }
   // Text from outside may hold anything: what is not UTF-8 is replaced, control

@@ -1,7 +1,7 @@
 // Structured logs: one JSON object a line on standard error, by spdlog's bounded
 // asynchronous queue (when it is full the oldest lines give way and are counted).
 //
-// Keys: ts, level, process, event, then the fields given. Events are dotted
+// Keys: ts, level, process, event, then the fields given, but for empty texts. Events are dotted
 // names (delivery.dead). error: someone must act; warn: degraded; info: life
 // cycle; debug: per message. Never payloads, addresses, tokens or secrets.
 #pragma once

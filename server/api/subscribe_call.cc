@@ -3,6 +3,7 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/event.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/domain/trace_context.h"
 #include "carillon/runtime/logging.h"
 #include "server/api/own_request.h"
 #include "server/api/raw_message.h"
@@ -99,9 +100,10 @@ std::optional<StreamStep> SubscribeCall::NextStep() {
 void SubscribeCall::FinishWith(const absl::Status& status) {
   const grpc::Status result = ToGrpcStatus(status, request_id_.ToString());
   calls_.metrics.Count(method_, result.error_code());
-  log::Debug(
-      "rpc.finished",
-      {{"request_id", request_id_.ToString()}, {"method", method_}, {"code", static_cast<int>(result.error_code())}});
+  log::Debug("rpc.finished", {{"request_id", request_id_.ToString()},
+                              {"method", method_},
+                              {"code", static_cast<int>(result.error_code())},
+                              {"trace_id", TraceIdOf(TraceOf(*context_))}});
   Finish(result);
 }
 

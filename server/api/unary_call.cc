@@ -1,8 +1,8 @@
 #include "server/api/unary_call.h"
 
-#include "absl/strings/escaping.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
+#include "carillon/domain/trace_context.h"
 #include "carillon/runtime/logging.h"
 #include "server/api/status.h"
 
@@ -20,12 +20,19 @@ std::string NewRequestId(absl::Time now) { return NewUuid7(now).ToString(); }
 
 }  // namespace
 
+std::string TraceOf(const grpc::CallbackServerContext& context) {
+  const auto found = context.client_metadata().find("traceparent");
+  if (found == context.client_metadata().end()) return "";
+  return NextTraceparent({found->second.data(), found->second.size()});
+}
+
 UnaryCall::UnaryCall(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,
                      absl::Duration longest)
     : calls_(calls),
       context_(context),
       method_(method),
       request_id_(NewRequestId(calls.clock.Now())),
+      traceparent_(TraceOf(*context)),
       started_(calls.clock.Now()),
       deadline_(DeadlineOf(*context, started_, longest)),
       reactor_(context->DefaultReactor()) {}
@@ -42,19 +49,9 @@ void UnaryCall::Finish(const absl::Status& status) {
   log::Debug("rpc.finished", {{"request_id", request_id_},
                               {"method", method_},
                               {"code", static_cast<int>(result.error_code())},
-                              {"latency_ms", absl::ToDoubleMilliseconds(elapsed)}});
+                              {"latency_ms", absl::ToDoubleMilliseconds(elapsed)},
+                              {"trace_id", TraceIdOf(traceparent_)}});
   reactor_->Finish(result);
-}
-
-std::string UnaryCall::traceparent() const {
-  const auto found = context_->client_metadata().find("traceparent");
-  // version-traceid-parentid-flags: 55 characters (W3C Trace Context, section 3.2).
-  if (found == context_->client_metadata().end() || found->second.size() != 55) return "";
-  const absl::string_view text(found->second.data(), found->second.size());
-  for (const char c : text) {
-    if (!absl::ascii_isxdigit(static_cast<unsigned char>(c)) && c != '-') return "";
-  }
-  return std::string(text);
 }
 
 grpc::ServerUnaryReactor* RunUnary(ServerCalls& calls, grpc::CallbackServerContext* context, absl::string_view method,

@@ -28,6 +28,9 @@ struct ServerCalls {
   const Clock& clock;
 };
 
+// The caller's W3C trace, gone on with by this call; empty: there is none.
+std::string TraceOf(const grpc::CallbackServerContext& context);
+
 // One call under way. Finish it once, from any thread.
 class UnaryCall {
  public:
@@ -48,14 +51,14 @@ class UnaryCall {
   absl::Time deadline() const { return deadline_; }
   bool is_cancelled() const { return context_->IsCancelled(); }
   const std::string& request_id() const { return request_id_; }
-  // The caller's W3C traceparent, if it is one.
-  std::string traceparent() const;
+  const std::string& traceparent() const { return traceparent_; }
 
  private:
   ServerCalls& calls_;
   grpc::CallbackServerContext* const context_;
   const absl::string_view method_;
   const std::string request_id_;
+  const std::string traceparent_;
   const absl::Time started_;
   const absl::Time deadline_;
   grpc::ServerUnaryReactor* const reactor_;

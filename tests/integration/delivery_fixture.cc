@@ -41,7 +41,8 @@ DeliveryApp::DeliveryApp(RunningStack& stack)
 DeliveryApp::DeliveryApp(RunningStack& stack, const nlohmann::json& created)
     : stack_(stack),
       key_(created["app"]["app_key"]),
-      client_({.address = stack.address(), .app_key = key_, .app_secret = created["app_secret"]}) {}
+      secret_(created["app_secret"]),
+      client_({.address = stack.address(), .app_key = key_, .app_secret = secret_}) {}
 
 void DeliveryApp::SetProviders(v1::Channel channel, const std::vector<nlohmann::json>& providers) {
   const nlohmann::json json = {{"channel", v1::Channel_Name(channel)}, {"providers", providers}};

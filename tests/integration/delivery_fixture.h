@@ -29,6 +29,7 @@ class DeliveryApp {
   Client& client() { return client_; }
   // As x-app-key.
   const std::string& key() const { return key_; }
+  const std::string& secret() const { return secret_; }
 
   // Each a carillon.v1.Provider in JSON, in the order in which they are asked.
   void SetProviders(v1::Channel channel, const std::vector<nlohmann::json>& providers);
@@ -65,6 +66,7 @@ class DeliveryApp {
 
   RunningStack& stack_;
   const std::string key_;
+  const std::string secret_;
   Client client_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "carillon/domain/trace_context.h"
 #include "workers/channels/curl_handles.h"
 #include "workers/channels/send_results.h"
 
@@ -41,7 +42,8 @@ void HttpProvider::Send(const ProviderMessage& message, absl::Duration timeout, 
     return;
   }
   call->request = WithOptions(std::get<HttpRequest>(std::move(built)));
-  if (!message.traceparent.empty()) call->request.headers.emplace_back("traceparent", message.traceparent);
+  std::string trace = NextTraceparent(message.traceparent);
+  if (!trace.empty()) call->request.headers.emplace_back("traceparent", std::move(trace));
   std::optional<HttpRequest> lookup;
   if (message.may_have_been_sent) lookup = BuildLookup(message);
   if (lookup.has_value()) {

@@ -161,6 +161,8 @@ absl::Status DeliveryConsumer::Accept(std::vector<InboundMessage> messages) {
            contents.ok() ? absl::InvalidArgumentError("the message holds no delivery") : contents.status()});
       continue;
     }
+    // What was held comes without its headers.
+    if (message.traceparent.empty()) message.traceparent = contents->deliveries.front().item.traceparent;
     const size_t key = ++last_held_;
     held_[key] = {message, contents->deliveries.size()};
     for (Delivery& delivery : contents->deliveries) {

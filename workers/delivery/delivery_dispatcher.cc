@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/topology.h"
+#include "carillon/domain/trace_context.h"
 #include "carillon/ports/monotonic.h"
 #include "carillon/runtime/logging.h"
 
@@ -55,6 +56,16 @@ bool IsOut(const ProviderSlot& slot, absl::Time now) {
 int CountUnconfirmed(const std::vector<DeliveryAttempt>& attempts) {
   return static_cast<int>(absl::c_count_if(
       attempts, [](const DeliveryAttempt& attempt) { return attempt.outcome == AttemptOutcome::kUnconfirmed; }));
+}
+
+void LogAttempt(const Delivery& delivery, const DeliveryAttempt& attempt) {
+  log::Debug("delivery.attempted", {{"delivery_id", delivery.id.ToString()},
+                                    {"notification_id", delivery.item.id.ToString()},
+                                    {"provider", attempt.provider},
+                                    {"outcome", ToString(attempt.outcome)},
+                                    {"code", attempt.code},
+                                    {"latency_ms", absl::ToDoubleMilliseconds(attempt.latency)},
+                                    {"trace_id", TraceIdOf(delivery.item.traceparent)}});
 }
 
 }  // namespace
@@ -267,6 +278,7 @@ void DeliveryDispatcher::OnCallEnd(CallEnd end) {
   slot.calls_by_outcome.at(result.outcome)->Increment();
   slot.call_seconds->Observe(absl::ToDoubleSeconds(result.latency));
   NoteHealth(slot, result);
+  LogAttempt(job->delivery, job->update.attempts.back());
   if (!result.suppress_reason.empty()) job->update.suppress_reason = result.suppress_reason;
   switch (result.outcome) {
     case AttemptOutcome::kAccepted:

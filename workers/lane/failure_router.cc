@@ -8,6 +8,7 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/domain/trace_context.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/envelope.h"
 
@@ -123,6 +124,7 @@ OutboundMessage FailureRouter::NextHop(const FailedItem& failure) {
   log::Warn(dead ? "delivery.dead" : "delivery.retry", {{"queue", message.queue},
                                                         {"notification_id", copy.message_id},
                                                         {"retry_count", copy.retry_count},
+                                                        {"trace_id", TraceIdOf(copy.traceparent)},
                                                         {"error", failure.status}});
   CounterOf(message.queue, dead).Increment();
   return copy;

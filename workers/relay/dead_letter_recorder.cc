@@ -10,6 +10,7 @@
 #include "absl/strings/strip.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/domain/trace_context.h"
 #include "carillon/runtime/logging.h"
 #include "carillon/wire/envelope.h"
 
@@ -72,6 +73,7 @@ void NameDelivery(const Delivery& delivery, DeadLetter& letter) {
   letter.notification_id = delivery.item.id;
   letter.delivery_id = delivery.id;
   letter.retention_days = delivery.item.retention_days;
+  if (letter.traceparent.empty()) letter.traceparent = SafeText(delivery.item.traceparent);
 }
 
 }  // namespace
@@ -139,6 +141,7 @@ absl::Status DeadLetterRecorder::Record(const std::vector<InboundMessage>& messa
     log::Warn("dead_letter.recorded", {{"queue", letter.queue},
                                        {"message_id", letter.message_id},
                                        {"reason", letter.reason},
+                                       {"trace_id", TraceIdOf(letter.traceparent)},
                                        {"error", letter.error}});
   }
   recorded_.Increment(static_cast<double>(letters.size()));

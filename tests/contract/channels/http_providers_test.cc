@@ -4,6 +4,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "carillon/domain/trace_context.h"
 #include "tests/contract/channels/channels_fixture.h"
 
 namespace carillon {
@@ -76,7 +77,9 @@ TEST_F(HttpProvidersTest, TwilioTakesTheSms) {
   EXPECT_EQ(received["id"], result.provider_message_id);
   EXPECT_EQ(received["text"], "Your code is 123456");
   EXPECT_EQ(received["to"], "+15551234567");
-  EXPECT_EQ(received["headers"]["traceparent"], message.traceparent);
+  const std::string trace = received["headers"]["traceparent"];
+  EXPECT_EQ(TraceIdOf(trace), TraceIdOf(message.traceparent));
+  EXPECT_NE(trace, message.traceparent);
 }
 
 TEST_F(HttpProvidersTest, TwilioErrorsMeanWhatTheirCodeSays) {

@@ -4,10 +4,12 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "absl/strings/escaping.h"
 #include "carillon/runtime/secrets.h"
 #include "server/api/feed_service.h"
 #include "tests/unit/server/in_memory_feed_store.h"
@@ -28,6 +30,16 @@ class OneAppStore final : public AppStore {
   absl::Status AddSecret(const std::string&, const std::string&) override { return absl::UnimplementedError(""); }
   absl::StatusOr<MovedClock> AdvanceClock(AppId, absl::Duration) override { return absl::UnimplementedError(""); }
   absl::StatusOr<bool> HasUndecided(AppId) override { return absl::UnimplementedError(""); }
+};
+
+// The system's, set forward by tests.
+class MovableClock final : public Clock {
+ public:
+  absl::Time Now() const override { return absl::Now() + absl::Seconds(ahead_.load()); }
+  void Advance(absl::Duration duration) { ahead_ += absl::ToInt64Seconds(duration); }
+
+ private:
+  std::atomic<int64_t> ahead_ = 0;
 };
 
 class NoPublisher final : public LivePublisher {
@@ -91,9 +103,30 @@ class FeedServerTest : public ::testing::Test {
     context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
   }
 
+  // As an end user of the app.
+  void AuthoriseUser(grpc::ClientContext& context, const std::string& user, const std::string& app_key = "key") const {
+    const std::string token = *tokens_.Issue({.app_key = app_key,
+                                              .secret_id = absl::BytesToHexString(HashSecret("secret").substr(0, 6)),
+                                              .user = user,
+                                              .issue_time = clock_.Now(),
+                                              .expire_time = clock_.Now() + absl::Minutes(15)});
+    context.AddMetadata("authorization", "Bearer " + token);
+    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
+  }
+
   std::unique_ptr<Call> Subscribe(const std::string& user, int64_t after_seq, const std::string& app_key = "key") {
     auto call = std::make_unique<Call>();
     Authorise(call->context, app_key);
+    return Subscribe(std::move(call), user, after_seq);
+  }
+
+  std::unique_ptr<Call> SubscribeAs(const std::string& caller, const std::string& user, int64_t after_seq) {
+    auto call = std::make_unique<Call>();
+    AuthoriseUser(call->context, caller);
+    return Subscribe(std::move(call), user, after_seq);
+  }
+
+  std::unique_ptr<Call> Subscribe(std::unique_ptr<Call> call, const std::string& user, int64_t after_seq) {
     v1::SubscribeRequest request;
     request.set_user_id(user);
     request.set_after_seq(after_seq);
@@ -119,9 +152,10 @@ class FeedServerTest : public ::testing::Test {
   InMemoryFeedStore store_;
   std::shared_ptr<ReactionStore> reactions_;
   Metrics metrics_;
-  SystemClock clock_;
+  MovableClock clock_;
   Executor executor_{2, 100};
-  Authenticator authenticator_{std::make_shared<OneAppStore>(), executor_, clock_};
+  const UserTokens tokens_{*MasterKey::FromHex(std::string(64, 'a')), TokenAlgorithm::kHs256};
+  Authenticator authenticator_{std::make_shared<OneAppStore>(), executor_, clock_, tokens_};
   RpcMetrics rpc_metrics_{metrics_};
   ServerCalls calls_{authenticator_, executor_, rpc_metrics_, clock_};
   NoPublisher publisher_;
