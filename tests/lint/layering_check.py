@@ -15,7 +15,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 LIBRARIES = (
     (re.compile(r"^pqxx/|^libpq"), ("carillon/postgres/", "tests/")),
     (re.compile(r"^amqp|^rabbitmq-c/"), ("carillon/rabbitmq/", "tests/")),
-    (re.compile(r"^curl/|^jwt\.h$"), ("workers/channels/", "tests/")),
+    (re.compile(r"^curl/"), ("workers/channels/", "tests/")),
+    (re.compile(r"^jwt\.h$"), ("workers/channels/", "server/api/user_tokens.cc", "tests/")),
     (re.compile(r"^hiredis/"), ("carillon/redis/", "tests/")),
     (re.compile(r"^phonenumbers/"), ("server/api/",)),
     (re.compile(r"^boost/"), ("server/http/",)),
