@@ -83,9 +83,9 @@ inline constexpr absl::Duration kTokenLeeway = absl::Seconds(5);  // How far the
 inline constexpr size_t kMaxTokenBytes = 2048;                    // Ours have some 350, and the user's id.
 
 // --- The HTTP port.
-inline constexpr size_t kMaxHttpConnections = 20'000;  // Idle ones hold some 2 KB each.
-inline constexpr size_t kMaxHttpStreams = 18'000;      // The others are left for requests.
-inline constexpr size_t kMaxHttpRequests = 1000;       // Under way at once, each with a body of up to 1 MiB.
+inline constexpr size_t kMaxHttpConnections = 20'000;     // Idle ones hold some 2 KB each.
+inline constexpr size_t kMaxHttpStreams = 18'000;         // The others are left for requests.
+inline constexpr size_t kMaxHttpRequests = 1000;          // Under way at once, each with a body of up to 1 MiB.
 inline constexpr size_t kMaxInlineJsonBytes = 64 * 1024;  // About 1 ms; what is larger is converted elsewhere.
 
 // --- Decisions. What a worker keeps, some 200 bytes each.
