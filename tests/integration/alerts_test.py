@@ -113,7 +113,8 @@ class Alerts(unittest.TestCase):
             return all(self.system.query(f"{counter} > 100") for counter in (
                 "sum(carillon_accepted_to_delivered_seconds_count)", "sum(carillon_published_total)"))
         self.assertTrue(self.system.wait_for(work, FIRES_SECONDS))
-        self.assertTrue(self.system.wait_for(lambda: self.system.query("sum(carillon_receipts_total) > 0"), FIRES_SECONDS))
+        receipts = "sum(carillon_receipts_total) > 0"
+        self.assertTrue(self.system.wait_for(lambda: self.system.query(receipts), FIRES_SECONDS))
 
     def test_b_each_fires_on_its_fault_while_the_rest_goes_on(self):
         self.break_providers()
@@ -180,7 +181,8 @@ class Alerts(unittest.TestCase):
         transaction.stdout.readline()
         self.system.sql("""
             INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, payload, deferred, available_at)
-            SELECT new_uuid7(), 1, 'fanout', '', '', '', '', true, now() + interval '1 day' FROM generate_series(1, 220000);
+            SELECT new_uuid7(), 1, 'fanout', '', '', '', '', true, now() + interval '1 day'
+            FROM generate_series(1, 220000);
             DELETE FROM outbox WHERE lane = 'fanout' AND deferred;""")
         return transaction
 

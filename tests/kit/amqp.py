@@ -52,10 +52,12 @@ class Broker:
         self._call(50, 10, b"\x00\x00" + _short(queue) + b"\x02" + struct.pack(">I", 0))
 
     def bind(self, queue, exchange, key):
-        self._call(50, 20, b"\x00\x00" + _short(queue) + _short(exchange) + _short(key) + b"\x00" + struct.pack(">I", 0))
+        names = _short(queue) + _short(exchange) + _short(key)
+        self._call(50, 20, b"\x00\x00" + names + b"\x00" + struct.pack(">I", 0))
 
     def unbind(self, queue, exchange, key):
-        self._call(50, 50, b"\x00\x00" + _short(queue) + _short(exchange) + _short(key) + struct.pack(">I", 0))
+        names = _short(queue) + _short(exchange) + _short(key)
+        self._call(50, 50, b"\x00\x00" + names + struct.pack(">I", 0))
 
     def _call(self, class_id, method_id, arguments):
         """A method whose answer has the next number, as nearly all have."""
