@@ -97,7 +97,8 @@ class MonitoredSystem:
         port = free_port()
         self.prometheus = f"http://127.0.0.1:{port}"
         self._run(["/usr/bin/prometheus", f"--config.file={folder}/prometheus.yml",
-                   f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"], os.environ)
+                   f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}",
+                   "--log.level=warn"], os.environ)
         assert self.wait_for(self._prometheus_is_ready, 30), "Prometheus does not start"
 
     def _prometheus_is_ready(self):
