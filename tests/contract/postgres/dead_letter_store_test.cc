@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "carillon/domain/limits.h"
+#include "carillon/postgres/dead_letter_filter.h"
 #include "carillon/postgres/feed_store.h"
 #include "carillon/postgres/notification_store.h"
 #include "tests/contract/postgres/postgres_fixture.h"
@@ -12,6 +14,7 @@
 namespace carillon::testing {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -152,6 +155,52 @@ TEST_F(DeadLetterStoreTest, ListsNewestFirstInPagesAndByQueue) {
   std::vector<std::string> expected;
   for (int i = 24; i >= 0; i -= 2) expected.push_back(recorded[i].message_id);
   EXPECT_EQ(listed, expected);
+}
+
+TEST_F(DeadLetterStoreTest, TellsAGroupFromThoseThatContainItsWords) {
+  std::vector<std::string> ids;
+  for (const char* error : {"timeout after 30 ms", "timeout after 7 ms", "connect timeout after 30 ms"}) {
+    DeadLetter letter = LetterOf(MakeNew(app_));
+    letter.error = error;
+    ids.push_back(letter.message_id);
+    ASSERT_OK(store_.Record({letter}));
+  }
+  Query(absl::StrCat("UPDATE dead_letters SET provider = 'twilio' WHERE message_id = '", ids[1], "'"));
+  // As a run would keep it.
+  const auto matched = [&](const DeadLetterFilter& filter) {
+    DeadLetterStore::ListQuery query{.filter = DecodeFilter(EncodeFilter(filter)), .older_than = {}, .limit = 9};
+    query.filter.app = app_;
+    std::vector<std::string> found;
+    for (const DeadLetter& letter : store_.List(query).value()) found.push_back(letter.message_id);
+    return found;
+  };
+  const std::string kind = "timeout after <number> ms";
+  DeadLetterFilter filter;
+  filter.error = kind;
+  EXPECT_THAT(matched(filter), SizeIs(3));
+  filter.error = "";
+  filter.error_kind = kind;
+  EXPECT_THAT(matched(filter), ElementsAre(ids[1], ids[0]));
+  filter.without_provider = true;
+  EXPECT_THAT(matched(filter), ElementsAre(ids[0]));
+  filter.without_provider = false;
+  filter.provider = "twilio";
+  EXPECT_THAT(matched(filter), ElementsAre(ids[1]));
+}
+
+// Each text as long as headers may be, and of characters that nothing makes shorter.
+TEST_F(DeadLetterStoreTest, RecordsWhateverOthersWriteIntoHeaders) {
+  auto noise = [seed = uint32_t{1}]() mutable {
+    std::string text(limits::kMaxErrorBytes, ' ');
+    for (char& c : text) c = static_cast<char>('!' + ((seed = seed * 1664525 + 1013904223) >> 8) % 94);
+    return text;
+  };
+  DeadLetter letter{.queue = absl::StrCat("queue-", app_.value()), .message_id = noise(), .type = noise()};
+  letter.exchange = letter.routing_key = noise();
+  letter.reason = noise();
+  letter.error = noise();
+  ASSERT_OK(store_.Record({letter}));
+  EXPECT_THAT(List(letter.queue), SizeIs(1));
 }
 
 TEST_F(DeadLetterStoreTest, ShowsNoLettersOfOtherApps) {

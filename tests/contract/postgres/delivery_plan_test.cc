@@ -225,5 +225,29 @@ TEST_F(DeliveryPlanTest, DeadLettersAreRecordedAndPutBackByTheirKeys) {
   }
 }
 
+// Of one app and of none, by type: what no other index has.
+TEST_F(DeliveryPlanTest, DeadLettersAreCountedWithoutTheirPayloads) {
+  Query(
+      "INSERT INTO dead_letters (app_id, state, queue, lane, message_id, type, reason, error, error_kind, payload)"
+      " SELECT nullif(n % 3, 0), 'dead', 'otp.sms', 'otp', 'c-' || n, 'code', 'permanent', 'no ' || n, 'no <number>',"
+      " repeat('x', 1000)::bytea FROM generate_series(1, 6000) AS n");
+  Query("VACUUM (ANALYZE) dead_letters");
+  PostgresDeadLetterStore letters(pool_);
+  PostgresReplayStore replays(pool_);
+  ReplayOrder order{.app = AppId(1), .reason = "fixed", .filter = {}};
+  order.filter.app = AppId(1);
+  order.filter.or_of_no_app = true;
+  order.filter.type = "code";
+  PlanTest::Record();
+  ASSERT_OK_AND_ASSIGN(const ReplayRun run, replays.Rehearse(order));
+  EXPECT_EQ(run.replay.counts.matched, 4000);
+  ASSERT_OK_AND_ASSIGN(const DeadLetterStore::Summary summary, letters.Summarize(order.filter, 10));
+  EXPECT_EQ(summary.total, 4000);
+  ExpectNothingScanned();
+  EXPECT_EQ(Read("dead_letters"), std::set<std::string>({"dead_letters"}));
+  EXPECT_THAT(recorder_->plans, HasSubstr("Index Only Scan using dead_letters_counted"));
+  EXPECT_THAT(recorder_->plans, Not(HasSubstr("Index Scan")));
+}
+
 }  // namespace
 }  // namespace carillon::testing

@@ -6,6 +6,8 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <pqxx/pqxx>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "tests/contract/postgres/postgres_fixture.h"
@@ -13,6 +15,7 @@
 #include "tests/kit/scratch_directory.h"
 #include "tests/kit/status_matchers.h"
 #include "tests/kit/test_database.h"
+#include "tests/kit/wait_for.h"
 
 namespace carillon::testing {
 namespace {
@@ -78,6 +81,29 @@ TEST_F(MigratorTest, GivesTheSameSchemaDownAndUpAgain) {
   EXPECT_EQ(database_.Query("SELECT count(*) FROM pg_proc WHERE pronamespace = 'carillon'::regnamespace"), "0");
   EXPECT_THAT(Migrate(database_.url(), Migrations()), IsOkAndHolds(count));
   EXPECT_EQ(database_.Query(kSchema), schema);
+}
+
+// While indexes are built on what died, nothing is locked that sends need.
+TEST_F(MigratorTest, SendsWaitForNoDeadLetters) {
+  constexpr int kFirst = 25;
+  ASSERT_OK(MigrateDown(database_.url(), Migrations(), CountFiles(Migrations()) - kFirst + 1));
+  database_.Query(
+      "INSERT INTO dead_letters (state, queue, reason, error, payload) VALUES ('dead', 'otp', 'permanent', 'no 7', 'x')");
+  pqxx::connection reader(database_.url());
+  pqxx::work reading(reader);
+  reading.exec("SELECT FROM carillon.dead_letters");
+  std::thread migration([&] { EXPECT_OK(Migrate(database_.url(), Migrations())); });
+  EXPECT_TRUE(WaitFor([&] {
+    return database_.Query("SELECT count(*) FROM pg_locks WHERE relation = 'dead_letters'::regclass AND NOT granted") !=
+           "0";
+  }));
+  EXPECT_EQ(database_.Query("SELECT string_agg(DISTINCT relation::regclass::text, ' ') FROM pg_locks"
+                            " WHERE mode = 'AccessExclusiveLock' AND granted AND relation IN"
+                            " (SELECT oid FROM pg_class WHERE relname ~ '^(outbox|deliveries|notifications)')"),
+            "");
+  reading.commit();
+  migration.join();
+  EXPECT_EQ(database_.Query("SELECT error_kind FROM dead_letters"), "no <number>");
 }
 
 TEST_F(MigratorTest, HasNothingToDoTwice) { EXPECT_THAT(Migrate(database_.url(), Migrations()), IsOkAndHolds(0)); }

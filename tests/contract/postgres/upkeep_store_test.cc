@@ -403,6 +403,7 @@ TEST_F(OutboxStatistics, CountRowsAndTellTheAgeOfTheOldest) {
   std::vector<NewNotification> items = {At(MakeNew(app_), absl::Now() - absl::Minutes(10)), MakeNew(app_),
                                         MakeNew(app_)};
   Accept(items);
+  Query("UPDATE outbox SET available_at = uuid_time(message_id)");
   Query("UPDATE outbox SET deferred = true WHERE message_id = '" + items[2].notification.id.ToString() + "'");
   ASSERT_OK_AND_ASSIGN(const std::vector<OutboxStats> stats, store_.Outbox());
   ASSERT_THAT(stats, SizeIs(kAllLanes.size()));
@@ -413,6 +414,15 @@ TEST_F(OutboxStatistics, CountRowsAndTellTheAgeOfTheOldest) {
     EXPECT_GE(one.oldest_age, social ? absl::Minutes(9) : absl::ZeroDuration());
     EXPECT_LE(one.oldest_age, social ? absl::Minutes(11) : absl::ZeroDuration());
   }
+}
+
+TEST_F(OutboxStatistics, WhatWasHeldForATimeIsAsOldAsItsWaitSinceThen) {
+  Accept({At(MakeNew(app_), absl::Now() - absl::Hours(3))});
+  Query("UPDATE outbox SET available_at = now() - interval '5 minutes'");
+  ASSERT_OK_AND_ASSIGN(const std::vector<OutboxStats> stats, store_.Outbox());
+  const absl::Duration age = stats[static_cast<size_t>(Lane::kSocial)].oldest_age;
+  EXPECT_GE(age, absl::Minutes(5));
+  EXPECT_LE(age, absl::Minutes(6));
 }
 
 }  // namespace
