@@ -63,7 +63,7 @@ void RaiseFileLimit(size_t connections) {
   if (limit.rlim_cur >= wanted) return;
   limit.rlim_cur = std::min(wanted, limit.rlim_max);
   if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
-    log::Info("http.few_files", {{"limit", limit.rlim_cur}, {"wanted", wanted}});
+    log::Warn("http.few_files", {{"limit", limit.rlim_cur}, {"wanted", wanted}});
   }
 }
 

@@ -40,7 +40,14 @@ void ProviderSlots::Refresh(absl::Time now) {
   for (const AppId app : apps_) {
     const std::vector<std::shared_ptr<ProviderSlot>> current = Of(app, now);
     for (auto it = slots_.lower_bound(Key(app, "")); it != slots_.end() && it->first.first == app;) {
-      it = absl::c_linear_search(current, it->second) ? std::next(it) : slots_.erase(it);
+      if (absl::c_linear_search(current, it->second)) {
+        ++it;
+        continue;
+      }
+      // Its gauges stay with the process, and nobody calls it any more.
+      it->second->breaker_gauge->Set(static_cast<double>(BreakerState::kClosed));
+      it->second->misconfigured_gauge->Set(0);
+      it = slots_.erase(it);
     }
   }
 }
@@ -73,6 +80,9 @@ void ProviderSlots::Register(ProviderSlot& slot) {
   labels["app"] = absl::StrCat(slot.config->app.value());
   slot.breaker_gauge = &metrics_.Gauge("carillon_provider_breaker", "1 closed, 2 open, 3 half-open", labels);
   slot.breaker_gauge->Set(static_cast<double>(BreakerState::kClosed));
+  slot.misconfigured_gauge =
+      &metrics_.Gauge("carillon_provider_misconfigured", "1 while it refuses the app, or can't be used", labels);
+  slot.misconfigured_gauge->Set(0);
 }
 
 void ProviderSlots::Replace(std::shared_ptr<ProviderSlot>& slot,
@@ -120,6 +130,7 @@ void ProviderSlots::NoteChange(const ProviderSlot& slot) {
   if (current == slots_.end() || current->second.get() != &slot) return;
   const Breaker& breaker = slot.breaker;
   slot.breaker_gauge->Set(static_cast<double>(breaker.state()));
+  slot.misconfigured_gauge->Set(breaker.misconfigured() ? 1 : 0);
   changes_.push_back({.app = slot.config->app,
                       .channel = options_.channel,
                       .name = slot.config->name,

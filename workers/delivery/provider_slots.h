@@ -51,6 +51,7 @@ struct ProviderSlot {
   std::shared_ptr<Coming> coming = std::make_shared<Coming>();  // Shared by an app's slots.
   int64_t released = 0;                                         // Not logged yet.
   prometheus::Gauge* breaker_gauge = nullptr;
+  prometheus::Gauge* misconfigured_gauge = nullptr;
   std::map<AttemptOutcome, prometheus::Counter*> calls_by_outcome;
   prometheus::Histogram* call_seconds = nullptr;
 };

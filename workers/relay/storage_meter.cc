@@ -1,5 +1,7 @@
 #include "workers/relay/storage_meter.h"
 
+#include <utility>
+
 #include "carillon/domain/status_macros.h"
 #include "carillon/runtime/logging.h"
 
@@ -10,6 +12,12 @@ constexpr absl::Duration kInterval = absl::Seconds(3);
 
 }  // namespace
 
+// The time is told from the start, as 0: that nothing was ever measured is seen by it.
+StorageMeter::StorageMeter(Deps deps)
+    : deps_(std::move(deps)),
+      sample_time_(deps_.metrics.Gauge("carillon_storage_sample_time_seconds",
+                                       "Unix time at which the storage was measured; 0: never")) {}
+
 void StorageMeter::Run() {
   bool failing = false;
   do {
@@ -19,8 +27,8 @@ void StorageMeter::Run() {
   } while (!deps_.stop.WaitFor(kInterval));
 }
 
-// Registered with the first sample: a gauge that nobody has set yet would say that no
-// partition is there.
+// The others are registered with the first sample: a gauge that nobody has set yet would
+// say that no partition is there.
 absl::Status StorageMeter::Measure() {
   ASSIGN_OR_RETURN(const StorageFigures figures, deps_.monitor->Measure());
   Metrics& metrics = deps_.metrics;
@@ -35,8 +43,7 @@ absl::Status StorageMeter::Measure() {
       .Set(absl::ToDoubleSeconds(figures.partitions_ahead));
   metrics.Gauge("carillon_database_oldest_transaction_seconds", "Age of what holds vacuum back")
       .Set(absl::ToDoubleSeconds(figures.oldest_transaction));
-  metrics.Gauge("carillon_storage_sample_time_seconds", "Unix time at which these were measured")
-      .Set(absl::ToDoubleSeconds(deps_.clock.Now() - absl::UnixEpoch()));
+  sample_time_.Set(absl::ToDoubleSeconds(deps_.clock.Now() - absl::UnixEpoch()));
   return absl::OkStatus();
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <memory>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "carillon/ports/clock.h"
@@ -24,7 +23,7 @@ class StorageMeter {
     const StopSignal& stop;
   };
 
-  explicit StorageMeter(Deps deps) : deps_(std::move(deps)) {}
+  explicit StorageMeter(Deps deps);
 
   // Until stop, every few seconds.
   void Run();
@@ -33,6 +32,7 @@ class StorageMeter {
 
  private:
   const Deps deps_;
+  prometheus::Gauge& sample_time_;
 };
 
 }  // namespace carillon

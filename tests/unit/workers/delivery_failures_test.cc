@@ -50,6 +50,24 @@ TEST_F(DeliveryFailuresTest, HoldsWhereNoProviderIsConfigured) {
   EXPECT_THAT(job->update.detail, HasSubstr("no provider is configured for sms"));
 }
 
+TEST_F(DeliveryFailuresTest, TellsThatAProviderRefusesTheAppUntilItIsSetAgain) {
+  const auto misconfigured = [&] {
+    return metrics_
+        .Gauge("carillon_provider_misconfigured", "",
+               {{"lane", "payment"}, {"channel", "sms"}, {"app", absl::StrCat(kTestApp.value())}, {"provider", "first"}})
+        .Value();
+  };
+  Open("first");
+  slots_.NoteChange(Slot("first"));
+  EXPECT_EQ(misconfigured(), 0);
+  Slot("first").breaker.OnMisconfigured(clock_.Now(), "bad credentials");
+  slots_.NoteChange(Slot("first"));
+  EXPECT_EQ(misconfigured(), 1);
+  Configure({"second"});
+  slots_.Refresh(clock_.Now());
+  EXPECT_EQ(misconfigured(), 0);
+}
+
 TEST_F(DeliveryFailuresTest, SendsOneProbeWhenABreakersTimeHasCome) {
   Configure({"first"});
   Open("first");
