@@ -82,6 +82,11 @@ absl::StatusOr<Caller> CheckUser(const AppCredentials* credentials, UserToken to
                 .expires = expires};
 }
 
+// Keys are looked up in the store, which takes no others.
+bool IsKey(absl::string_view key) {
+  return !key.empty() && key.size() <= limits::kMaxIdBytes && std::all_of(key.begin(), key.end(), absl::ascii_isprint);
+}
+
 }  // namespace
 
 void Authenticator::Authenticate(const grpc::CallbackServerContext& context, Access access, Done done) {
@@ -102,7 +107,7 @@ void Authenticator::Authenticate(Credentials credentials, Access access, Done do
 }
 
 void Authenticator::Authenticate(std::string key, std::string secret, absl::string_view scope, Done done) {
-  if (key.empty() || secret.empty() || key.size() > limits::kMaxIdBytes || secret.size() > limits::kMaxIdBytes) {
+  if (!IsKey(key) || secret.empty() || secret.size() > limits::kMaxIdBytes) {
     return done(error::InvalidCredentials());
   }
   Find(key, [secret = std::move(secret), scope, done = std::move(done)](absl::StatusOr<Entry> entry) mutable {

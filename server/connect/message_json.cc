@@ -20,6 +20,9 @@ namespace util = google::protobuf::util;
 // The parser treats well-known types as such only below it.
 constexpr char kTypePrefix[] = "type.googleapis.com";
 constexpr size_t kMaxWords = 200;
+// Of objects and arrays. The deepest legal request is one of a batch, with
+// limits::kMaxDataDepth levels of data in it.
+constexpr int kMaxDepth = 32;
 
 std::string TypeUrl(const google::protobuf::Descriptor& type) {
   return absl::StrCat(kTypePrefix, "/", type.full_name());
@@ -54,6 +57,27 @@ absl::Status ToError(const google::protobuf::Descriptor& type, const util::Statu
   return error::InvalidField("body", absl::StrCat("must be ", type.full_name(), " as JSON: ", Harmless(lines[0])));
 }
 
+// The parser counts objects only, and takes a time that grows with the square of the
+// depth. As it does, this takes strings in both kinds of quotes.
+bool IsTooDeep(absl::string_view json) {
+  int depth = 0;
+  char quote = 0;
+  for (size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (quote != 0) {
+      if (c == '\\') ++i;
+      if (c == quote) quote = 0;
+    } else if (c == '"' || c == '\'') {
+      quote = c;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kMaxDepth) return true;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 MessageJson::MessageJson()
@@ -62,6 +86,9 @@ MessageJson::MessageJson()
 
 absl::StatusOr<std::string> MessageJson::ToBinary(const google::protobuf::Descriptor& type,
                                                   const std::string& json) const {
+  if (IsTooDeep(json)) {
+    return error::InvalidField("body", absl::StrCat("may have at most ", kMaxDepth, " levels of objects and arrays"));
+  }
   std::string binary;
   const util::Status parsed = util::JsonToBinaryString(resolver_.get(), TypeUrl(type), json, &binary);
   if (!parsed.ok()) return ToError(type, parsed);

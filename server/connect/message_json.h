@@ -19,7 +19,8 @@ class MessageJson {
   MessageJson();
 
   // Names may be written as in JSON (userId) or as in the proto (user_id).
-  // INVALID_ARGUMENT, with the field, for unknown fields and wrong values.
+  // INVALID_ARGUMENT, with the field, for unknown fields and wrong values, and for
+  // what is nested too deeply.
   absl::StatusOr<std::string> ToBinary(const google::protobuf::Descriptor& type, const std::string& json) const;
   // On one line; names as in JSON, enums by name, int64 as strings, defaults left out.
   absl::StatusOr<std::string> ToJson(const google::protobuf::Descriptor& type, const std::string& binary) const;

@@ -114,6 +114,12 @@ TEST_F(AuthenticatorTest, LetsAppsInByTheirSecret) {
   EXPECT_EQ(App("other").status(), error::InvalidCredentials());
   EXPECT_EQ(App("").status(), error::InvalidCredentials());
   EXPECT_EQ(Authenticate({}, kUsersToo).status(), error::InvalidCredentials());
+  const int lookups = apps_->lookups();
+  for (const char* key : {"\xff", "ck\t7", "ck\x7f"}) {
+    EXPECT_EQ(Authenticate({.app_key = key, .app_secret = "secret", .authorization = ""}, kUsersToo).status(),
+              error::InvalidCredentials());
+  }
+  EXPECT_EQ(apps_->lookups(), lookups);
   EXPECT_EQ(App("secret", "admin").status(), error::MissingScope("admin"));
 }
 
