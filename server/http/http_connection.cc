@@ -22,6 +22,8 @@ namespace http = boost::beast::http;
 constexpr size_t kBufferBytes = 64 * 1024;
 constexpr absl::Duration kLingerTime = absl::Seconds(1);
 constexpr absl::Duration kRetryWhenFull = absl::Seconds(5);
+// A body of at most this may come on every connection at once: 320 MB.
+constexpr std::uint64_t kSmallBodyBytes = 16 * 1024;
 constexpr size_t kLingerBytes = 4 * 1024 * 1024;
 
 std::chrono::nanoseconds Chrono(absl::Duration duration) { return absl::ToChronoNanoseconds(duration); }
@@ -84,6 +86,7 @@ class HttpConnection::Answer {
   Answer(const Answer&) = delete;
   Answer& operator=(const Answer&) = delete;
 
+  bool is_given() const { return given_; }
   void Give(HttpResponse response) {
     if (given_.exchange(true)) return;
     asio::post(connection_->stream_.get_executor(),
@@ -130,8 +133,13 @@ void HttpConnection::ReadHeader() {
 
 void HttpConnection::OnHeader(ErrorCode failure) {
   if (failure) return OnReadFailure(failure);
-  slot_ = BoundedSlot::Take(context_.requests, context_.options.max_requests);
-  if (!slot_.has_value()) return Refuse(BusyResponse(kRetryWhenFull));
+  const bool has_encoding = parser_->get().count(http::field::transfer_encoding) > 0;
+  // The parser passes over it, but a proxy on the way may not.
+  if (has_encoding && !parser_->chunked()) return Refuse(400, "INVALID_ARGUMENT", "transfer-encoding must be chunked");
+  if (parser_->chunked() || parser_->content_length().value_or(0) > kSmallBodyBytes) {
+    body_slot_ = BoundedSlot::Take(context_.large_bodies, context_.options.max_large_bodies);
+    if (!body_slot_.has_value()) return Refuse(BusyResponse(kRetryWhenFull));
+  }
   stream_.expires_after(Chrono(context_.options.read_timeout));
   const bool asks = absl::EqualsIgnoreCase(View(parser_->get()[http::field::expect]), "100-continue");
   return asks && !parser_->is_done() ? SendContinue() : ReadBody();
@@ -162,13 +170,39 @@ void HttpConnection::OnReadFailure(ErrorCode failure) {
 }
 
 void HttpConnection::Dispatch() {
+  // Not before: a client that holds its body back takes nobody's place.
+  slot_ = BoundedSlot::Take(context_.requests, context_.options.max_requests);
+  body_slot_.reset();
+  if (!slot_.has_value()) return Refuse(BusyResponse(kRetryWhenFull));
   stream_.expires_never();
   keep_alive_ = parser_->get().keep_alive();
   is_head_ = parser_->get().method() == http::verb::head;
   is_http_10_ = parser_->get().version() < 11;
   const auto answer = std::make_shared<Answer>(shared_from_this());
-  context_.handler.Handle(ToRequest(parser_->release()),
-                          [answer](HttpResponse response) { answer->Give(std::move(response)); });
+  client_ = std::make_shared<ClientWatch>();
+  HttpRequest request = ToRequest(parser_->release());
+  request.client = client_;
+  context_.handler.Handle(std::move(request), [answer](HttpResponse response) { answer->Give(std::move(response)); });
+  if (!answer->is_given() && buffer_.size() == 0) WatchClient();
+}
+
+void HttpConnection::WatchClient() {
+  is_watching_ = true;
+  stream_.async_read_some(asio::buffer(&watched_, 1), [self = shared_from_this()](ErrorCode failure, size_t read) {
+    self->OnWatched(failure, read);
+  });
+}
+
+void HttpConnection::OnWatched(ErrorCode failure, size_t read) {
+  is_watching_ = false;
+  buffer_.commit(asio::buffer_copy(buffer_.prepare(read), asio::buffer(&watched_, read)));
+  if (answer_.has_value()) {
+    HttpResponse answer = *std::move(answer_);
+    answer_.reset();
+    return Respond(std::move(answer));
+  }
+  // It may listen still, and then it gets what is answered.
+  if (failure) client_->SetGone();
 }
 
 void HttpConnection::Refuse(int status, absl::string_view code, absl::string_view message) {
@@ -183,6 +217,11 @@ void HttpConnection::Refuse(HttpResponse response) {
 }
 
 void HttpConnection::Respond(HttpResponse response) {
+  if (is_watching_) {
+    answer_ = std::move(response);
+    return stream_.cancel();
+  }
+  client_.reset();
   if (!HeadersAreClean(response)) {
     log::Error("http.header_refused", {{"status", response.status}});
     if (response.producer != nullptr) response.producer->OnEnd();
@@ -202,7 +241,7 @@ void HttpConnection::Stream(HttpResponse response) {
   std::optional<BoundedSlot> slot = BoundedSlot::Take(context_.streams, context_.options.max_streams);
   if (context_.draining || !slot.has_value() || is_head_) {
     producer->OnEnd();
-    return Respond(is_head_ ? std::move(response) : BusyResponse(kRetryWhenFull));
+    return is_head_ ? Respond(std::move(response)) : RefuseStream(response);
   }
   slot_.reset();
   parser_.reset();
@@ -223,6 +262,14 @@ void HttpConnection::Stream(HttpResponse response) {
   streamed->Start();
 }
 
+void HttpConnection::RefuseStream(const HttpResponse& response) {
+  HttpResponse busy = BusyResponse(kRetryWhenFull);
+  // Pages of other origins may read this, too.
+  busy.headers.insert(busy.headers.end(), response.headers.begin(), response.headers.end());
+  context_.metrics.Count("none", busy.status);
+  Respond(std::move(busy));
+}
+
 void HttpConnection::Write() {
   stream_.expires_after(Chrono(context_.options.write_timeout));
   http::async_write(stream_, *response_,
@@ -232,6 +279,7 @@ void HttpConnection::Write() {
 void HttpConnection::OnWritten(ErrorCode failure) {
   response_.reset();
   slot_.reset();
+  body_slot_.reset();
   if (failure) return Close();
   keep_alive_ ? ReadHeader() : Linger();
 }

@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "server/http/bounded_slot.h"
+#include "server/http/http_message.h"
 #include "server/http/http_server.h"
 #include "server/http/streamed_answer.h"
 
@@ -27,6 +28,7 @@ struct HttpConnectionContext {
   const Clock& clock;
   std::atomic<bool> draining{false};
   std::atomic<size_t> requests{0};
+  std::atomic<size_t> large_bodies{0};
   std::atomic<size_t> streams{0};
 };
 
@@ -55,9 +57,16 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void ReadBody();
   void OnReadFailure(ErrorCode failure);
   void Dispatch();
+  // Until the answer is there, so that a call whose client has gone can end. What else is
+  // read is the next request's.
+  void WatchClient();
+  void OnWatched(ErrorCode failure, size_t read);
+  // Once nothing is read any more.
   void Respond(HttpResponse response);
   // An answer whose body comes over time: it takes the connection over.
   void Stream(HttpResponse response);
+  // It stands in for the stream's, whose headers it takes over.
+  void RefuseStream(const HttpResponse& response);
   // Refuses a request that is broken; the connection ends with it.
   void Refuse(int status, absl::string_view code, absl::string_view message);
   void Refuse(HttpResponse response);
@@ -71,14 +80,19 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   HttpConnectionContext& context_;
   const std::function<void()> on_end_;
-  // Of the request under way.
+  // Of the request under way, and of its body while that comes.
   std::optional<BoundedSlot> slot_;
+  std::optional<BoundedSlot> body_slot_;
   std::weak_ptr<StreamedAnswer> streamed_;
   boost::beast::tcp_stream stream_;
   boost::beast::flat_buffer buffer_;
   std::optional<RequestParser> parser_;
   std::optional<Response> response_;
   std::optional<boost::beast::http::response<boost::beast::http::empty_body>> continue_;
+  std::shared_ptr<ClientWatch> client_;
+  std::optional<HttpResponse> answer_;  // Until the watch has ended.
+  char watched_ = 0;
+  bool is_watching_ = false;
   bool waiting_ = false;  // For a request's headers.
   bool keep_alive_ = false;
   bool is_head_ = false;

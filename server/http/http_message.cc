@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -21,6 +22,27 @@ void AddUnlessSet(HttpResponse& response, absl::string_view name, absl::string_v
 }
 
 }  // namespace
+
+void ClientWatch::OnGone(std::function<void()> on_gone) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!is_gone_) {
+      on_gone_ = std::move(on_gone);
+      return;
+    }
+  }
+  on_gone();
+}
+
+void ClientWatch::SetGone() {
+  std::function<void()> on_gone;
+  {
+    absl::MutexLock lock(&mutex_);
+    is_gone_ = true;
+    on_gone = std::exchange(on_gone_, nullptr);
+  }
+  if (on_gone != nullptr) on_gone();
+}
 
 absl::string_view HttpRequest::Header(absl::string_view name) const {
   const auto* found = Find(headers, name);

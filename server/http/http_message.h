@@ -7,7 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "carillon/runtime/executor.h"
 #include "server/http/http_body.h"
@@ -16,6 +18,20 @@ namespace carillon {
 
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
+// Of a request that is not answered yet: whether its client has gone. Thread-safe.
+class ClientWatch {
+ public:
+  // `on_gone` runs once, at once if the client has gone already; else on a thread of the
+  // port, so it must not block.
+  void OnGone(std::function<void()> on_gone) ABSL_LOCKS_EXCLUDED(mutex_);
+  void SetGone() ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  absl::Mutex mutex_;
+  bool is_gone_ ABSL_GUARDED_BY(mutex_) = false;
+  std::function<void()> on_gone_ ABSL_GUARDED_BY(mutex_);
+};
+
 struct HttpRequest {
   std::string method;
   std::string path;   // Without the query; not decoded.
@@ -23,6 +39,7 @@ struct HttpRequest {
   std::string rest;   // What follows the path of the route.
   HttpHeaders headers;
   std::string body;
+  std::shared_ptr<ClientWatch> client;  // None: nobody looks.
 
   // The first value, whatever the case of the name; empty if there is none.
   absl::string_view Header(absl::string_view name) const;

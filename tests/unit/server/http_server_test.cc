@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <optional>
 #include <thread>
 
@@ -42,6 +43,7 @@ class EchoHandler final : public HttpHandler {
     if (request.path == "/held") {
       absl::MutexLock lock(&mutex_);
       held_ = std::move(respond);
+      request.client->OnGone([this] { is_client_gone_ = true; });
       return;
     }
     if (request.path == "/injected") {
@@ -56,6 +58,7 @@ class EchoHandler final : public HttpHandler {
     threads_.emplace_back([respond = std::move(respond), text] { respond(TextResponse(200, text)); });
   }
 
+  bool is_client_gone() const { return is_client_gone_; }
   bool IsHolding() {
     absl::MutexLock lock(&mutex_);
     return held_ != nullptr;
@@ -70,6 +73,7 @@ class EchoHandler final : public HttpHandler {
   }
 
  private:
+  std::atomic<bool> is_client_gone_ = false;
   absl::Mutex mutex_;
   HttpRespond held_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
@@ -158,6 +162,8 @@ TEST_F(HttpServerTest, RefusesWhatBreaksALimitOrTheProtocol) {
            {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n", "413"},
            {absl::StrCat("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", chunk), "413"},
            {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", "400"},
+           {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", "400"},
+           {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", "400"},
            {"no http at all\r\n\r\n", "400"},
            {"GET / HTTP/3.7\r\nHost: h\r\n\r\n", "400"}}) {
     RawClient client(port_);
@@ -191,6 +197,51 @@ TEST_F(HttpServerTest, GivesLeaveToWhoWaitsWithTheBody) {
   EXPECT_THAT(client.Read("\r\n\r\n"), StartsWith("HTTP/1.1 100 Continue\r\n"));
   client.Send("ok");
   EXPECT_THAT(client.Read(), EndsWith("POST /?  2\n"));
+}
+
+TEST_F(HttpServerTest, GivesNoPlaceToWhoHoldsTheBodyBack) {
+  StartServer({.max_requests = 1, .max_large_bodies = 1});
+  const auto ask = [](size_t length) {
+    return absl::StrCat("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: ",
+                        length, "\r\n\r\n");
+  };
+  RawClient small(port_);
+  small.Send(ask(1));
+  EXPECT_THAT(small.Read("\r\n\r\n"), StartsWith("HTTP/1.1 100 "));
+  RawClient large(port_);
+  large.Send(ask(20'000));
+  EXPECT_THAT(large.Read("\r\n\r\n"), StartsWith("HTTP/1.1 100 "));
+  RawClient second(port_);
+  second.Send(ask(20'000));
+  EXPECT_THAT(second.Read(), AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("Retry-After: 5\r\n")));
+  small.Send("x");
+  EXPECT_THAT(small.Read(), EndsWith("POST /?  1\n"));
+  large.Send(std::string(20'000, 'x'));
+  EXPECT_THAT(large.Read(), EndsWith("POST /?  20000\n"));
+}
+
+TEST_F(HttpServerTest, TellsThatTheClientOfARequestIsGone) {
+  StartServer();
+  auto client = std::make_unique<RawClient>(port_);
+  client->Send("GET /held HTTP/1.1\r\nHost: h\r\n\r\n");
+  ASSERT_TRUE(WaitFor([&] { return handler_.IsHolding(); }));
+  client.reset();
+  EXPECT_TRUE(WaitFor([&] { return handler_.is_client_gone(); }));
+  handler_.Release();
+  EXPECT_TRUE(WaitFor([&] { return connections() == 0; }));
+}
+
+TEST_F(HttpServerTest, KeepsWhatComesBeforeTheAnswerForTheNextRequest) {
+  StartServer();
+  RawClient client(port_);
+  client.Send("GET /held HTTP/1.1\r\nHost: h\r\n\r\n");
+  ASSERT_TRUE(WaitFor([&] { return handler_.IsHolding(); }));
+  client.Send("GET /2 HTTP/1.1\r\nHost: h\r\n");
+  handler_.Release();
+  EXPECT_THAT(client.Read("released\n"), StartsWith("HTTP/1.1 200 "));
+  client.Send("Connection: close\r\n\r\n");
+  EXPECT_THAT(client.Read(), EndsWith("GET /2?  0\n"));
+  EXPECT_FALSE(handler_.is_client_gone());
 }
 
 TEST_F(HttpServerTest, ClosesConnectionsThatAreIdleOrSlow) {

@@ -84,7 +84,8 @@ class StreamHandler final : public HttpHandler {
     }
     if (request.path == "/plain") return respond(TextResponse(200, "plain"));
     bodies_.push_back(std::make_shared<ScriptedBody>(request.path == "/endless"));
-    HttpResponse response{.status = 200, .content_type = "text/event-stream", .body = "", .headers = {}};
+    HttpResponse response{
+        .status = 200, .content_type = "text/event-stream", .body = "", .headers = {{"X-Origins", "all"}}};
     response.producer = bodies_.back();
     respond(std::move(response));
   }
@@ -249,7 +250,9 @@ TEST_F(HttpStreamTest, LetsInNoMoreStreamsThanThereMayBe) {
   (void)handler_.body()->sink();
   RawClient second(port_);
   second.Send(kRequest);
-  EXPECT_THAT(second.Read("}"), AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("Retry-After: 5\r\n")));
+  EXPECT_THAT(second.Read("}"),
+              AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("Retry-After: 5\r\n"), HasSubstr("X-Origins: all\r\n")));
+  EXPECT_EQ(metrics_.Counter("carillon_http_requests_total", "", {{"route", "none"}, {"code", "503"}}).Value(), 1);
   EXPECT_EQ(handler_.body(1)->ends(), 1);
   // It is refused its stream, not its connection.
   second.Send("GET /plain HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
