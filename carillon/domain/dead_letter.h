@@ -48,8 +48,10 @@ struct DeadLetterFilter {
   std::string queue;
   std::string lane;
   std::string type;
-  std::string error;  // A part of the error or the reason, whatever the case.
+  std::string error;       // A part of the error or the reason, whatever the case.
+  std::string error_kind;  // As a DeadLetterGroup has it.
   std::string provider;
+  bool without_provider = false;  // Then `provider` is empty.
   std::vector<int64_t> ids;
   std::optional<absl::Time> died_before;
   std::optional<absl::Time> died_after;

@@ -55,7 +55,9 @@ std::string FilterCondition(const pqxx::transaction_base& transaction, const Dea
   AddEqual(sql, transaction, "d.queue", filter.queue);
   AddEqual(sql, transaction, "d.lane", filter.lane);
   AddEqual(sql, transaction, "d.type", filter.type);
+  AddEqual(sql, transaction, "d.error_kind", filter.error_kind);
   AddEqual(sql, transaction, "d.provider", filter.provider);
+  if (filter.without_provider) absl::StrAppend(&sql, " AND d.provider IS NULL");
   if (!filter.error.empty()) {
     absl::StrAppend(&sql, " AND strpos(lower(concat_ws(' ', d.reason, d.error, d.error_kind)), lower(",
                     transaction.quote(filter.error), ")) > 0");
@@ -75,7 +77,9 @@ std::string EncodeFilter(const DeadLetterFilter& filter) {
   AddText(json, "lane", filter.lane);
   AddText(json, "type", filter.type);
   AddText(json, "error", filter.error);
+  AddText(json, "error_kind", filter.error_kind);
   AddText(json, "provider", filter.provider);
+  if (filter.without_provider) json["without_provider"] = true;
   if (!filter.ids.empty()) json["dead_letter_ids"] = filter.ids;
   AddAge(json, "older_than_us", filter.older_than);
   AddAge(json, "newer_than_us", filter.newer_than);
@@ -94,7 +98,9 @@ DeadLetterFilter DecodeFilter(absl::string_view text) {
   filter.lane = json.value("lane", std::string());
   filter.type = json.value("type", std::string());
   filter.error = json.value("error", std::string());
+  filter.error_kind = json.value("error_kind", std::string());
   filter.provider = json.value("provider", std::string());
+  filter.without_provider = json.value("without_provider", false);
   filter.ids = json.value("dead_letter_ids", std::vector<int64_t>());
   filter.older_than = AgeIn(json, "older_than_us");
   filter.newer_than = AgeIn(json, "newer_than_us");

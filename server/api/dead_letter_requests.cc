@@ -67,7 +67,11 @@ void CheckFilterTexts(const v1::DeadLetterFilter& filter, Violations& violations
   violations.CheckId("filter.queue", filter.queue(), /*required=*/false);
   violations.CheckText("filter.type", filter.type(), /*required=*/false, limits::kMaxTypeNameBytes);
   violations.CheckText("filter.error", filter.error(), /*required=*/false, limits::kMaxReasonBytes);
+  violations.CheckText("filter.error_kind", filter.error_kind(), /*required=*/false, limits::kMaxReasonBytes);
   violations.CheckId("filter.provider", filter.provider(), /*required=*/false);
+  if (filter.without_provider() && !filter.provider().empty()) {
+    violations.Add("filter.without_provider", "must not be set together with filter.provider");
+  }
   if (!filter.lane().empty() && !ParseLane(filter.lane()).has_value()) {
     violations.Add("filter.lane", "must be payment, otp, social, marketing or fanout");
   }
@@ -99,7 +103,9 @@ absl::StatusOr<DeadLetterFilter> DeadLetterRequests::Filter(AppId app, const v1:
   out.lane = filter.lane();
   out.type = filter.type();
   out.error = filter.error();
+  out.error_kind = filter.error_kind();
   out.provider = filter.provider();
+  out.without_provider = filter.without_provider();
   if (filter.app_key() == kAnyApp) return out;
   out.or_of_no_app = filter.app_key().empty();
   out.app = app;

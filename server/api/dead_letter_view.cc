@@ -121,7 +121,9 @@ void ToProto(const DeadLetterFilter& filter, v1::DeadLetterFilter* out) {
   out->set_lane(filter.lane);
   out->set_type(filter.type);
   out->set_error(filter.error);
+  out->set_error_kind(filter.error_kind);
   out->set_provider(filter.provider);
+  out->set_without_provider(filter.without_provider);
   for (const int64_t id : filter.ids) out->add_dead_letter_ids(absl::StrCat(id));
   if (filter.older_than.has_value()) *out->mutable_older_than() = ToDuration(*filter.older_than);
   if (filter.newer_than.has_value()) *out->mutable_newer_than() = ToDuration(*filter.newer_than);

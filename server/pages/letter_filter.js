@@ -32,10 +32,29 @@ export function filterOf(query) {
   return filter;
 }
 
-/** @param {Record<string, any>} filter @param {any} group a DeadLetterGroup */
-export function narrowed(filter, group) {
-  const narrow = {...filter, queue: group.queue, type: group.type, provider: group.provider, error: group.error || group.reason};
+/**
+ * A filter for exactly a group's letters; only to be of no type, or of no kind of error, can't be asked for.
+ * @param {Record<string, any>} filter @param {any} group a DeadLetterGroup
+ */
+function narrowed(filter, group) {
+  const narrow = {...filter, queue: group.queue, type: group.type, provider: group.provider, withoutProvider: !group.provider,
+    errorKind: group.error, error: filter.error || (group.error ? '' : group.reason)};
   return Object.fromEntries(Object.entries(narrow).filter(([, value]) => value));
+}
+
+/**
+ * Groups as rows, each with the filter that asks for it. Those that differ only in their reason are one: no filter, and no
+ * column of a row, tells them apart.
+ * @param {Record<string, any>} filter @param {any[]} groups
+ */
+export function rowsOf(filter, groups) {
+  const rows = new Map();
+  for (const group of groups) {
+    const which = narrowed(filter, group);
+    const key = JSON.stringify(which);
+    rows.set(key, {which, groups: [...rows.get(key)?.groups ?? [], group]});
+  }
+  return [...rows.values()];
 }
 
 /** @param {Record<string, any>} [filter] */
@@ -45,7 +64,9 @@ export function inWords(filter = {}) {
     parts.push(filter.deadLetterIds.length === 1 ? `letter ${filter.deadLetterIds[0]}` : many(filter.deadLetterIds.length, 'letter'));
   }
   for (const name of ['lane', 'queue', 'type', 'provider']) if (filter[name]) parts.push(`${name} ${filter[name]}`);
-  if (filter.error) parts.push(`error “${filter.error}”`);
+  if (filter.withoutProvider) parts.push('no provider');
+  if (filter.errorKind) parts.push(`kind of error “${filter.errorKind}”`);
+  if (filter.error) parts.push(`error with “${filter.error}”`);
   if (filter.newerThan) parts.push(`died within ${length(seconds(filter.newerThan))}`);
   if (filter.olderThan) parts.push(`died more than ${length(seconds(filter.olderThan))} ago`);
   parts.push(filter.appKey === '*' ? 'all apps' : filter.appKey ? `app ${filter.appKey}` : 'this app');

@@ -2,7 +2,7 @@
 import {call} from './connect.js';
 import {announce, byId, element, setFacts, setText, tableRow} from './dom.js';
 import {ago, count, many, number, time} from './format.js';
-import {addressOfForm, fillForm, filterOf, inWords, narrowed} from './letter_filter.js';
+import {addressOfForm, fillForm, filterOf, inWords, rowsOf} from './letter_filter.js';
 import {openReplay} from './replay_dialog.js';
 import {appHeaders, credentials} from './session.js';
 
@@ -62,7 +62,7 @@ function letterItem(letter) {
   const details = element('details', {ontoggle: () => details.open && loadLetter(payload, letter.deadLetterId)},
     element('summary', {}, `What letter ${letter.deadLetterId} says`), payload);
   const replay = element('button', {type: 'button', class: 'small', onclick: () =>
-    openReplay({appKey: filter.appKey, deadLetterIds: [letter.deadLetterId]}, [{lane: letter.lane}])}, 'Replay…');
+    openReplay({appKey: filter.appKey, deadLetterIds: [letter.deadLetterId]}, [{lane: letter.lane, count: 1}])}, 'Replay…');
   return element('li', {class: 'panel'}, element('p', {class: 'letter-error'}, letter.error || letter.reason || 'No error was told.'),
     facts, element('div', {class: 'actions'}, details, replay));
 }
@@ -94,15 +94,17 @@ function openLetters(which) {
   loadLetters();
 }
 
-/** @param {any} group */
-function groupRow(group) {
-  const which = narrowed(filter, group);
+/** @param {{which: Record<string, any>, groups: any[]}} row */
+function groupRow({which, groups: alike}) {
+  const [group] = alike;
+  const times = (field) => alike.map((one) => one[field]).sort((a, b) => Date.parse(a) - Date.parse(b));
   const name = `${group.type || 'no type'} in ${group.queue}`;
   const actions = element('span', {class: 'actions'},
     element('button', {type: 'button', class: 'small', 'aria-label': `Show letters: ${name}`, onclick: () => openLetters(which)}, 'Show'),
-    element('button', {type: 'button', class: 'small', 'aria-label': `Replay letters: ${name}`, onclick: () => openReplay(which, [group])}, 'Replay…'));
-  const [oldest, newest] = [ago(group.oldestDeadTime, 1), ago(group.newestDeadTime, 1)];
-  return tableRow(byId('groups'), [count(group.count), group.queue, group.type || '-', group.error || group.reason || '-', group.provider || '-',
+    element('button', {type: 'button', class: 'small', 'aria-label': `Replay letters: ${name}`, onclick: () => openReplay(which, alike)}, 'Replay…'));
+  const [oldest, newest] = [ago(times('oldestDeadTime')[0], 1), ago(times('newestDeadTime').at(-1), 1)];
+  const letters = alike.reduce((sum, one) => sum + number(one.count), 0);
+  return tableRow(byId('groups'), [count(letters), group.queue, group.type || '-', group.error || group.reason || '-', group.provider || '-',
     oldest === newest ? newest : `${oldest.replace(/ ago$/, '')} to ${newest}`, actions]);
 }
 
@@ -113,7 +115,7 @@ async function loadGroups() {
     const answer = await call('AdminService/SummarizeDeadLetters', {filter}, appHeaders());
     if (turn !== asked) return;
     groups = answer.groups ?? [];
-    byId('groups').tBodies[0].replaceChildren(...groups.map(groupRow));
+    byId('groups').tBodies[0].replaceChildren(...rowsOf(filter, groups).map(groupRow));
     byId('groups').hidden = groups.length === 0;
     byId('replay-all').hidden = groups.length === 0;
     setText(byId('groups-total'), number(answer.total) ? many(number(answer.total), 'dead letter') : 'No dead letters.');

@@ -3,7 +3,7 @@ import {call, stream} from './connect.js';
 import {announce, byId, element, setFacts, setText} from './dom.js';
 import {count, length, many, number, rate, seconds, word} from './format.js';
 import {inWords} from './letter_filter.js';
-import {appHeaders} from './session.js';
+import {appHeaders, credentials} from './session.js';
 
 const OPERATOR = 'carillon.operator';
 const CRITICAL = ['payment', 'otp'];
@@ -11,8 +11,8 @@ const SKIPPED = {skippedExpired: 'expired', skippedEnded: 'ended otherwise by no
   skippedUnroutable: 'of no known queue', skippedTaken: 'taken by somebody else'};
 
 const dialog = byId('replay-dialog');
-/** @type {{filter: Record<string, any>, replayId: string}} */
-let task = {filter: {}, replayId: ''};
+/** `told`: how many letters the row that was clicked showed. @type {{filter: Record<string, any>, replayId: string, told: number}} */
+let task = {filter: {}, replayId: '', told: 0};
 /** @type {AbortController|null} */
 let running = null;
 /** @type {AbortController|null} */
@@ -43,6 +43,7 @@ function showPhase(isRunning) {
 async function forecast() {
   const place = byId('replay-forecast');
   place.replaceChildren('Counting what would become of them…');
+  forecasting?.abort();
   const mine = forecasting = new AbortController();
   try {
     let replay = {};
@@ -55,6 +56,9 @@ async function forecast() {
     setFacts(facts, [['Match', count(replay.matched)], ...countsOf(replay).map(([name, value]) =>
       /** @type {[string, string]} */ ([name === 'Replayed' ? 'Would be replayed' : name, value]))]);
     place.replaceChildren(facts);
+    const more = number(replay.matched) - task.told;
+    if (more > 0) place.append(element('p', {class: 'notice warn'},
+      `${many(more, 'letter')} more than the list showed: more have died, or no type or error was told to choose them by.`));
     byId('replay-start').disabled = number(replay.replayed) === 0;
     setText(byId('replay-start'), `Replay ${many(number(replay.replayed), 'letter')}`);
   } catch (error) {
@@ -93,10 +97,9 @@ function showEnd(replay) {
 
 /** @returns {object} */
 function request() {
-  const pace = {rate: Number(byId('replay-rate').value)};
-  if (task.replayId) return {replayId: task.replayId, ...pace};
-  return {filter: task.filter, limit: Number(byId('replay-limit').value) || undefined, reason: byId('replay-reason').value.trim(),
-    operator: byId('replay-operator').value.trim(), ...pace};
+  const always = {operator: byId('replay-operator').value.trim(), rate: Number(byId('replay-rate').value)};
+  if (task.replayId) return {replayId: task.replayId, ...always};
+  return {filter: task.filter, limit: Number(byId('replay-limit').value) || undefined, reason: byId('replay-reason').value.trim(), ...always};
 }
 
 async function run() {
@@ -123,6 +126,14 @@ async function run() {
   document.dispatchEvent(new Event('replayed'));
 }
 
+/** @param {boolean} isCritical */
+function askFirst(isCritical) {
+  const box = byId('replay-critical').querySelector('input');
+  byId('replay-critical').hidden = !isCritical;
+  box.required = isCritical;
+  box.checked = false;
+}
+
 /** @param {string} title @param {string} which */
 function reset(title, which) {
   announced = 0;
@@ -132,9 +143,9 @@ function reset(title, which) {
   setText(byId('replay-start'), 'Replay');
   byId('replay-forecast').replaceChildren();
   byId('replay-progress').hidden = true;
-  byId('replay-critical').hidden = true;
-  byId('replay-critical').querySelector('input').required = false;
+  askFirst(false);
   byId('replay-reason').value = '';
+  byId('replay-reason').readOnly = byId('replay-limit').disabled = task.replayId !== '';
   byId('replay-limit').value = '';
   byId('replay-operator').value = sessionStorage.getItem(OPERATOR) ?? '';
   showPhase(false);
@@ -142,27 +153,47 @@ function reset(title, which) {
   dialog.showModal();
 }
 
-/** Letters that match. @param {Record<string, any>} filter @param {{lane?: string}[]} groups of which lanes they are */
+/** @param {{lane?: string}[]} groups */
+const areCritical = (groups) => groups.some(({lane}) => CRITICAL.includes(lane ?? ''));
+
+/** Letters that match. @param {Record<string, any>} filter @param {{lane?: string, count?: string|number}[]} groups of which lanes they are */
 export function openReplay(filter, groups) {
-  task = {filter, replayId: ''};
+  task = {filter, replayId: '', told: groups.reduce((sum, {count: letters}) => sum + number(letters), 0)};
   reset('Replay dead letters', inWords(filter));
-  const isCritical = groups.some(({lane}) => CRITICAL.includes(lane ?? ''));
-  byId('replay-critical').hidden = !isCritical;
-  byId('replay-critical').querySelector('input').required = isCritical;
-  byId('replay-critical').querySelector('input').checked = false;
+  askFirst(areCritical(groups));
   byId('replay-start').disabled = true;
   byId('replay-reason').focus();
   forecast();
 }
 
+/** Whether payment or otp letters may be left of it: rather once too often. @param {any} replay */
+async function mayBeCritical({appKey, filter = {}}) {
+  // Its ages count from its begin, and its app is whose it was.
+  const all = {...filter, newerThan: undefined, appKey: filter.appKey || (appKey === credentials()?.key ? undefined : '*')};
+  try {
+    const {groups = [], total} = await call('AdminService/SummarizeDeadLetters', {filter: all}, appHeaders());
+    return areCritical(groups) || groups.reduce((sum, group) => sum + number(group.count), 0) < number(total);
+  } catch {
+    return true;
+  }
+}
+
 /** One that did not come to its end. @param {any} replay */
-export function resumeReplay(replay) {
-  task = {filter: replay.filter ?? {}, replayId: replay.replayId};
-  reset('Go on with a replay', `${inWords(replay.filter)}: ${replay.reason ?? ''}`);
+export async function resumeReplay(replay) {
+  task = {filter: replay.filter ?? {}, replayId: replay.replayId, told: 0};
+  reset('Go on with a replay', inWords(replay.filter));
   byId('replay-reason').value = replay.reason ?? '';
-  byId('replay-operator').value = replay.operator || '-';
+  setText(byId('replay-start'), 'Go on with it');
   showProgress({replay});
-  run();
+  byId('replay-progress').hidden = false;
+  byId('replay-start').disabled = true;
+  byId('replay-operator').focus();
+  forecasting?.abort();
+  const mine = forecasting = new AbortController();
+  const isCritical = await mayBeCritical(replay);
+  if (mine.signal.aborted) return;
+  askFirst(isCritical);
+  byId('replay-start').disabled = false;
 }
 
 byId('replay-form').addEventListener('submit', (event) => {

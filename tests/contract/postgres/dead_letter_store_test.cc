@@ -171,7 +171,8 @@ TEST_F(DeadLetterStoreTest, TellsAGroupFromThoseThatContainItsWords) {
     DeadLetterStore::ListQuery query{.filter = DecodeFilter(EncodeFilter(filter)), .older_than = {}, .limit = 9};
     query.filter.app = app_;
     std::vector<std::string> found;
-    for (const DeadLetter& letter : store_.List(query).value()) found.push_back(letter.message_id);
+    const std::vector<DeadLetter> listed = store_.List(query).value();
+    for (const DeadLetter& letter : listed) found.push_back(letter.message_id);
     return found;
   };
   const std::string kind = "timeout after <number> ms";

@@ -157,6 +157,30 @@ TEST_F(DeadLetterRequestsTest, NamesEveryFaultOfAReplay) {
   }
 }
 
+TEST_F(DeadLetterRequestsTest, TakesOneGroupExactly) {
+  v1::ReplayDeadLettersRequest request;
+  request.set_reason("fixed");
+  request.mutable_filter()->set_error_kind("timeout after <number> ms");
+  request.mutable_filter()->set_without_provider(true);
+  ASSERT_OK_AND_ASSIGN(const ReplayPlan plan, requests_.PlanReplay(AppId(7), request));
+  EXPECT_EQ(plan.order.filter.error_kind, "timeout after <number> ms");
+  EXPECT_TRUE(plan.order.filter.without_provider);
+  // It is told as it was asked for.
+  Replay replay;
+  replay.order = plan.order;
+  v1::Replay told;
+  ToProto(replay, &told);
+  EXPECT_EQ(told.filter().error_kind(), "timeout after <number> ms");
+  EXPECT_TRUE(told.filter().without_provider());
+  request.mutable_filter()->set_provider("twilio");
+  request.mutable_filter()->set_error_kind(std::string(256, 'x'));
+  const absl::Status status = requests_.PlanReplay(AppId(7), request).status();
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
+  for (const char* field : {"filter.without_provider", "filter.error_kind"}) {
+    EXPECT_THAT(std::string(status.message()), HasSubstr(field));
+  }
+}
+
 TEST_F(DeadLetterRequestsTest, PlansWithDefaults) {
   v1::ReplayDeadLettersRequest request;
   request.set_reason("fixed");
