@@ -7,4 +7,3 @@ ALTER TABLE dead_letters
   DROP COLUMN delivery_id, DROP COLUMN replay_id, DROP COLUMN replayed_at, DROP COLUMN died_again_at,
   DROP COLUMN retention_days, DROP COLUMN replay_count, DROP COLUMN provider, DROP COLUMN error_kind;
 DROP FUNCTION error_kind;
-ALTER TABLE outbox DROP COLUMN replay_count;

@@ -36,6 +36,10 @@ struct DeadLetter {
   std::string provider;
   // Of its notification; 0: it has none. Only when it is recorded.
   int retention_days = 0;
+  // Its message may have been recorded before. Only when it is recorded.
+  bool redelivered = false;
+  // Nothing is done with its payload but to keep it. Only when it is recorded.
+  bool is_opaque = false;
   // Only when it is read.
   std::string app_key;
   int64_t payload_bytes = 0;

@@ -57,6 +57,8 @@ struct DeliveryAttempt {
   std::string error;
   absl::Duration latency;
   std::string provider_message_id;
+  // It died of this one, or after it, and was put back: only whether a person may have it counts.
+  bool before_replay = false;
 };
 
 // One notification on its way to one external channel; on a push channel, to one device.

@@ -39,8 +39,9 @@ class DeadLetterStore {
 
   // How many there are of each queue, of all apps; more than `most` are told as so many.
   virtual absl::StatusOr<std::vector<int64_t>> Count(absl::Span<const std::string> queues, int64_t most) = 0;
-  // Deletes up to `limit` that are not dead any more and died before this. Returns how many.
-  virtual absl::StatusOr<int> Forget(absl::Time died_before, int limit) = 0;
+  // Deletes up to `limit` that are not dead any more, and died and were put back before
+  // this. Returns how many.
+  virtual absl::StatusOr<int> Forget(absl::Time over_before, int limit) = 0;
 };
 
 }  // namespace carillon

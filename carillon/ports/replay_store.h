@@ -23,6 +23,8 @@ struct ReplayRun {
   bool is_rehearsal = false;
   int64_t up_to = 0;     // The newest letter that there was when it began.
   int64_t position = 0;  // Where it looks next.
+  // It was at the end, and looks from the start for what others held: not at what it left.
+  bool looks_again = false;
   int epoch = 0;         // Names this runner.
 };
 

@@ -31,8 +31,8 @@ constexpr PgStatement kCount = {"count_dead_letters", R"sql(
 constexpr PgStatement kForget = {"forget_dead_letters", R"sql(
   DELETE FROM dead_letters WHERE dead_letter_id IN (
     SELECT dead_letter_id FROM dead_letters
-    WHERE state <> 'dead' AND dead_at < to_timestamp($1::bigint / 1e6::float8)
-    ORDER BY dead_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+    WHERE state <> 'dead' AND greatest(dead_at, replayed_at) < to_timestamp($1::bigint / 1e6::float8)
+    ORDER BY greatest(dead_at, replayed_at) LIMIT $2 FOR UPDATE SKIP LOCKED)
 )sql"};
 
 DeadLetter ToDeadLetter(const pqxx::row& row) {
@@ -134,11 +134,11 @@ absl::StatusOr<std::vector<int64_t>> PostgresDeadLetterStore::Count(absl::Span<c
   return counts;
 }
 
-absl::StatusOr<int> PostgresDeadLetterStore::Forget(absl::Time died_before, int limit) {
+absl::StatusOr<int> PostgresDeadLetterStore::Forget(absl::Time over_before, int limit) {
   int forgotten = 0;
   RETURN_IF_ERROR(pool_->Run([&](PgSession& session, pqxx::transaction_base& transaction) {
     forgotten =
-        static_cast<int>(session.Execute(transaction, kForget, absl::ToUnixMicros(died_before), limit).affected_rows());
+        static_cast<int>(session.Execute(transaction, kForget, absl::ToUnixMicros(over_before), limit).affected_rows());
   }));
   return forgotten;
 }

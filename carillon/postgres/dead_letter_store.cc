@@ -19,15 +19,17 @@ constexpr int kMostReplays = 1000;
 // up pauses, unless the page was told meanwhile: to resume it is to try again.
 //
 // A letter that was put back since its message was taken is no news: not while what was
-// put back has not left, or has hardly. It says so by its count, unless it has waited
-// somewhere that forgets it. How often it was put back is told by what is recorded.
+// put back has not left, or has hardly, and never if the broker gives it once more: then
+// it may be the death that was recorded before, however long ago. It says so by its
+// count, unless it has waited somewhere that forgets it: what is passed over so wrongly
+// housekeeping queues again. How often it was put back is told by what is recorded.
 constexpr char kEndDead[] = R"sql(
   WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                          $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[], $19::uuid[], $20::smallint[],
-                         $21::smallint[])
+                         $21::smallint[], $22::boolean[])
       WITH ORDINALITY AS rows (app_id, notification_id, retry_count, queue, lane, message_id, type, exchange, routing_key,
-                               reason, error, traceparent, payload, delivery_id, retention_days, told_count, position)
+                               reason, error, traceparent, payload, delivery_id, retention_days, told_count, redelivered, position)
   ), input AS MATERIALIZED (
     SELECT given.*, earlier.dead_letter_id AS earlier_id, greatest(told_count, earlier.replay_count + 1) AS replay_count
     FROM given LEFT JOIN LATERAL (
@@ -36,7 +38,7 @@ constexpr char kEndDead[] = R"sql(
       ORDER BY l.replay_count DESC LIMIT 1
     ) AS earlier ON true
     WHERE NOT (retention_days > 0 AND told_count <= coalesce(earlier.replay_count, -1)
-               AND (earlier.replayed_at > now() - interval '1 minute'
+               AND (redelivered OR earlier.replayed_at > now() - interval '1 minute'
                     OR EXISTS (SELECT FROM outbox o WHERE o.message_id = coalesce(given.delivery_id, given.notification_id))))
     ORDER BY notification_id
   ), died_again AS (
@@ -95,7 +97,7 @@ constexpr char kKeepLetters[] = R"sql(
 // The pages of events among the letters, column by column.
 struct PageColumns {
   void Add(const DeadLetter& letter) {
-    if (ParseLane(letter.lane) != Lane::kFanout) return;
+    if (letter.is_opaque || ParseLane(letter.lane) != Lane::kFanout) return;
     const absl::StatusOr<EnvelopeContents> contents = DecodeContents(letter.payload);
     if (!contents.ok()) return;
     for (const FanoutPage& page : contents->pages) {
@@ -113,7 +115,7 @@ struct PageColumns {
 
 absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letters) {
   PgArray apps, notifications, retries, queues, lanes, messages, types, exchanges, keys, reasons, errors, traces,
-      payloads, groups, deliveries, retentions, replays;
+      payloads, groups, deliveries, retentions, replays, redelivered;
   PageColumns pages;
   for (const DeadLetter& letter : letters) {
     letter.app.has_value() ? apps.Add(letter.app->value()) : apps.AddNull();
@@ -131,7 +133,8 @@ absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letter
     payloads.AddBytes(letter.payload);
     letter.delivery_id.has_value() ? deliveries.Add(*letter.delivery_id) : deliveries.AddNull();
     retentions.Add(letter.retention_days);
-    replays.Add(std::min(letter.replay_count, kMostReplays));
+    replays.Add(std::clamp(letter.replay_count, 0, kMostReplays));
+    redelivered.Add(letter.redelivered);
     for (const Uuid& group : letter.reaction_groups) groups.Add(group);
     pages.Add(letter);
   }
@@ -141,7 +144,8 @@ absl::Status PostgresDeadLetterStore::Record(absl::Span<const DeadLetter> letter
     session.Execute(transaction, kRecordDeadLetters, apps.str(), notifications.str(), retries.str(), queues.str(),
                     lanes.str(), messages.str(), types.str(), exchanges.str(), keys.str(), reasons.str(), errors.str(),
                     traces.str(), payloads.str(), groups.str(), pages.events.str(), pages.shards.str(),
-                    pages.cursors.str(), pages.errors.str(), deliveries.str(), retentions.str(), replays.str());
+                    pages.cursors.str(), pages.errors.str(), deliveries.str(), retentions.str(), replays.str(),
+                    redelivered.str());
   });
 }
 

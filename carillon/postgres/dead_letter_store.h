@@ -16,7 +16,7 @@ class PostgresDeadLetterStore final : public DeadLetterStore {
   absl::StatusOr<DeadLetter> Get(int64_t id) override;
   absl::StatusOr<Summary> Summarize(const DeadLetterFilter& filter, int limit) override;
   absl::StatusOr<std::vector<int64_t>> Count(absl::Span<const std::string> queues, int64_t most) override;
-  absl::StatusOr<int> Forget(absl::Time died_before, int limit) override;
+  absl::StatusOr<int> Forget(absl::Time over_before, int limit) override;
 
  private:
   const std::shared_ptr<PgPool> pool_;

@@ -224,7 +224,8 @@ std::vector<DeliveryAttempt> AttemptsOf(const pqxx::field& field) {
          .code = json.value("code", std::string()),
          .error = json.value("error", std::string()),
          .latency = absl::Milliseconds(json.value("latency_ms", int64_t{0})),
-         .provider_message_id = json.value("message_id", std::string())});
+         .provider_message_id = json.value("message_id", std::string()),
+         .before_replay = json.value("before_replay", false)});
   }
   return attempts;
 }

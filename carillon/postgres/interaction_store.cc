@@ -18,7 +18,8 @@ constexpr int kMaxEarlyBytes = 4096;
 // Deliveries are locked in the order of their ids, and seen as they are then. A
 // provider's id that is another one than the delivery's means an earlier call: that
 // this one arrived nowhere says nothing of the one that was accepted since. What was
-// still open and arrived had been accepted without a word: it counts as sent as well;
+// still open and arrived had been accepted without a word: it counts as sent as well, and
+// so does what had been given up, whose death counts no more: nobody may send it again;
 // one that did not arrive goes on, to the next provider and at once. What a call under
 // way came to may be told before it is recorded: that is kept until then. An address
 // is suppressed only if it is surely the one that the message went to.
@@ -34,7 +35,7 @@ constexpr char kRecordReceiptsHead[] = R"sql(
            asked.resend_us, asked.position
     FROM asked CROSS JOIN LATERAL (
       SELECT notification_id, delivery_id, retention_days, app_id, created_at, recipient_id, type, channel, state,
-             provider_message_id, claimed_until IS NOT NULL AS is_claimed, payload IS NOT NULL AND NOT resent AS may_resend
+             provider_message_id, resent, claimed_until IS NOT NULL AS is_claimed, payload IS NOT NULL AND NOT resent AS may_resend
       FROM deliveries d
       WHERE d.notification_id = asked.notification_id AND d.delivery_id = asked.delivery_id AND d.app_id = asked.app_id
       LIMIT 1 FOR UPDATE
@@ -44,18 +45,20 @@ constexpr char kRecordReceiptsHead[] = R"sql(
            asked.resend_us, asked.position
     FROM asked CROSS JOIN LATERAL (
       SELECT notification_id, delivery_id, retention_days, app_id, created_at, recipient_id, type, channel, state,
-             provider_message_id, claimed_until IS NOT NULL AS is_claimed, payload IS NOT NULL AND NOT resent AS may_resend
+             provider_message_id, resent, claimed_until IS NOT NULL AS is_claimed, payload IS NOT NULL AND NOT resent AS may_resend
       FROM deliveries d
       WHERE asked.notification_id IS NULL
         AND d.app_id = asked.app_id AND d.provider_message_id = asked.told_id AND d.channel = asked.channel
       LIMIT 1 FOR UPDATE
     ) AS d
   ), chosen AS MATERIALIZED (
-    SELECT DISTINCT ON (notification_id, delivery_id) *, state <> 'sent' AS was_open,
+    SELECT DISTINCT ON (notification_id, delivery_id) *, state IN ('pending', 'held') AS was_open,
+           state IN ('dead', 'undelivered') AS was_dead,
            told = 'undelivered' AND resend_us IS NOT NULL AND may_resend AS resend
     FROM named
-    WHERE told IS NOT NULL AND state IN ('pending', 'held', 'sent')
-      AND (told = 'delivered' OR (state = 'sent' AND coalesce(provider_message_id = told_id, true)))
+    WHERE told IS NOT NULL
+      AND (told = 'delivered' AND (state IN ('pending', 'held', 'sent', 'dead') OR state = 'undelivered' AND resent)
+           OR (state = 'sent' AND coalesce(provider_message_id = told_id, true)))
     -- That it arrived counts, whatever else is told.
     ORDER BY notification_id, delivery_id, told, position
   ), refined AS (
@@ -67,14 +70,15 @@ constexpr char kRecordReceiptsHead[] = R"sql(
         provider = coalesce((SELECT call ->> 'provider' FROM jsonb_array_elements(d.attempts) AS call
                              WHERE call ->> 'message_id' = chosen.told_id LIMIT 1),
                             d.provider, d.attempts -> -1 ->> 'provider'),
-        provider_message_id = CASE WHEN chosen.was_open THEN coalesce(chosen.told_id, d.provider_message_id)
+        provider_message_id = CASE WHEN chosen.was_open OR chosen.was_dead THEN coalesce(chosen.told_id, d.provider_message_id)
                                    ELSE coalesce(d.provider_message_id, chosen.told_id) END,
         detail = CASE chosen.told WHEN 'undelivered' THEN nullif(concat_ws(': ', chosen.code, chosen.error), '') END
     FROM chosen
     WHERE d.notification_id = chosen.notification_id AND d.delivery_id = chosen.delivery_id
       AND d.retention_days = chosen.retention_days AND NOT chosen.resend
     RETURNING d.app_id, d.notification_id, d.delivery_id, d.retention_days, d.recipient_id, d.lane, d.type, d.channel,
-              d.state, d.provider, d.provider_message_id, d.detail, chosen.code, chosen.was_open, d.resent AS counted
+              d.state, d.provider, d.provider_message_id, d.detail, d.finished_at, chosen.code, chosen.was_open, chosen.was_dead,
+              chosen.state AS was_state, d.resent AS counted
   ), resent AS (
     UPDATE deliveries d
     SET state = 'held', resent = true, finished_at = NULL, touched_at = clock_timestamp(), interrupted = false,
@@ -114,11 +118,28 @@ constexpr char kRecordReceiptsHead[] = R"sql(
   ), changed AS MATERIALIZED (
     SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, 'sent' AS state, provider,
            provider_message_id, NULL AS code
-    FROM refined WHERE was_open AND NOT counted
+    FROM refined WHERE (was_open OR was_dead) AND NOT counted
     UNION ALL
     SELECT app_id, notification_id, delivery_id, recipient_id, lane, type, channel, state, provider,
            provider_message_id, code
     FROM refined
+  ), arrived AS MATERIALIZED (
+    SELECT DISTINCT notification_id, retention_days FROM refined WHERE was_dead
+      AND NOT EXISTS (SELECT FROM ended WHERE ended.notification_id = refined.notification_id AND NOT ended.counted)
+    ORDER BY notification_id
+  ), mended AS (
+    UPDATE notifications n
+    SET outcome = 'delivered', state = CASE n.state WHEN 'dead' THEN 'delivered' ELSE n.state END,
+        detail = CASE WHEN n.state IN ('accepted', 'dead') THEN NULL ELSE n.detail END
+    FROM arrived
+    WHERE n.notification_id = arrived.notification_id AND n.retention_days = arrived.retention_days
+      AND n.outcome IS NOT NULL
+  ), uncounted AS (
+    -- In another part than what is counted below: no row is written twice.
+    INSERT INTO daily_stats AS stats (app_id, count, day, part, type, channel, kind)
+    SELECT app_id, -count(*), (finished_at AT TIME ZONE 'UTC')::date, (pg_backend_pid() + 1) % 8, type, channel, was_state
+    FROM refined WHERE was_dead GROUP BY app_id, 3, type, channel, was_state ORDER BY app_id, 3, type, channel, was_state
+    ON CONFLICT (app_id, day, type, channel, kind, part) DO UPDATE SET count = stats.count + EXCLUDED.count
   ), suppressed AS (
     INSERT INTO suppressions (app_id, channel, address_hash, type, reason, address)
     SELECT app_id, channel, sha256(convert_to(lower(address), 'UTF8')), type, min(suppress_reason), address

@@ -4,10 +4,12 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/domain/topology.h"
 #include "carillon/postgres/arrays.h"
+#include "carillon/postgres/dead_letter_filter.h"
 #include "carillon/postgres/event_store.h"
 #include "carillon/postgres/replay_store.h"
 #include "carillon/wire/envelope.h"
@@ -38,6 +40,7 @@ constexpr PgStatement kPutBack = {"put_back", R"sql(
                verdict)
     JOIN dead_letters l USING (dead_letter_id)
   ), judged AS MATERIALIZED (
+    -- Receipts lock deliveries in this order too.
     SELECT i.*, d.state AS was_state, d.finished_at AS was_finished_at,
            CASE WHEN i.verdict IS NOT NULL THEN i.verdict
                 WHEN i.kind IN ('delivery', 'decision') AND d.delivery_id IS NULL THEN 'ended'
@@ -53,10 +56,13 @@ constexpr PgStatement kPutBack = {"put_back", R"sql(
     FROM input i LEFT JOIN deliveries d
       ON d.notification_id = i.notification_id AND d.delivery_id = i.delivery_id AND d.retention_days = i.retention_days
          AND (d.state = 'dead' OR d.resent AND d.state = 'undelivered')
+    ORDER BY i.notification_id, i.delivery_id
   ), revived AS MATERIALIZED (
     UPDATE deliveries d
     SET state = CASE j.kind WHEN 'decision' THEN 'held' ELSE 'pending' END, finished_at = NULL, detail = NULL, claim = d.claim + 1,
-        claimed_until = NULL, touched_at = clock_timestamp(), payload = j.payload
+        claimed_until = NULL, touched_at = clock_timestamp(), payload = j.payload,
+        attempts = (SELECT jsonb_agg(call || '{"before_replay": true}' ORDER BY place)
+                    FROM jsonb_array_elements(d.attempts) WITH ORDINALITY AS earlier (call, place))
     FROM judged j
     WHERE NOT $14::boolean AND j.judgement = 'replayed' AND j.kind IN ('delivery', 'decision')
       AND d.notification_id = j.notification_id AND d.delivery_id = j.delivery_id AND d.retention_days = j.retention_days
@@ -94,11 +100,12 @@ constexpr PgStatement kPutBack = {"put_back", R"sql(
     FROM judged j
   ), marked AS (
     UPDATE dead_letters l
-    SET state = CASE d.outcome WHEN 'replayed' THEN 'replayed' WHEN 'expired' THEN 'expired' WHEN 'ended' THEN 'moot' ELSE l.state END,
+    SET state = CASE d.outcome WHEN 'replayed' THEN 'replayed' WHEN 'expired' THEN 'expired' ELSE 'moot' END,
         replay_id = $12, replayed_at = CASE WHEN d.outcome = 'replayed' THEN clock_timestamp() END,
         message_id = CASE WHEN d.outcome = 'replayed' AND d.kind <> 'page' THEN d.message::text ELSE l.message_id END,
         delivery_id = d.delivery_id, retention_days = d.retention_days
-    FROM done d WHERE NOT $14::boolean AND l.dead_letter_id = d.dead_letter_id
+    FROM done d
+    WHERE NOT $14::boolean AND l.dead_letter_id = d.dead_letter_id AND d.outcome IN ('replayed', 'expired', 'ended')
   ), queued AS (
     INSERT INTO outbox (message_id, app_id, lane, exchange, routing_key, type, traceparent, payload, replay_count)
     SELECT message, coalesce(app_id, 0), lane, '', queue, coalesce(type, ''), traceparent, payload, replay_count + 1
@@ -152,6 +159,17 @@ bool IsWorkQueue(absl::string_view name) {
 std::string DestinationOf(const std::string& queue, const std::string& routing_key) {
   const std::string name(queue == kUnroutedQueue ? absl::StripSuffix(routing_key, ".dlq") : queue);
   return IsWorkQueue(name) ? name : "";
+}
+
+// The letters that have a destination, as DestinationOf has it.
+std::string HasDestination(const pqxx::transaction_base& transaction) {
+  std::vector<std::string> names;
+  for (const QueueSpec& queue : CarillonTopology().queues) {
+    if (queue.role == QueueRole::kWork) names.push_back(transaction.quote(queue.name));
+  }
+  return absl::StrCat("CASE d.queue WHEN ", transaction.quote(std::string(kUnroutedQueue)),
+                      R"( THEN regexp_replace(d.routing_key, '\.dlq$', '') ELSE d.queue END IN ()",
+                      absl::StrJoin(names, ","), ")");
 }
 
 void NameItem(const Notification& item, Taken& taken) {
@@ -277,6 +295,15 @@ void CountOutcome(const pqxx::row& row, ReplayCounts& counts) {
 }
 
 }  // namespace
+
+std::string RunCondition(const pqxx::transaction_base& transaction, const ReplayRun& run) {
+  std::string sql =
+      absl::StrCat(FilterCondition(transaction, run.replay.order.filter), " AND d.dead_letter_id <= ", run.up_to);
+  if (run.looks_again) {
+    absl::StrAppend(&sql, " AND d.replay_count < ", run.replay.order.max_replays, " AND ", HasDestination(transaction));
+  }
+  return sql;
+}
 
 absl::StatusOr<std::vector<Lane>> PostgresReplayStore::Step(ReplayRun& run, int limit) {
   ReplayRun next;

@@ -1,6 +1,7 @@
 #include "carillon/postgres/replay_store.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "carillon/domain/errors.h"
@@ -42,7 +43,7 @@ constexpr PgStatement kTakeOver = {"take_over_replay", R"sql(
 
 constexpr PgStatement kKeepProgress = {"keep_replay_progress", R"sql(
   UPDATE replays
-  SET heartbeat_at = clock_timestamp(), position = $3, replayed = $4, expired = $5, ended = $6, poison = $7, unroutable = $8
+  SET heartbeat_at = clock_timestamp(), position = greatest(position, $3), replayed = $4, expired = $5, ended = $6, poison = $7, unroutable = $8
   WHERE replay_id = $1 AND epoch = $2 AND state = 'running'
 )sql"};
 
@@ -192,16 +193,6 @@ const int64_t kLeaseMicroseconds = absl::ToInt64Microseconds(kReplayLease);
 
 }  // namespace
 
-std::string RunCondition(const pqxx::transaction_base& transaction, const ReplayRun& run) {
-  std::string sql =
-      absl::StrCat(FilterCondition(transaction, run.replay.order.filter), " AND d.dead_letter_id <= ", run.up_to);
-  // What it has left is marked.
-  if (!run.is_rehearsal) {
-    absl::StrAppend(&sql, " AND d.replay_id IS DISTINCT FROM '", run.replay.id.ToString(), "'::uuid");
-  }
-  return sql;
-}
-
 absl::Status KeepProgress(PgSession& session, pqxx::transaction_base& transaction, const ReplayRun& run) {
   const ReplayCounts& counts = run.replay.counts;
   const bool kept = session
@@ -259,29 +250,32 @@ absl::StatusOr<ReplayRun> PostgresReplayStore::Resume(const Uuid& id, const std:
 }
 
 absl::StatusOr<int> PostgresReplayStore::PurgeStep(ReplayRun& run, int limit) {
-  int deleted = 0;
+  ReplayRun next;
   RETURN_IF_ERROR(pool_->RunTransaction([&](PgSession& session, pqxx::work& transaction) {
-    deleted = static_cast<int>(
-        transaction
-            .exec_params(absl::StrCat("DELETE FROM dead_letters WHERE dead_letter_id IN (SELECT d.dead_letter_id"
-                                      " FROM dead_letters d WHERE ",
-                                      RunCondition(transaction, run),
-                                      " ORDER BY d.dead_letter_id LIMIT $1 FOR UPDATE SKIP LOCKED)"),
-                         limit)
-            .affected_rows());
-    ReplayRun next = run;
-    next.replay.counts.replayed += deleted;
+    const pqxx::row deleted = transaction.exec_params1(
+        absl::StrCat("WITH deleted AS (DELETE FROM dead_letters WHERE dead_letter_id IN (SELECT d.dead_letter_id"
+                     " FROM dead_letters d WHERE ",
+                     RunCondition(transaction, run),
+                     " AND d.dead_letter_id > $1 ORDER BY d.dead_letter_id LIMIT $2 FOR UPDATE SKIP LOCKED)"
+                     " RETURNING dead_letter_id) SELECT count(*), coalesce(max(dead_letter_id), $1) FROM deleted"),
+        run.position, limit);
+    next = run;
+    next.replay.counts.replayed += deleted[0].as<int64_t>();
+    next.position = deleted[1].as<int64_t>();
     return KeepProgress(session, transaction, next);
   }));
-  run.replay.counts.replayed += deleted;
-  return deleted;
+  const int64_t before = std::exchange(run, std::move(next)).replay.counts.replayed;
+  return static_cast<int>(run.replay.counts.replayed - before);
 }
 
 absl::StatusOr<bool> PostgresReplayStore::HasMore(const ReplayRun& run) {
+  ReplayRun again = run;
+  again.looks_again = true;
   bool has_more = false;
   RETURN_IF_ERROR(pool_->Run([&](PgSession&, pqxx::transaction_base& transaction) {
     has_more =
-        !transaction.exec(absl::StrCat("SELECT FROM dead_letters d WHERE ", RunCondition(transaction, run), " LIMIT 1"))
+        !transaction
+             .exec(absl::StrCat("SELECT FROM dead_letters d WHERE ", RunCondition(transaction, again), " LIMIT 1"))
              .empty();
   }));
   return has_more;
@@ -297,7 +291,7 @@ absl::StatusOr<bool> PostgresReplayStore::Attend(ReplayRun& run, int streak) {
     is_ours = !rows.empty();
     if (!is_ours) return;
     ReadCounts(rows[0], run.replay.counts);
-    run.position = rows[0]["position"].as<int64_t>();
+    if (!run.looks_again) run.position = rows[0]["position"].as<int64_t>();
     all_died =
         run.replay.counts.died_again >= streak && session.Execute(transaction, kStreak, id, streak)[0][0].as<bool>();
   }));

@@ -32,7 +32,7 @@ class PostgresReplayStore final : public ReplayStore {
 // Writes how far a run is, in the transaction of what it did. FAILED_PRECONDITION: it is
 // somebody else's now, and nothing of the transaction may stay.
 absl::Status KeepProgress(PgSession& session, pqxx::transaction_base& transaction, const ReplayRun& run);
-// The letters that a run has not looked at: a condition on the rows `d` of dead_letters.
+// The letters that a run looks at, wherever it is: a condition on the rows `d` of dead_letters.
 std::string RunCondition(const pqxx::transaction_base& transaction, const ReplayRun& run);
 
 }  // namespace carillon

@@ -1,5 +1,7 @@
 #include "carillon/wire/envelope.h"
 
+#include <limits>
+
 #include "carillon/domain/status_macros.h"
 #include "carillon/internal/v1/envelope.pb.h"
 
@@ -8,10 +10,13 @@ namespace {
 
 // Of reactions that make no item.
 constexpr absl::string_view kPlainReactionType = "reaction";
+// What the columns of retention classes and shards can hold.
+constexpr int kMostStored = std::numeric_limits<int16_t>::max();
 
 absl::StatusOr<Notification> ToNotification(const internal::v1::Envelope& envelope, const internal::v1::Item& item) {
   const std::optional<Uuid> id = Uuid::FromBytes(item.notification_id());
-  if (!id.has_value() || item.recipient_id().empty() || item.retention_days() <= 0) {
+  if (!id.has_value() || item.recipient_id().empty() || item.retention_days() <= 0 ||
+      item.retention_days() > kMostStored) {
     return absl::InvalidArgumentError("an item lacks its id, its recipient or its retention class");
   }
   Notification n;
@@ -109,7 +114,9 @@ absl::Status AddReactions(const internal::v1::Envelope& envelope, std::vector<Re
 absl::Status AddPages(const internal::v1::Envelope& envelope, std::vector<FanoutPage>& pages) {
   for (const internal::v1::FanoutPage& in : envelope.pages()) {
     const std::optional<Uuid> id = Uuid::FromBytes(in.event_id());
-    if (!id.has_value()) return absl::InvalidArgumentError("a page lacks its event");
+    if (!id.has_value() || in.shard() < 0 || in.shard() > kMostStored) {
+      return absl::InvalidArgumentError("a page lacks its event or its shard");
+    }
     pages.push_back({.app = AppId(envelope.app_id()),
                      .event_id = *id,
                      .type = envelope.type(),

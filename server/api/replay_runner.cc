@@ -18,8 +18,6 @@ constexpr int kStepsPerSecond = 10;
 constexpr absl::Duration kLongestWait = absl::Milliseconds(100);  // Until it is seen that it is cancelled.
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 constexpr absl::Duration kAttendInterval = absl::Seconds(1);
-// For letters that others hold: a transaction takes less.
-constexpr absl::Duration kWaitForOthers = absl::Seconds(10);
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
 constexpr absl::Duration kWaitForStore = absl::Seconds(20);
 
@@ -69,7 +67,8 @@ class ReplayLoop {
       stopped_ = true;
       return End(ReplayState::kInterrupted, "its server was stopped"), absl::OkStatus();
     }
-    RETURN_IF_ERROR(Attend());
+    // With counts that may be behind nothing is written.
+    if (const absl::Status attended = Attend(); !attended.ok()) return WaitForStore(attended);
     if (end_.has_value()) return absl::OkStatus();
     const absl::Status stepped = Step();
     if (!stepped.ok()) return WaitForStore(stepped);
@@ -81,10 +80,9 @@ class ReplayLoop {
 
   absl::Status Attend() {
     if (Monotonic() - attended_ < kAttendInterval) return absl::OkStatus();
-    const absl::StatusOr<bool> all_died = deps_.store->Attend(run_, plan_.stop_after_failures);
-    if (!all_died.ok()) return WaitForStore(all_died.status());
+    ASSIGN_OR_RETURN(const bool all_died, deps_.store->Attend(run_, plan_.stop_after_failures));
     attended_ = Monotonic();
-    if (*all_died) {
+    if (all_died) {
       End(ReplayState::kFailing, absl::StrCat("the newest ", plan_.stop_after_failures, " all died again"));
     }
     return absl::OkStatus();
@@ -97,23 +95,21 @@ class ReplayLoop {
     if (most <= 0) return End(ReplayState::kDone, ""), absl::OkStatus();
     ASSIGN_OR_RETURN(const std::vector<Lane> lanes, deps_.store->Step(run_, static_cast<int>(most)));
     for (const Lane lane : lanes) deps_.waker.Wake(lane);
-    if (run_.replay.counts.looked_at() > before) {
-      waiting_since_.reset();
-      return absl::OkStatus();
-    }
-    return LookAgain();
+    return run_.replay.counts.looked_at() > before ? absl::OkStatus() : LookAgain();
   }
 
   // No letter was free. Those that others hold are theirs, or free again in a moment: if
-  // whoever held them is gone, they are looked at from the start.
+  // whoever held them is gone, they are looked at from the start. Not for longer, whatever
+  // is found meanwhile: others may hold some at every look.
   absl::Status LookAgain() {
     if (run_.is_rehearsal) return End(ReplayState::kDone, ""), absl::OkStatus();
     ASSIGN_OR_RETURN(const bool has_more, deps_.store->HasMore(run_));
     if (!waiting_since_.has_value()) waiting_since_ = Monotonic();
-    if (!has_more || Monotonic() - *waiting_since_ > kWaitForOthers) {
+    if (!has_more || Monotonic() - *waiting_since_ > deps_.wait_for_others) {
       return End(ReplayState::kDone, ""), absl::OkStatus();
     }
     run_.position = 0;
+    run_.looks_again = true;
     return absl::OkStatus();
   }
 

@@ -44,6 +44,8 @@ class ReplayRunner {
     OutboxWaker& waker;
     // Interrupts them all.
     const StopSignal& stop;
+    // For letters that others hold: a transaction takes less.
+    absl::Duration wait_for_others = absl::Seconds(10);
   };
   explicit ReplayRunner(Deps deps);
 

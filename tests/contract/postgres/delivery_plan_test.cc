@@ -245,7 +245,7 @@ TEST_F(DeliveryPlanTest, DeadLettersAreCountedWithoutTheirPayloads) {
   EXPECT_EQ(summary.total, 4000);
   ExpectNothingScanned();
   EXPECT_EQ(Read("dead_letters"), std::set<std::string>({"dead_letters"}));
-  EXPECT_THAT(recorder_->plans, HasSubstr("Index Only Scan using dead_letters_counted"));
+  EXPECT_THAT(recorder_->plans, HasSubstr("Index Only Scan using dead_letters_by_queue"));
   EXPECT_THAT(recorder_->plans, Not(HasSubstr("Index Scan")));
 }
 

@@ -207,7 +207,7 @@ TEST_F(InteractionStoreTest, LeavesANotificationOpenWhileOtherDeliveriesAre) {
 }
 
 TEST_F(InteractionStoreTest, DoesNotTouchWhatHasEndedOtherwise) {
-  for (const char* state : {"suppressed", "expired", "dead", "undelivered"}) {
+  for (const char* state : {"suppressed", "expired", "undelivered"}) {
     const Sent sent = AddDelivery(Accept(0), state);
     EXPECT_EQ(Record(ReceiptFor(sent, DeliveryState::kDelivered)), 1);
     EXPECT_EQ(OfDelivery(sent, "state"), state);

@@ -88,7 +88,8 @@ TEST_F(MigratorTest, SendsWaitForNoDeadLetters) {
   constexpr int kFirst = 25;
   ASSERT_OK(MigrateDown(database_.url(), Migrations(), CountFiles(Migrations()) - kFirst + 1));
   database_.Query(
-      "INSERT INTO dead_letters (state, queue, reason, error, payload) VALUES ('dead', 'otp', 'permanent', 'no 7', 'x')");
+      "INSERT INTO dead_letters (state, queue, reason, error, payload) VALUES ('dead', 'otp', 'permanent', 'no 7', "
+      "'x')");
   pqxx::connection reader(database_.url());
   pqxx::work reading(reader);
   reading.exec("SELECT FROM carillon.dead_letters");

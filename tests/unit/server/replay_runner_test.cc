@@ -40,6 +40,22 @@ class LettersInMemory final : public ReplayStore {
       --fails_;
       return error::BackendUnavailable("postgresql", "away");
     }
+    if (std::exchange(unknown_, false)) {
+      attend_fails_ = true;
+      return error::BackendUnavailable("postgresql", "no answer");
+    }
+    stepped_unattended_ += attend_fails_;
+    // What is left is found by a look from the start.
+    if (!run.looks_again && run.position == 0) {
+      run.position = 1;
+      run.replay.counts.poison += poison_;
+      if (poison_ > 0) return std::vector<Lane>();
+    }
+    if (always_held_ && run.looks_again) {
+      run.replay.counts.replayed += run.position == 0;
+      run.position = 1;
+      return std::vector<Lane>();
+    }
     const int64_t free = std::max<int64_t>(0, left_ - held_);
     const int64_t taken = std::min<int64_t>(limit, free);
     if (taken == 0) held_ = 0;
@@ -50,10 +66,11 @@ class LettersInMemory final : public ReplayStore {
   absl::StatusOr<int> PurgeStep(ReplayRun&, int) override { return 0; }
   absl::StatusOr<bool> HasMore(const ReplayRun&) override {
     absl::MutexLock lock(&mutex_);
-    return left_ > 0;
+    return always_held_ || left_ > 0;
   }
   absl::StatusOr<bool> Attend(ReplayRun& run, int streak) override {
     absl::MutexLock lock(&mutex_);
+    if (std::exchange(attend_fails_, false)) return error::BackendUnavailable("postgresql", "away");
     return run.replay.counts.replayed >= deaths_after_ && streak > 0;
   }
   absl::Status Finish(ReplayRun& run, ReplayState state, const std::string& detail) override {
@@ -66,6 +83,12 @@ class LettersInMemory final : public ReplayStore {
 
   void SetHeld(int64_t held) { held_ = held; }
   void SetFails(int fails) { fails_ = fails; }
+  void SetPoison(int64_t poison) { poison_ = poison; }
+  // At every look somebody holds some, and one is free.
+  void SetAlwaysHeld() { always_held_ = true; }
+  // Of a step nobody knows what came, and then the store is away once more.
+  void SetUnknown() { unknown_ = true; }
+  int stepped_unattended() const { return stepped_unattended_; }
   void SetDeathsAfter(int64_t replayed) { deaths_after_ = replayed; }
   std::vector<int> steps() const {
     absl::MutexLock lock(&mutex_);
@@ -78,6 +101,11 @@ class LettersInMemory final : public ReplayStore {
   const int64_t matched_;
   int64_t held_ = 0;
   int fails_ = 0;
+  int64_t poison_ = 0;
+  bool always_held_ = false;
+  bool unknown_ = false;
+  bool attend_fails_ = false;
+  int stepped_unattended_ = 0;
   int64_t deaths_after_ = std::numeric_limits<int64_t>::max();
   std::vector<int> steps_;
 };
@@ -128,7 +156,8 @@ class ReplayRunnerTest : public ::testing::Test {
   }
   void MakeRunner(int64_t letters) {
     store_ = std::make_shared<LettersInMemory>(letters);
-    runner_ = std::make_unique<ReplayRunner>(ReplayRunner::Deps{.store = store_, .waker = waker_, .stop = stop_});
+    runner_ = std::make_unique<ReplayRunner>(
+        ReplayRunner::Deps{.store = store_, .waker = waker_, .stop = stop_, .wait_for_others = wait_for_others_});
   }
   static ReplayPlan Plan(int rate = 10'000) {
     return {.order = {.app = AppId(1), .reason = "fixed", .filter = {}, .max_replays = 5},
@@ -143,6 +172,7 @@ class ReplayRunnerTest : public ::testing::Test {
 
   CountingWaker waker_;
   StopSignal stop_;
+  absl::Duration wait_for_others_ = absl::Seconds(10);
   std::shared_ptr<LettersInMemory> store_;
   std::unique_ptr<ReplayRunner> runner_;
 };
@@ -174,6 +204,35 @@ TEST_F(ReplayRunnerTest, LooksAgainAtWhatOthersHeld) {
   const auto sink = Start(Plan());
   ASSERT_OK(sink->Wait());
   EXPECT_EQ(sink->replay().counts.replayed, 100);
+}
+
+TEST_F(ReplayRunnerTest, CountsWhatItLeavesOnceHoweverOftenItLooks) {
+  MakeRunner(70);
+  store_->SetPoison(30);
+  store_->SetHeld(40);
+  const auto sink = Start(Plan());
+  ASSERT_OK(sink->Wait());
+  EXPECT_EQ(sink->replay().counts.replayed, 70);
+  EXPECT_EQ(sink->replay().counts.poison, 30);
+}
+
+TEST_F(ReplayRunnerTest, EndsThoughOthersHoldSomeAtEveryLook) {
+  wait_for_others_ = absl::Milliseconds(50);
+  MakeRunner(10);
+  store_->SetAlwaysHeld();
+  store_->SetHeld(10);
+  const auto sink = Start(Plan());
+  ASSERT_OK(sink->Wait());
+  EXPECT_EQ(sink->replay().state, ReplayState::kDone);
+}
+
+TEST_F(ReplayRunnerTest, DoesNothingUntilItKnowsWhatTheLastStepDid) {
+  MakeRunner(10);
+  store_->SetUnknown();
+  const auto sink = Start(Plan());
+  ASSERT_OK(sink->Wait());
+  EXPECT_EQ(store_->stepped_unattended(), 0);
+  EXPECT_EQ(sink->replay().counts.replayed, 10);
 }
 
 TEST_F(ReplayRunnerTest, IsInterruptedWhenNobodyWaitsForIt) {

@@ -140,6 +140,19 @@ TEST(Envelope, RefusesDeliveriesWithoutIdChannelOrItem) {
   }
 }
 
+TEST(Envelope, RefusesWhatNoColumnHolds) {
+  Notification kept_for_long = Sample();
+  kept_for_long.retention_days = 40'000;
+  EXPECT_THAT(DecodeContents(EncodeEnvelope(kept_for_long)), StatusIs(absl::StatusCode::kInvalidArgument));
+  const auto page = [](int shard) {
+    return EncodeEnvelope(FanoutPage{.app = AppId(7), .event_id = Sample().id, .type = "like", .shard = shard});
+  };
+  EXPECT_OK(DecodeContents(page(63)));
+  for (const int shard : {-1, 40'000}) {
+    EXPECT_THAT(DecodeContents(page(shard)), StatusIs(absl::StatusCode::kInvalidArgument));
+  }
+}
+
 TEST(Envelope, RefusesWhatCouldNotHaveBeenAccepted) {
   Notification no_app = Sample();
   no_app.app = AppId(0);
