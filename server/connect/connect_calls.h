@@ -24,31 +24,41 @@ class CallCount {
  public:
   // One call, while it lives.
   using Ticket = std::shared_ptr<void>;
+  enum class Kind { kUnary, kStream };
 
-  // Null after Close.
-  Ticket Take() {
+  // Null after Close and CloseUnary.
+  Ticket Take(Kind kind) {
     absl::MutexLock lock(&mutex_);
     if (closed_) return nullptr;
-    ++calls_;
-    return Ticket(this, [](void* count) { static_cast<CallCount*>(count)->GiveBack(); });
+    ++Of(kind);
+    return Ticket(this, [kind](void* count) { static_cast<CallCount*>(count)->GiveBack(kind); });
   }
   // Lets none begin any more and waits for those that are under way. False: some are
   // still there after `limit`.
   bool Close(absl::Duration limit) {
     absl::MutexLock lock(&mutex_);
     closed_ = true;
-    const auto is_over = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return calls_ == 0; };
+    const auto is_over = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return unary_ == 0 && streams_ == 0; };
+    return mutex_.AwaitWithTimeout(absl::Condition(&is_over), limit);
+  }
+  // The same, but waits for no streams: they end when they are told to.
+  bool CloseUnary(absl::Duration limit) {
+    absl::MutexLock lock(&mutex_);
+    closed_ = true;
+    const auto is_over = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return unary_ == 0; };
     return mutex_.AwaitWithTimeout(absl::Condition(&is_over), limit);
   }
 
  private:
-  void GiveBack() {
+  size_t& Of(Kind kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return kind == Kind::kUnary ? unary_ : streams_; }
+  void GiveBack(Kind kind) {
     absl::MutexLock lock(&mutex_);
-    --calls_;
+    --Of(kind);
   }
 
   absl::Mutex mutex_;
-  size_t calls_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t unary_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t streams_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -25,10 +25,12 @@ const google::protobuf::ServiceDescriptor* ServiceBeside() {
 
 }  // namespace
 
-std::vector<const google::protobuf::ServiceDescriptor*> PublicServices() {
-  return {ServiceBeside<v1::SendNotificationRequest>(), ServiceBeside<v1::SubscribeRequest>(),
-          ServiceBeside<v1::FollowRequest>(), ServiceBeside<v1::ListTypesRequest>(),
-          ServiceBeside<v1::ListQueuesRequest>()};
+std::vector<const google::protobuf::ServiceDescriptor*> PublicServices(bool with_operations) {
+  std::vector<const google::protobuf::ServiceDescriptor*> services = {
+      ServiceBeside<v1::SendNotificationRequest>(), ServiceBeside<v1::SubscribeRequest>(),
+      ServiceBeside<v1::FollowRequest>(), ServiceBeside<v1::ListTypesRequest>()};
+  if (with_operations) services.push_back(ServiceBeside<v1::ListQueuesRequest>());
+  return services;
 }
 
 ConnectRoutes::ConnectRoutes(std::shared_ptr<grpc::Channel> channel, const MessageJson& json, Executor& executor,
@@ -52,6 +54,10 @@ void ConnectRoutes::AddMethod(Router& router, const google::protobuf::MethodDesc
   router.Add("POST", PathOf(method), [this, &method, answer](HttpRequest request, HttpRespond respond) {
     answer(calls_, method, std::move(request), std::move(respond));
   });
+}
+
+void ConnectRoutes::Drain(absl::Duration limit) {
+  if (!calls_.count.CloseUnary(limit)) log::Warn("http.drain_overdue", {});
 }
 
 void ConnectRoutes::Stop() {

@@ -14,8 +14,8 @@
 
 namespace carillon {
 
-// The services of carillon.v1.
-std::vector<const google::protobuf::ServiceDescriptor*> PublicServices();
+// The services of carillon.v1; AdminService only with operations.
+std::vector<const google::protobuf::ServiceDescriptor*> PublicServices(bool with_operations);
 
 // Serves every method of the services by the Connect protocol: POST
 // /carillon.v1.Service/Method, in JSON or as protobuf, without compression. Unary
@@ -29,8 +29,12 @@ class ConnectRoutes {
   // It outlives the router.
   void AddTo(Router& router, const std::vector<const google::protobuf::ServiceDescriptor*>& services);
 
+  // Refuses new calls and lets unary ones that are under way be answered, for `limit` at
+  // most: before the gRPC server's shutdown, which cuts what comes in-process at once.
+  void Drain(absl::Duration limit);
   // Refuses new calls and waits for those under way: after the gRPC server's shutdown,
-  // which ends them. Idempotent.
+  // which ends them. Those whose client doesn't read end with the HTTP port: again after
+  // that. Idempotent.
   void Stop();
 
  private:

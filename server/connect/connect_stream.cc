@@ -41,7 +41,7 @@ absl::StatusOr<std::string> RequestOf(const std::string& body, ConnectCodec code
 void Begin(ConnectCalls& calls, const google::protobuf::MethodDescriptor& method, ConnectCodec codec,
            const HttpRequest& request, const HttpRespond& respond) {
   const auto fail = [&](const absl::Status& status) { respond(EndResponse(status, codec, calls.json)); };
-  CallCount::Ticket ticket = calls.count.Take();
+  CallCount::Ticket ticket = calls.count.Take(CallCount::Kind::kStream);
   if (ticket == nullptr) return fail(error::Draining());
   const absl::StatusOr<std::string> message = RequestOf(request.body, codec, *method.input_type(), calls.json);
   if (!message.ok()) return fail(message.status());

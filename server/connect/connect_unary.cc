@@ -83,10 +83,15 @@ void AnswerUnary(ConnectCalls& calls, const google::protobuf::MethodDescriptor& 
                  HttpRespond respond) {
   const std::optional<ConnectCodec> codec = ParseContentType(request.Header("content-type"), /*is_stream=*/false);
   if (!codec.has_value()) return respond(UnsupportedMediaType(/*is_stream=*/false));
-  CallCount::Ticket ticket = calls.count.Take();
+  CallCount::Ticket ticket = calls.count.Take(CallCount::Kind::kUnary);
   if (ticket == nullptr) return respond(ConnectErrorResponse(error::Draining(), calls.json));
   const auto call = std::make_shared<Call>(calls, std::move(ticket), method, *codec);
   call->respond = std::move(respond);
+  if (request.client != nullptr) {
+    request.client->OnGone([called = std::weak_ptr<Call>(call)] {
+      if (const CallPointer left = called.lock(); left != nullptr) left->context.TryCancel();
+    });
+  }
   call->body = std::move(request.body);
   const absl::Status prepared = PrepareContext(request, /*is_stream=*/false, calls.clock.Now(), call->context);
   if (!prepared.ok()) return call->Fail(prepared);

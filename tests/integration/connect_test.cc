@@ -170,6 +170,32 @@ TEST_F(Browsers, MayUseItFromOriginsThatAreNamed) {
               HasSubstr("HTTP/1.1 405"));
 }
 
+TEST_F(Browsers, GetTheAnswerOfWhatIsUnderWayWhenTheServerStops) {
+  const ScratchDirectory scratch;
+  const std::string key = stack_->CreateApp("rotated")["app"]["app_key"];
+  stack_->database().Query(
+      "CREATE FUNCTION take_a_while() RETURNS trigger LANGUAGE plpgsql AS"
+      " $$ BEGIN PERFORM pg_sleep(2); RETURN NEW; END $$;"
+      "CREATE TRIGGER take_a_while BEFORE INSERT ON app_secrets FOR EACH ROW EXECUTE FUNCTION take_a_while()");
+  std::vector<std::string> command = {"curl", "-sS", "--max-time", "30", "-w", "\n%{http_code}\n"};
+  for (const std::string& part : Credentials()) command.push_back(part);
+  command.insert(command.end(), {"-H", "content-type: application/json", "-d", json({{"appKey", key}}).dump(),
+                                 Url("/carillon.v1.AdminService/RotateAppSecret")});
+  ASSERT_OK_AND_ASSIGN(const auto caller,
+                       Process::Start({.command = command, .environment = {}, .output_file = scratch.Path("answer")}));
+  ASSERT_TRUE(WaitFor([] {
+    return stack_->database().Query(
+               "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'") ==
+           "1";
+  }));
+  EXPECT_EQ(stack_->StopProcess("server"), 0);
+  EXPECT_EQ(caller->WaitForExit(absl::Seconds(10)), 0);
+  EXPECT_THAT(FileText(scratch.Path("answer")), AllOf(HasSubstr("appSecret"), HasSubstr("\n200\n")));
+  stack_->database().Query("DROP TRIGGER take_a_while ON app_secrets");
+  stack_->StartProcess("server");
+  ASSERT_TRUE(WaitFor([] { return IsListening(address_); }));
+}
+
 // Last: the server is another one afterwards.
 TEST_F(Browsers, AreToldWhenTheServerStops) {
   const ScratchDirectory scratch;

@@ -36,8 +36,9 @@ class HttpPort : public ::testing::Test {
 
   static void SetUpTestSuite() {
     address_ = FreeAddress();
-    stack_ =
-        new RunningStack({.processes = {"server"}, .flags = {{"server", {absl::StrCat("--http-listen=", address_)}}}});
+    stack_ = new RunningStack(
+        {.processes = {"server"},
+         .flags = {{"server", {absl::StrCat("--http-listen=", address_), "--http-operations=false"}}}});
     app_id_ = stack_->database().Query("SELECT app_id FROM apps WHERE app_key = '" + stack_->app_key() + "'");
     ASSERT_TRUE(WaitFor([] { return IsListening(address_); }));
   }
@@ -333,6 +334,22 @@ TEST_F(HttpPort, AnswersWhatItDoesNotServe) {
   const Answer answer = Ask("/t/o/x.gif", {"-X", "DELETE"});
   EXPECT_EQ(answer.status, 405);
   EXPECT_THAT(answer.head, HasSubstr("Allow: GET"));
+}
+
+TEST_F(HttpPort, LeavesOutWhatIsForOperators) {
+  EXPECT_EQ(Ask("/ops").status, 404);
+  EXPECT_EQ(Post("/carillon.v1.AdminService/ListQueues", "application/json", "{}", Credentials()).status, 404);
+  EXPECT_EQ(Post("/carillon.v1.FeedService/ListFeed", "application/json", R"({"userId":"ada"})", Credentials()).status,
+            200);
+}
+
+TEST_F(HttpPort, RefusesKeysThatAreNoText) {
+  for (const char* path : {"/v1/feed/events?user_id=ada", "/receipts/generic"}) {
+    std::vector<std::string> arguments = {"-H", "x-app-key: \xff", "-H", "x-app-secret: secret"};
+    if (absl::StartsWith(path, "/receipts")) arguments.insert(arguments.end(), {"-d", "{}"});
+    EXPECT_EQ(Ask(path, arguments).status, 401) << path;
+  }
+  EXPECT_THAT(Log(), Not(HasSubstr("22021")));
 }
 
 TEST_F(HttpPort, RefusesBodiesAndHeadersThatAreTooLarge) {

@@ -54,10 +54,25 @@ inline HttpAnswer ParseAnswer(const std::string& text) {
   return answer;
 }
 
-// Of AdminService, one method: all messages as fast as they go, then the end.
+// Of AdminService, two methods: one that sends all messages as fast as they go, then the
+// end, and one that holds a call. Thread-safe.
 class BurstingAdmin final : public v1::AdminService::CallbackService {
  public:
   static constexpr int kMessages = 300;
+
+  // Until Release, or until its client is gone.
+  grpc::ServerUnaryReactor* ListQueues(grpc::CallbackServerContext*, const v1::ListQueuesRequest*,
+                                       v1::ListQueuesResponse*) override {
+    absl::MutexLock lock(&mutex_);
+    held_ = new HeldCall(*this);
+    return held_;
+  }
+  bool IsHolding() {
+    absl::MutexLock lock(&mutex_);
+    return held_ != nullptr;
+  }
+  void Release() { Finish(grpc::Status::OK); }
+  int cancelled() const { return cancelled_; }
 
   grpc::ServerWriteReactor<v1::ReplayDeadLettersResponse>* ReplayDeadLetters(
       grpc::CallbackServerContext* context, const v1::ReplayDeadLettersRequest*) override {
@@ -67,6 +82,28 @@ class BurstingAdmin final : public v1::AdminService::CallbackService {
   }
 
  private:
+  class HeldCall final : public grpc::ServerUnaryReactor {
+   public:
+    explicit HeldCall(BurstingAdmin& admin) : admin_(admin) {}
+    void OnCancel() override {
+      ++admin_.cancelled_;
+      admin_.Finish(grpc::Status::CANCELLED);
+    }
+    void OnDone() override { delete this; }
+
+   private:
+    BurstingAdmin& admin_;
+  };
+
+  void Finish(const grpc::Status& status) {
+    HeldCall* call = nullptr;
+    {
+      absl::MutexLock lock(&mutex_);
+      std::swap(call, held_);
+    }
+    if (call != nullptr) call->Finish(status);
+  }
+
   class Burst final : public grpc::ServerWriteReactor<v1::ReplayDeadLettersResponse> {
    public:
     Burst() { OnWriteDone(true); }
@@ -81,6 +118,10 @@ class BurstingAdmin final : public v1::AdminService::CallbackService {
     int sent_ = 0;
     v1::ReplayDeadLettersResponse message_;
   };
+
+  std::atomic<int> cancelled_ = 0;
+  absl::Mutex mutex_;
+  HeldCall* held_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
 
 class ConnectTest : public FeedServerTest {
@@ -92,7 +133,7 @@ class ConnectTest : public FeedServerTest {
     builder.RegisterService(&admin_);
     in_process_ = builder.BuildAndStart();
     connect_.emplace(in_process_->InProcessChannel({}), json_, executor_, clock_);
-    connect_->AddTo(router_, PublicServices());
+    connect_->AddTo(router_, PublicServices(/*with_operations=*/true));
     events_.emplace(authenticator_, *hub_, json_);
     events_->AddTo(router_);
     cors_.emplace(*CorsPolicy::Parse(origins), router_, http_metrics_);

@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
+#include "carillon/v1/notification_service.pb.h"
 #include "server/connect/connect_protocol.h"
 #include "tests/unit/server/connect_fixture.h"
 
@@ -101,6 +104,25 @@ TEST_F(ConnectTest, NamesTheFieldOfJsonThatIsNoRequest) {
     EXPECT_EQ(FieldOfViolation(answer), field) << answer.body;
   }
   EXPECT_EQ(FieldOfViolation(Post("FeedService/ListFeed", "application/proto", "\xff\xff")), "body");
+}
+
+TEST(MessageJson, TakesNoDeepNesting) {
+  const MessageJson converter;
+  const auto convert = [&](const std::string& data) {
+    const std::string request = absl::StrCat(R"({"requests":[{"data":{"a":)", data, "}}]}");
+    return converter.ToBinary(*v1::BatchSendNotificationsRequest::descriptor(), request).status();
+  };
+  // As deep as data may be, and brackets that are text.
+  EXPECT_OK(convert(std::string(15, '[') + std::string(15, ']')));
+  EXPECT_OK(convert(R"("[[[[[[[[[[[[[[[[[[\"[[[[[[[[[[[[[[[[[[{{{{{{{{{{{")"));
+  EXPECT_OK(convert(R"('[[[[[[[[[[[[[[[[[["\'[[[[[[[[[[[[[[[[[{{{{{{{{{{{')"));
+  std::string objects;
+  for (int i = 0; i < 40; ++i) objects += R"({"a":)";
+  for (const std::string& data :
+       {std::string(32'000, '[') + std::string(32'000, ']'), std::string(1'000'000, '['),
+        objects + "1" + std::string(40, '}'), R"(["\\",)" + std::string(40, '[') + std::string(41, ']')}) {
+    EXPECT_THAT(convert(data), testing::StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("at most 32 levels")));
+  }
 }
 
 TEST_F(ConnectTest, RefusesWhatTheProtocolDoesNotAllow) {
@@ -233,6 +255,35 @@ TEST_F(ConnectTest, EndsTheCallOfAClientThatIsGone) {
   EXPECT_TRUE(WaitFor([&] { return hub_->stream_count() == 0; }));
 }
 
+TEST_F(ConnectTest, EndsTheUnaryCallOfAClientThatIsGone) {
+  StartAll();
+  auto client = std::make_unique<RawClient>(port_);
+  client->Send(Request("POST /carillon.v1.AdminService/ListQueues", {"Content-Type: application/json"}, "{}"));
+  ASSERT_TRUE(WaitFor([&] { return admin_.IsHolding(); }));
+  EXPECT_EQ(admin_.cancelled(), 0);
+  client.reset();
+  EXPECT_TRUE(WaitFor([&] { return admin_.cancelled() == 1; }));
+}
+
+TEST_F(ConnectTest, LetsUnaryCallsBeAnsweredBeforeTheServerEndsThem) {
+  StartAll();
+  RawClient stream(port_);
+  std::vector<std::string> headers = Credentials();
+  headers.emplace_back("Content-Type: application/connect+json");
+  stream.Send(Request("POST /carillon.v1.FeedService/Subscribe", headers, Envelope(R"({"userId":"ada"})")));
+  RawClient client(port_);
+  client.Send(Request("POST /carillon.v1.AdminService/ListQueues", {"Content-Type: application/json"}, "{}"));
+  ASSERT_TRUE(WaitFor([&] { return admin_.IsHolding() && hub_->stream_count() == 1; }));
+  std::thread stopping([&] {
+    connect_->Drain(absl::Seconds(20));
+    in_process_->Shutdown(absl::ToChronoTime(absl::Now()));
+  });
+  EXPECT_TRUE(WaitFor([&] { return Post("FeedService/ListFeed", kJson, R"({"userId":"ada"})").status == 503; }));
+  admin_.Release();
+  EXPECT_THAT(client.Read("}"), StartsWith("HTTP/1.1 200 "));
+  stopping.join();
+}
+
 TEST_F(ConnectTest, RefusesCallsOnceItStops) {
   StartAll();
   connect_->Stop();
@@ -265,6 +316,13 @@ TEST_F(ConnectTest, KeepsAppCredentialsFromPagesOfAllOrigins) {
       Ask("OPTIONS /v1/feed/events", {"Origin: https://any.example", "Access-Control-Request-Method: GET"}).head,
       AllOf(HasSubstr("Access-Control-Allow-Origin: *\r\n"), HasSubstr("Authorization"),
             Not(HasSubstr("X-App-Secret"))));
+}
+
+TEST(PublicServices, LeaveOperationsOut) {
+  for (const auto* const service : PublicServices(/*with_operations=*/false)) {
+    EXPECT_NE(service->full_name(), "carillon.v1.AdminService");
+  }
+  EXPECT_EQ(PublicServices(/*with_operations=*/false).size() + 1, PublicServices(/*with_operations=*/true).size());
 }
 
 TEST(CorsPolicy, TakesOriginsOnly) {
