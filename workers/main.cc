@@ -1,5 +1,6 @@
 // carillon-worker: consumes the queues of one lane.
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
@@ -226,6 +227,7 @@ class Deliveries {
     Metrics& metrics;
     const StopSignal& stop;
     QueueMeters& meters;
+    std::function<void()> on_opened;  // Called once for each queue.
   };
 
   Deliveries(const Config& config, const Deps& deps)
@@ -287,7 +289,8 @@ class Deliveries {
                                .clock = deps.clock,
                                .metrics = deps.metrics,
                                .stop = deps.stop,
-                               .meter = &deps.meters.Of(queue)}));
+                               .meter = &deps.meters.Of(queue),
+                               .on_opened = deps.on_opened}));
   }
 
   const std::shared_ptr<PgPool> pool_;
@@ -327,6 +330,7 @@ class Worker final : public ManagedProcess {
                            .clock = clock_,
                            .metrics = metrics}),
         ready_(metrics.Gauge("carillon_ready", "1 once this process does its work")),
+        unopened_(config.queues.size() + config.delivery_queues.size()),
         failures_(std::make_unique<RabbitPublisher>(config.rabbit), std::make_shared<PostgresNotificationStore>(pool_),
                   clock_, metrics, &meters_),
         reporter_(std::make_shared<PostgresPressureStore>(std::make_shared<PgPool>(
@@ -339,7 +343,8 @@ class Worker final : public ManagedProcess {
         // The first ones take what does not divide.
         const int channels = config.consumers / config.threads + (i < config.consumers % config.threads ? 1 : 0);
         AddConsumer(config, metrics,
-                    {.queue = queue, .window = {config.prefetch, channels}, .rest = RestOf(config, queue)});
+                    {.queue = queue, .window = {config.prefetch, channels}, .rest = RestOf(config, queue)},
+                    /*is_first_of_queue=*/i == 0);
       }
     }
     first_of_queue_step_ = static_cast<size_t>(config.threads);
@@ -349,7 +354,8 @@ class Worker final : public ManagedProcess {
                                                                         .clock = clock_,
                                                                         .metrics = metrics,
                                                                         .stop = stop_,
-                                                                        .meters = meters_});
+                                                                        .meters = meters_,
+                                                                        .on_opened = [this] { NoteOpened(); }});
   }
 
   absl::Status Start() override {
@@ -374,7 +380,9 @@ class Worker final : public ManagedProcess {
   }
 
  private:
-  void AddConsumer(const Config& config, Metrics& metrics, const LaneConsumer::Options& options) {
+  void AddConsumer(const Config& config, Metrics& metrics, const LaneConsumer::Options& options,
+                   bool is_first_of_queue) {
+    const auto on_opened = [this] { NoteOpened(); };
     consumers_.push_back(std::make_unique<LaneConsumer>(
         options, LaneConsumer::Deps{.broker = std::make_unique<RabbitConsumer>(config.rabbit),
                                     .handler = message_handlers_.handler(),
@@ -382,7 +390,14 @@ class Worker final : public ManagedProcess {
                                     .careful = careful_,
                                     .metrics = metrics,
                                     .stop = stop_,
-                                    .meter = &meters_.Of(options.queue)}));
+                                    .meter = &meters_.Of(options.queue),
+                                    .on_opened = is_first_of_queue ? std::function<void()>(on_opened) : nullptr}));
+  }
+
+  // Ready is who consumes each of its queues, or has: a broker that goes away later is no
+  // affair of this process.
+  void NoteOpened() {
+    if (--unopened_ == 0) ready_.Set(1);
   }
 
   // Before anything is consumed in batches, each queue's left-overs are settled
@@ -391,7 +406,6 @@ class Worker final : public ManagedProcess {
   void StartConsumers() {
     for (size_t i = 0; i < consumers_.size(); i += first_of_queue_step_) consumers_[i]->Probe();
     for (const auto& consumer : consumers_) consumer_threads_.emplace_back([&consumer] { consumer->Run(); });
-    ready_.Set(1);
     log::Info("worker.consuming", {{"threads", consumers_.size()}});
   }
 
@@ -405,6 +419,7 @@ class Worker final : public ManagedProcess {
   PostgresOutboxWaker waker_;
   MessageHandlers message_handlers_;
   prometheus::Gauge& ready_;
+  std::atomic<size_t> unopened_;  // Queues.
   FailureRouter failures_;
   QueueReporter reporter_;
   std::vector<std::unique_ptr<LaneConsumer>> consumers_;

@@ -329,8 +329,9 @@ absl::StatusOr<std::vector<OutboxStats>> PostgresUpkeepStore::Outbox() {
       " (SELECT count(*) FROM (SELECT FROM outbox_$0_deferred LIMIT $1) AS counted),"
       " (SELECT coalesce(nullif(pg_stat_get_live_tuples(oid), 0), reltuples::bigint) FROM pg_class"
       "  WHERE oid = 'outbox_$0_deferred'::regclass),"
-      " (SELECT message_id FROM outbox_$0_ready ORDER BY message_id LIMIT 1), (extract(epoch FROM now()) * "
-      "1e6)::bigint";
+      // What was scheduled has the id of its acceptance, and waits since it was due.
+      " (extract(epoch FROM clock_timestamp() - (SELECT greatest(uuid_time(message_id), available_at)"
+      "  FROM outbox_$0_ready ORDER BY message_id LIMIT 1)) * 1e6)::bigint";
   std::vector<OutboxStats> stats;
   RETURN_IF_ERROR(pool_->Run([&](PgSession&, pqxx::transaction_base& transaction) {
     stats.clear();
@@ -340,7 +341,7 @@ absl::StatusOr<std::vector<OutboxStats>> PostgresUpkeepStore::Outbox() {
       if (one.rows >= kCountedOutboxRows) one.rows = std::max(one.rows, row[1].as<int64_t>());
       if (one.deferred >= kCountedOutboxRows) one.deferred = std::max(one.deferred, row[3].as<int64_t>());
       if (!row[4].is_null()) {
-        one.oldest_age = std::max(absl::ZeroDuration(), TimeOf(row[5]) - UuidOf(row[4]).time());
+        one.oldest_age = std::max(absl::ZeroDuration(), absl::Microseconds(row[4].as<int64_t>()));
       }
       stats.push_back(one);
     }

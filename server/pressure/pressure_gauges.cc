@@ -3,7 +3,7 @@
 namespace carillon {
 
 PressureGauges::PressureGauges(Metrics& metrics, const LaneObjectives& objectives)
-    : sample_time_(metrics.Gauge("carillon_pressure_sample_time_seconds", "When the queues were looked at last")),
+    : sample_time_(metrics.Gauge("carillon_pressure_sample_time_seconds", "When PostgreSQL was last read")),
       broker_up_(metrics.Gauge("carillon_pressure_broker_up", "0 while the broker can't be looked at")) {
   for (const QueueSpec& spec : CarillonTopology().queues) {
     const Metrics::Labels labels = {{"queue", spec.name},
@@ -45,7 +45,7 @@ void PressureGauges::Set(const PressureSample& sample) {
     gauges.backlog->Set(static_cast<double>(lane.backlog));
     gauges.retrying->Set(static_cast<double>(lane.retrying));
   }
-  sample_time_.Set(static_cast<double>(absl::ToUnixSeconds(sample.time)));
+  sample_time_.Set(static_cast<double>(absl::ToUnixSeconds(sample.store_time)));
   broker_up_.Set(sample.broker_reached ? 1 : 0);
 }
 

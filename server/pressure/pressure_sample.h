@@ -54,6 +54,8 @@ struct PressureSample {
   const LaneSample& Of(Lane lane) const { return lanes[static_cast<size_t>(lane)]; }
 
   absl::Time time;
+  // When PostgreSQL last answered: what is said of the outbox and of rates is of then.
+  absl::Time store_time;
   // False: what is said of queues is of the last look that came to the broker.
   bool broker_reached = false;
   std::vector<QueueSample> queues;  // In the topology's order.

@@ -106,10 +106,12 @@ void QueueMonitor::Look() {
   store_fails_ = !facts.ok();
   if (facts.ok()) {
     facts_ = *std::move(facts);
+    facts_time_ = deps_.clock.Now();
     AddReports();
   }
   sample->broker_reached = LookAtBroker(*sample);
   sample->time = deps_.clock.Now();
+  sample->store_time = facts_time_;
   sample->outbox = facts_.outbox;
   sample->breakers = facts_.breakers;
   if (facts_known_ || sample->broker_reached) Publish(std::move(sample));

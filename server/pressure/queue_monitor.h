@@ -91,6 +91,7 @@ class QueueMonitor {
   // The monitor's thread only.
   PressureFacts facts_;
   bool facts_known_ = false;
+  absl::Time facts_time_;
   std::map<std::pair<std::string, std::string>, std::pair<int64_t, int64_t>> told_;  // By queue and process.
   std::map<std::string, Settled> settled_;
   std::vector<QueueSample> last_seen_;

@@ -88,9 +88,15 @@ bool DeliveryConsumer::WaitForDirectory() {
   return !deps_.stop.is_set();
 }
 
+absl::Status DeliveryConsumer::Open(const Consumer::Window& window) {
+  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, window));
+  if (!std::exchange(was_opened_, true) && deps_.on_opened != nullptr) deps_.on_opened();
+  return absl::OkStatus();
+}
+
 absl::Status DeliveryConsumer::ConsumeCarefully() {
   const absl::Duration began = Monotonic();
-  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, {.prefetch = 1, .channels = 1}));
+  RETURN_IF_ERROR(Open({.prefetch = 1, .channels = 1}));
   while (!deps_.stop.is_set()) {
     ASSIGN_OR_RETURN(std::vector<InboundMessage> messages, deps_.broker->Receive(/*max=*/1, kProbeWait));
     if (messages.empty()) break;
@@ -112,7 +118,7 @@ absl::Status DeliveryConsumer::ConsumeCarefully() {
 }
 
 absl::Status DeliveryConsumer::ConsumeFreely() {
-  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, options_.window));
+  RETURN_IF_ERROR(Open(options_.window));
   while (!deps_.stop.is_set()) {
     const bool many = held_.size() >= kManyMessages;
     const int room = window_messages_ - static_cast<int>(held_.size());

@@ -10,6 +10,7 @@
 // - While PostgreSQL or the broker is away it keeps what it holds and takes no more.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -52,7 +53,8 @@ class DeliveryConsumer {
     const Clock& clock;
     Metrics& metrics;
     const StopSignal& stop;
-    QueueMeter* meter = nullptr;  // Null: nobody asks how fast the queue moves.
+    QueueMeter* meter = nullptr;                // Null: nobody asks how fast the queue moves.
+    std::function<void()> on_opened = nullptr;  // Called once, when it first consumes the queue.
   };
 
   DeliveryConsumer(const Options& options, Deps deps);
@@ -70,6 +72,7 @@ class DeliveryConsumer {
 
   absl::Status ConsumeCarefully();
   absl::Status ConsumeFreely();
+  absl::Status Open(const Consumer::Window& window);
   // What is under way, and what the broker had sent before it was told to stop.
   absl::Status Drain();
 
@@ -105,6 +108,7 @@ class DeliveryConsumer {
   std::map<size_t, Held> held_;
   size_t last_held_ = 0;
   bool begin_carefully_ = true;
+  bool was_opened_ = false;
   bool restored_ = false;
   absl::Duration next_attendance_;
   absl::Duration next_look_for_held_;

@@ -14,8 +14,6 @@
 namespace carillon {
 namespace {
 
-constexpr absl::Duration kDefaultTimeout = absl::Seconds(10);
-constexpr absl::Duration kDefaultReceiptWait = absl::Seconds(10);
 // Between a call's own time-out and the end of the claim.
 constexpr absl::Duration kClaimMargin = absl::Seconds(5);
 // What waits for a provider is released by the first call that gets through; this is
@@ -33,15 +31,6 @@ constexpr int kMostUnconfirmed = 12;
 constexpr size_t kMostPutOff = 10;
 // For a provider's room; then it is put off.
 constexpr absl::Duration kMaxWait = absl::Seconds(2);
-
-absl::Duration OrDefault(bool has, const google::protobuf::Duration& duration, absl::Duration otherwise) {
-  return has ? absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos()) : otherwise;
-}
-
-absl::Duration TimeoutOf(const ProviderSlot& slot) {
-  const v1::Provider& settings = slot.config->settings;
-  return OrDefault(settings.has_timeout(), settings.timeout(), kDefaultTimeout);
-}
 
 // The provider's last words.
 std::string Words(const ProviderSlot& slot, const SendResult& result) {
@@ -381,9 +370,7 @@ void DeliveryDispatcher::OnUnconfirmed(JobPtr job, ProviderSlot& slot, const Sen
     return Hold(std::move(job), HoldCause::kProvider, ProviderHoldTime(), why);
   }
   if (!slot.provider->reports_receipts() || !deps_.links.enabled()) return OnFailure(std::move(job), slot, result);
-  const v1::Provider& settings = slot.config->settings;
-  const absl::Duration wait = OrDefault(settings.has_receipt_wait(), settings.receipt_wait(), kDefaultReceiptWait);
-  Hold(std::move(job), HoldCause::kReceipt, deps_.clock.Now() + wait,
+  Hold(std::move(job), HoldCause::kReceipt, deps_.clock.Now() + ReceiptWaitOf(slot),
        absl::StrCat("a receipt may still come: ", Words(slot, result)));
 }
 

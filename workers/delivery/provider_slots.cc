@@ -22,6 +22,12 @@ constexpr size_t kReleaseStep = 500;
 // From the store through outbox and broker to here.
 constexpr absl::Duration kLongestWay = absl::Seconds(2);
 constexpr absl::Duration kProbeInterval = absl::Seconds(5);
+constexpr absl::Duration kDefaultTimeout = absl::Seconds(10);
+constexpr absl::Duration kDefaultReceiptWait = absl::Seconds(10);
+
+absl::Duration OrDefault(bool has, const google::protobuf::Duration& duration, absl::Duration otherwise) {
+  return has ? absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos()) : otherwise;
+}
 
 }  // namespace
 
@@ -146,6 +152,16 @@ std::vector<std::shared_ptr<ProviderSlot>> ProviderSlots::All() const {
   std::vector<std::shared_ptr<ProviderSlot>> slots;
   for (const auto& [key, slot] : slots_) slots.push_back(slot);
   return slots;
+}
+
+absl::Duration TimeoutOf(const ProviderSlot& slot) {
+  const v1::Provider& settings = slot.config->settings;
+  return OrDefault(settings.has_timeout(), settings.timeout(), kDefaultTimeout);
+}
+
+absl::Duration ReceiptWaitOf(const ProviderSlot& slot) {
+  const v1::Provider& settings = slot.config->settings;
+  return OrDefault(settings.has_receipt_wait(), settings.receipt_wait(), kDefaultReceiptWait);
 }
 
 bool IsSlow(const ProviderSlot& slot, absl::Duration now) {

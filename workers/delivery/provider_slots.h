@@ -109,6 +109,10 @@ class ProviderSlots {
   std::vector<ProviderHealth> changes_;
 };
 
+// How long a call may take, and how long a receipt is waited for where its outcome is not known.
+absl::Duration TimeoutOf(const ProviderSlot& slot);
+absl::Duration ReceiptWaitOf(const ProviderSlot& slot);
+
 // A call of its has been under way for long: it may be hanging.
 bool IsSlow(const ProviderSlot& slot, absl::Duration now);
 

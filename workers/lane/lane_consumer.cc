@@ -65,12 +65,18 @@ void LaneConsumer::Run() {
   deps_.broker->Close();
 }
 
+absl::Status LaneConsumer::Open(const Consumer::Window& window) {
+  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, window));
+  if (!std::exchange(was_opened_, true) && deps_.on_opened != nullptr) deps_.on_opened();
+  return absl::OkStatus();
+}
+
 absl::Status LaneConsumer::ConsumeCarefully() {
   while (!deps_.careful.TryEnter()) {
     if (deps_.stop.WaitFor(kGateWait)) return absl::OkStatus();
   }
   const auto leave = absl::MakeCleanup([this] { deps_.careful.Leave(); });
-  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, {.prefetch = 1, .channels = 1}));
+  RETURN_IF_ERROR(Open({.prefetch = 1, .channels = 1}));
   while (!deps_.stop.is_set()) {
     ASSIGN_OR_RETURN(Messages messages, deps_.broker->Receive(/*max=*/1, kProbeWait));
     // What was delivered before comes first: after something fresh, or nothing, none is left.
@@ -82,7 +88,7 @@ absl::Status LaneConsumer::ConsumeCarefully() {
 }
 
 absl::Status LaneConsumer::ConsumeInBatches() {
-  RETURN_IF_ERROR(deps_.broker->Open({options_.queue}, options_.window));
+  RETURN_IF_ERROR(Open(options_.window));
   while (!deps_.stop.is_set()) {
     ASSIGN_OR_RETURN(Messages messages, deps_.broker->Receive(window_messages_, kReceiveWait));
     if (messages.empty()) continue;

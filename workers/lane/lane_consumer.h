@@ -14,6 +14,7 @@
 //   queue as messages of their own, and the one that kills will do so alone.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,7 +49,8 @@ class LaneConsumer {
     OneAtATime& careful;
     Metrics& metrics;
     const StopSignal& stop;
-    QueueMeter* meter = nullptr;  // Null: nobody asks how fast the queue moves.
+    QueueMeter* meter = nullptr;                // Null: nobody asks how fast the queue moves.
+    std::function<void()> on_opened = nullptr;  // Called once, when it first consumes the queue.
   };
 
   LaneConsumer(Options options, Deps deps);
@@ -65,6 +67,7 @@ class LaneConsumer {
   // Both return OK when it is time for the other, or on stop.
   absl::Status ConsumeCarefully();
   absl::Status ConsumeInBatches();
+  absl::Status Open(const Consumer::Window& window);
   absl::Status Drain(Messages messages);
   // Settles the fresh ones of these and of what is under way, then the others one by one.
   absl::Status SettleApart(Messages messages);
@@ -87,6 +90,7 @@ class LaneConsumer {
   const int window_messages_;
   // Something may be there that was delivered before.
   bool begin_carefully_ = false;
+  bool was_opened_ = false;
   Backoff backoff_;
   prometheus::Counter& consumed_;
   prometheus::Counter& redelivered_;

@@ -104,7 +104,9 @@ DeadLetterRecorder::DeadLetterRecorder(Deps deps)
     : deps_(std::move(deps)),
       backoff_(absl::Milliseconds(200), absl::Seconds(5)),
       recorded_(deps_.metrics.Counter("carillon_dead_letters_recorded_total",
-                                      "Notifications taken from the dead-letter queues and recorded")) {}
+                                      "Notifications taken from the dead-letter queues and recorded")),
+      failing_(deps_.metrics.Gauge("carillon_dead_letter_recorder_failing",
+                                   "1 from a failed record until one succeeds, or nothing waits for any")) {}
 
 void DeadLetterRecorder::Run() {
   while (!deps_.stop.is_set()) {
@@ -121,8 +123,13 @@ absl::Status DeadLetterRecorder::Consume() {
   RETURN_IF_ERROR(deps_.broker->Open(RecordedQueues(), {.prefetch = kPrefetch, .channels = 1}));
   while (!deps_.stop.is_set()) {
     ASSIGN_OR_RETURN(const std::vector<InboundMessage> messages, deps_.broker->Receive(int{kBatch}, kReceiveWait));
-    if (messages.empty()) continue;
-    RETURN_IF_ERROR(Record(messages));
+    if (messages.empty()) {
+      failing_.Set(0);
+      continue;
+    }
+    const absl::Status status = Record(messages);
+    failing_.Set(status.ok() ? 0 : 1);
+    RETURN_IF_ERROR(status);
     RETURN_IF_ERROR(deps_.broker->Ack(messages));
     backoff_.Reset();
   }

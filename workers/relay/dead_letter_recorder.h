@@ -36,6 +36,7 @@ class DeadLetterRecorder {
   const Deps deps_;
   Backoff backoff_;
   prometheus::Counter& recorded_;
+  prometheus::Gauge& failing_;
 };
 
 // What is recorded of a message: a letter for each item of a pack, else one.

@@ -154,6 +154,21 @@ TEST_F(QueueMonitorTest, WithoutTheBrokerTheOutboxStillSpeaks) {
   EXPECT_EQ(sample->Of(Lane::kOtp).backlog, 10);
 }
 
+TEST_F(QueueMonitorTest, WithoutTheStoreItsMeasuresAreToldToBeOld) {
+  const auto gauge = [&](const char* name) { return metrics_.Gauge(name, "").Value(); };
+  LookAfter(absl::ZeroDuration());
+  const double looked = gauge("carillon_pressure_sample_time_seconds");
+  EXPECT_EQ(looked, static_cast<double>(absl::ToUnixSeconds(clock_.Now())));
+  backends_.store = absl::DeadlineExceededError("statement timeout");
+  const auto sample = LookAfter(absl::Seconds(30));
+  EXPECT_EQ(sample->time, clock_.Now());
+  EXPECT_EQ(gauge("carillon_pressure_sample_time_seconds"), looked);
+  EXPECT_EQ(gauge("carillon_pressure_broker_up"), 1);
+  backends_.store = absl::OkStatus();
+  LookAfter(absl::Seconds(5));
+  EXPECT_EQ(gauge("carillon_pressure_sample_time_seconds"), looked + 35);
+}
+
 TEST_F(QueueMonitorTest, RetriesAreOfTheLanesAndOfThoseWhoPutThemOff) {
   backends_.queues["otp.retry.5"].messages = 4;
   Report("otp.sms", "a", 0, 0);

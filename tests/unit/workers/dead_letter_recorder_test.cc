@@ -1,5 +1,6 @@
 #include "workers/relay/dead_letter_recorder.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "carillon/wire/envelope.h"
@@ -111,6 +112,63 @@ TEST(DeadLetter, MakesTextsOfStrangersSafeToStore) {
   EXPECT_EQ(letter.lane, "");
   EXPECT_FALSE(letter.app.has_value());
   EXPECT_FALSE(letter.notification_id.has_value());
+}
+
+// Hands out a message, or nothing, each time; then it stops its owner.
+class ScriptedLetters final : public Consumer {
+ public:
+  ScriptedLetters(StopSignal& stop, std::vector<bool> script, std::function<void()> on_receive)
+      : stop_(stop), script_(std::move(script)), on_receive_(std::move(on_receive)) {}
+  absl::Status Open(const std::vector<std::string>&, const Window&) override { return absl::OkStatus(); }
+  absl::StatusOr<std::vector<InboundMessage>> Receive(int, absl::Duration) override {
+    on_receive_();
+    if (next_ == script_.size()) {
+      stop_.Set();
+      return std::vector<InboundMessage>();
+    }
+    return script_[next_++] ? std::vector<InboundMessage>{Message()} : std::vector<InboundMessage>();
+  }
+  absl::Status Ack(absl::Span<const InboundMessage>) override { return absl::OkStatus(); }
+  absl::Status Cancel() override { return absl::OkStatus(); }
+  absl::Status Service() override { return absl::OkStatus(); }
+  void Close() override {}
+
+ private:
+  StopSignal& stop_;
+  const std::vector<bool> script_;
+  const std::function<void()> on_receive_;
+  size_t next_ = 0;
+};
+
+// Every other record fails, the first too.
+class ForgetfulStore final : public DeadLetterStore {
+ public:
+  absl::Status Record(absl::Span<const DeadLetter>) override {
+    return std::exchange(fails_, !fails_) ? absl::DeadlineExceededError("statement timeout") : absl::OkStatus();
+  }
+  absl::StatusOr<std::vector<DeadLetter>> List(const ListQuery&) override { return NotHere(); }
+  absl::StatusOr<DeadLetter> Get(int64_t) override { return NotHere(); }
+  absl::StatusOr<Summary> Summarize(const DeadLetterFilter&, int) override { return NotHere(); }
+  absl::StatusOr<std::vector<int64_t>> Count(absl::Span<const std::string>, int64_t) override { return NotHere(); }
+  absl::StatusOr<int> Forget(absl::Time, int) override { return NotHere(); }
+
+ private:
+  static absl::Status NotHere() { return absl::UnimplementedError("not in these tests"); }
+  bool fails_ = true;
+};
+
+TEST(DeadLetterRecorder, SaysSoFromAFailureUntilASuccessOrUntilNothingWaits) {
+  StopSignal stop;
+  Metrics metrics;
+  std::vector<double> told;
+  const auto tell = [&] { told.push_back(metrics.Gauge("carillon_dead_letter_recorder_failing", "").Value()); };
+  DeadLetterRecorder recorder(
+      {.broker = std::make_unique<ScriptedLetters>(stop, std::vector<bool>{true, true, true, false}, tell),
+       .store = std::make_shared<ForgetfulStore>(),
+       .metrics = metrics,
+       .stop = stop});
+  recorder.Run();
+  EXPECT_THAT(told, ::testing::ElementsAre(0, 1, 0, 1, 0));
 }
 
 }  // namespace

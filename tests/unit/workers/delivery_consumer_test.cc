@@ -160,13 +160,15 @@ class DeliveryConsumerTest : public ::testing::Test {
                                .failures = failures_,
                                .clock = clock_,
                                .metrics = metrics_,
-                               .stop = stop_});
+                               .stop = stop_,
+                               .on_opened = [&] { ++opened_; }});
     consumer.Run();
     acked_ = broker_.Acked();
     unsettled_ = broker_.queue.unsettled();
     prefetches_ = broker_.prefetches;
   }
 
+  int opened_ = 0;
   StopSignal stop_;
   SimulatedClock clock_;
   Metrics metrics_;
@@ -362,6 +364,13 @@ TEST_F(DeliveryConsumerTest, StopsWhileTheStoreIsAway) {
   Consume(/*drain=*/absl::Milliseconds(50));
   EXPECT_THAT(acked_, IsEmpty());
   EXPECT_EQ(unsettled_, 1u);
+  EXPECT_EQ(opened_, 1);
+}
+
+TEST_F(DeliveryConsumerTest, SaysThatItHasItsQueueOnceItHas) {
+  broker_.queue.RefuseOpens(2);
+  Consume();
+  EXPECT_EQ(opened_, 0);
 }
 
 TEST_F(DeliveryConsumerTest, TakesNothingBeforeTheProvidersAreKnown) {

@@ -50,11 +50,28 @@ TEST_F(DeliveryFailuresTest, HoldsWhereNoProviderIsConfigured) {
   EXPECT_THAT(job->update.detail, HasSubstr("no provider is configured for sms"));
 }
 
+TEST_F(DeliveryFailuresTest, OfAProviderThatIsRemovedNoBreakerIsOpen) {
+  const auto breaker = [&] {
+    return metrics_
+        .Gauge(
+            "carillon_provider_breaker", "",
+            {{"lane", "payment"}, {"channel", "sms"}, {"app", absl::StrCat(kTestApp.value())}, {"provider", "first"}})
+        .Value();
+  };
+  Open("first");
+  slots_.NoteChange(Slot("first"));
+  EXPECT_EQ(breaker(), 2);
+  Configure({"second"});
+  slots_.Refresh(clock_.Now());
+  EXPECT_EQ(breaker(), 1);
+}
+
 TEST_F(DeliveryFailuresTest, TellsThatAProviderRefusesTheAppUntilItIsSetAgain) {
   const auto misconfigured = [&] {
     return metrics_
-        .Gauge("carillon_provider_misconfigured", "",
-               {{"lane", "payment"}, {"channel", "sms"}, {"app", absl::StrCat(kTestApp.value())}, {"provider", "first"}})
+        .Gauge(
+            "carillon_provider_misconfigured", "",
+            {{"lane", "payment"}, {"channel", "sms"}, {"app", absl::StrCat(kTestApp.value())}, {"provider", "first"}})
         .Value();
   };
   Open("first");

@@ -24,7 +24,8 @@ class LaneConsumerTest : public ::testing::Test {
                                                                                   .failures = failures_,
                                                                                   .careful = careful_,
                                                                                   .metrics = metrics_,
-                                                                                  .stop = stop_});
+                                                                                  .stop = stop_,
+                                                                                  .on_opened = [&] { ++opened_; }});
     consumer.Run();
     acks_ = queue_.acks();
     services_ = queue_.services();
@@ -34,6 +35,7 @@ class LaneConsumerTest : public ::testing::Test {
         .Value();
   }
 
+  int opened_ = 0;
   StopSignal stop_;
   SimulatedClock clock_;
   Metrics metrics_;
@@ -159,6 +161,18 @@ TEST_F(LaneConsumerTest, TakesFreshOnesFirstAndThenOneByOneWhatComesASecondTime)
   queue_.Push(Pack(Items(1)));
   Consume({.prefetch = 50, .channels = 1});
   EXPECT_THAT(feeds_->transactions(), ElementsAre(2, 1, 1));
+}
+
+TEST_F(LaneConsumerTest, SaysOnceThatItHasItsQueue) {
+  for (int i = 0; i < 3; ++i) queue_.Push(Redelivered(Pack(Items(1))));
+  Consume({.prefetch = 50, .channels = 1});
+  EXPECT_EQ(opened_, 1);
+}
+
+TEST_F(LaneConsumerTest, SaysNothingWhileThereIsNoSuchQueue) {
+  queue_.RefuseOpens(2);
+  Consume({.prefetch = 50, .channels = 1});
+  EXPECT_EQ(opened_, 0);
 }
 
 TEST_F(LaneConsumerTest, LetsAnItemThatFailsLeaveItsPackAlone) {

@@ -72,7 +72,14 @@ class QueueInMemory final : public Consumer {
   size_t unsettled() const { return unsettled_.size(); }
   int received() const { return received_; }
 
+  // As if the broker did not have it; with the last of so many attempts its owner is stopped.
+  void RefuseOpens(int count) { refusals_ = count; }
+
   absl::Status Open(const std::vector<std::string>&, const Window& window) override {
+    if (refusals_ > 0) {
+      if (--refusals_ == 0) stop_.Set();
+      return absl::UnavailableError("no such queue");
+    }
     while (!unsettled_.empty()) {
       ready_.push_front(Redelivered(std::move(unsettled_.back())));
       unsettled_.pop_back();
@@ -121,6 +128,7 @@ class QueueInMemory final : public Consumer {
   std::deque<InboundMessage> unsettled_;
   size_t window_ = 0;
   int received_ = 0;
+  int refusals_ = 0;
   std::vector<std::vector<std::string>> acks_;  // The messages of each call.
   std::vector<size_t> services_;
 };
