@@ -85,7 +85,8 @@ void DeliveryDispatcher::Begin(std::unique_ptr<DeliveryJob> job) {
   if (Prepare(job)) Continue(std::move(job));
 }
 
-// What was accepted and comes again begins anew: the calls before say nothing of now.
+// What was accepted and comes again begins anew: the calls before say nothing of now. Of
+// those that it died of before it was put back only that a person may have it.
 void DeliveryDispatcher::ForgetEarlierLife(DeliveryJob& job) {
   std::vector<DeliveryAttempt>& attempts = job.claim.attempts;
   const auto accepted = std::find_if(attempts.rbegin(), attempts.rend(), [](const DeliveryAttempt& attempt) {
@@ -93,6 +94,9 @@ void DeliveryDispatcher::ForgetEarlierLife(DeliveryJob& job) {
   });
   job.was_accepted = accepted != attempts.rend();
   attempts.erase(attempts.begin(), accepted.base());
+  // Whoever held it before may have died in the middle of a call.
+  job.may_have_been_sent = job.claim.interrupted || CountUnconfirmed(attempts) > 0;
+  std::erase_if(attempts, [](const DeliveryAttempt& attempt) { return attempt.before_replay; });
 }
 
 bool DeliveryDispatcher::Prepare(JobPtr& job) {
@@ -111,7 +115,7 @@ bool DeliveryDispatcher::Prepare(JobPtr& job) {
     return false;
   }
   job->type = *std::move(type);
-  if (job->type->at_most_once && MayHaveBeenSent(*job)) {
+  if (job->type->at_most_once && job->may_have_been_sent) {
     Finish(std::move(job), DeliveryState::kDead, "the outcome of its attempt is not known, and it wants no other");
     return false;
   }
@@ -166,11 +170,6 @@ void DeliveryDispatcher::PutOffWaiting() {
   }
 }
 
-// Whoever held it before may have died in the middle of a call.
-bool DeliveryDispatcher::MayHaveBeenSent(const DeliveryJob& job) const {
-  return job.claim.interrupted || CountUnconfirmed(job.claim.attempts) > 0;
-}
-
 size_t DeliveryDispatcher::FirstProvider(const DeliveryJob& job,
                                          const std::vector<std::shared_ptr<ProviderSlot>>& slots) const {
   if (job.claim.attempts.empty() || job.claim.attempts.back().outcome != AttemptOutcome::kUnconfirmed) return 0;
@@ -223,7 +222,7 @@ void DeliveryDispatcher::StartCall(JobPtr job, const std::shared_ptr<ProviderSlo
   job->tried.push_back(slot->config->name);
   job->waiting_since = absl::ZeroDuration();
   ProviderMessage message = *job->content;
-  message.may_have_been_sent = MayHaveBeenSent(*job);
+  message.may_have_been_sent = job->may_have_been_sent;
   message.receipt_url = deps_.builder.ReceiptUrl(job->delivery, slot->config->settings);
   const absl::Duration began = Monotonic();
   slot->calls.insert(began);

@@ -54,8 +54,9 @@ struct DeliveryJob {
   bool others_get_through = false;
   bool provider_failed = false;
   // A provider had it before, and a receipt brought it back. The claim's attempts are
-  // those since then.
+  // those since then, and since it was last put back from the dead letters.
   bool was_accepted = false;
+  bool may_have_been_sent = false;
 };
 
 // Owner thread only; the providers' callbacks come on any.
@@ -127,7 +128,6 @@ class DeliveryDispatcher {
   bool MayWaitFor(const DeliveryJob& job, const ProviderSlot& slot) const;
   void LookAtWaiting();
   void NoteWhetherOthersGetThrough(DeliveryJob& job, const ProviderSlot& slot) const;
-  bool MayHaveBeenSent(const DeliveryJob& job) const;
   // A receipt may still bring it back.
   bool MayResend(const DeliveryJob& job, const ProviderSlot& slot) const;
   // Where to begin in the list: behind the provider whose receipt never came.

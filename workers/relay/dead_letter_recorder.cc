@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
+#include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
 #include "carillon/domain/trace_context.h"
@@ -57,6 +58,7 @@ DeadLetter FromHeaders(const InboundMessage& message) {
   letter.traceparent = SafeText(message.traceparent);
   letter.retry_count = message.retry_count;
   letter.replay_count = message.replay_count;
+  letter.redelivered = message.redelivered;
   return letter;
 }
 
@@ -74,6 +76,16 @@ void NameDelivery(const Delivery& delivery, DeadLetter& letter) {
   letter.delivery_id = delivery.id;
   letter.retention_days = delivery.item.retention_days;
   if (letter.traceparent.empty()) letter.traceparent = SafeText(delivery.item.traceparent);
+}
+
+// Without what its body says.
+DeadLetter Opaque(DeadLetter letter) {
+  letter.is_opaque = true;
+  letter.notification_id.reset();
+  letter.delivery_id.reset();
+  letter.retention_days = 0;
+  letter.reaction_groups.clear();
+  return letter;
 }
 
 }  // namespace
@@ -142,7 +154,7 @@ absl::Status DeadLetterRecorder::Record(const std::vector<InboundMessage>& messa
     for (DeadLetter& letter : ToDeadLetters(message)) letters.push_back(std::move(letter));
   }
   for (absl::Span<const DeadLetter> rest(letters); !rest.empty(); rest.remove_prefix(std::min(rest.size(), kBatch))) {
-    RETURN_IF_ERROR(deps_.store->Record(rest.subspan(0, kBatch)));
+    RETURN_IF_ERROR(Keep(rest.subspan(0, kBatch)));
   }
   for (const DeadLetter& letter : letters) {
     log::Warn("dead_letter.recorded", {{"queue", letter.queue},
@@ -152,6 +164,20 @@ absl::Status DeadLetterRecorder::Record(const std::vector<InboundMessage>& messa
                                        {"error", letter.error}});
   }
   recorded_.Increment(static_cast<double>(letters.size()));
+  return absl::OkStatus();
+}
+
+// One that the store refuses would come back forever, and with it all the others.
+absl::Status DeadLetterRecorder::Keep(absl::Span<const DeadLetter> letters) {
+  const absl::Status kept = deps_.store->Record(letters);
+  if (kept.ok() || IsInfrastructureFailure(kept)) return kept;
+  for (const DeadLetter& letter : letters) {
+    const absl::Status single = deps_.store->Record({letter});
+    if (single.ok()) continue;
+    if (IsInfrastructureFailure(single)) return single;
+    log::Error("dead_letter.opaque", {{"queue", letter.queue}, {"message_id", letter.message_id}, {"error", single}});
+    RETURN_IF_ERROR(deps_.store->Record({Opaque(letter)}));
+  }
   return absl::OkStatus();
 }
 

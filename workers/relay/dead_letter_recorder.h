@@ -32,6 +32,7 @@ class DeadLetterRecorder {
  private:
   absl::Status Consume();
   absl::Status Record(const std::vector<InboundMessage>& messages);
+  absl::Status Keep(absl::Span<const DeadLetter> letters);
 
   const Deps deps_;
   Backoff backoff_;

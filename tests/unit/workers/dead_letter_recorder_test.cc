@@ -117,8 +117,9 @@ TEST(DeadLetter, MakesTextsOfStrangersSafeToStore) {
 // Hands out a message, or nothing, each time; then it stops its owner.
 class ScriptedLetters final : public Consumer {
  public:
-  ScriptedLetters(StopSignal& stop, std::vector<bool> script, std::function<void()> on_receive)
-      : stop_(stop), script_(std::move(script)), on_receive_(std::move(on_receive)) {}
+  ScriptedLetters(StopSignal& stop, std::vector<bool> script, std::function<void()> on_receive,
+                  InboundMessage message = Message())
+      : stop_(stop), script_(std::move(script)), on_receive_(std::move(on_receive)), message_(std::move(message)) {}
   absl::Status Open(const std::vector<std::string>&, const Window&) override { return absl::OkStatus(); }
   absl::StatusOr<std::vector<InboundMessage>> Receive(int, absl::Duration) override {
     on_receive_();
@@ -126,7 +127,7 @@ class ScriptedLetters final : public Consumer {
       stop_.Set();
       return std::vector<InboundMessage>();
     }
-    return script_[next_++] ? std::vector<InboundMessage>{Message()} : std::vector<InboundMessage>();
+    return script_[next_++] ? std::vector<InboundMessage>{message_} : std::vector<InboundMessage>();
   }
   absl::Status Ack(absl::Span<const InboundMessage>) override { return absl::OkStatus(); }
   absl::Status Cancel() override { return absl::OkStatus(); }
@@ -137,6 +138,7 @@ class ScriptedLetters final : public Consumer {
   StopSignal& stop_;
   const std::vector<bool> script_;
   const std::function<void()> on_receive_;
+  const InboundMessage message_;
   size_t next_ = 0;
 };
 
@@ -169,6 +171,56 @@ TEST(DeadLetterRecorder, SaysSoFromAFailureUntilASuccessOrUntilNothingWaits) {
        .stop = stop});
   recorder.Run();
   EXPECT_THAT(told, ::testing::ElementsAre(0, 1, 0, 1, 0));
+}
+
+// Takes what is told not to be looked into, and nothing else of this name.
+class ChoosyStore final : public DeadLetterStore {
+ public:
+  explicit ChoosyStore(std::string refused) : refused_(std::move(refused)) {}
+  absl::Status Record(absl::Span<const DeadLetter> letters) override {
+    for (const DeadLetter& letter : letters) {
+      if (letter.message_id == refused_ && !letter.is_opaque) return absl::InternalError("postgresql 22003");
+    }
+    for (const DeadLetter& letter : letters) {
+      kept.push_back(absl::StrCat(letter.message_id, letter.is_opaque ? " opaque" : ""));
+    }
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::vector<DeadLetter>> List(const ListQuery&) override { return NotHere(); }
+  absl::StatusOr<DeadLetter> Get(int64_t) override { return NotHere(); }
+  absl::StatusOr<Summary> Summarize(const DeadLetterFilter&, int) override { return NotHere(); }
+  absl::StatusOr<std::vector<int64_t>> Count(absl::Span<const std::string>, int64_t) override { return NotHere(); }
+  absl::StatusOr<int> Forget(absl::Time, int) override { return NotHere(); }
+
+  std::vector<std::string> kept;
+
+ private:
+  static absl::Status NotHere() { return absl::UnimplementedError("not in these tests"); }
+  const std::string refused_;
+};
+
+TEST(DeadLetterRecorder, OneThatTheStoreRefusesHoldsUpNoOther) {
+  StopSignal stop;
+  Metrics metrics;
+  std::vector<Notification> items = {testing::Item("ana"), testing::Item("ben"), testing::Item("cem")};
+  InboundMessage pack = testing::Pack(items);
+  pack.queue = "marketing.dlq";
+  const auto store = std::make_shared<ChoosyStore>(items[1].id.ToString());
+  DeadLetterRecorder recorder({.broker = std::make_unique<ScriptedLetters>(
+                                   stop, std::vector<bool>{true}, [] {}, pack),
+                               .store = store,
+                               .metrics = metrics,
+                               .stop = stop});
+  recorder.Run();
+  EXPECT_THAT(store->kept, ::testing::ElementsAre(items[0].id.ToString(), items[1].id.ToString() + " opaque",
+                                                  items[2].id.ToString()));
+}
+
+TEST(DeadLetter, SaysThatItMayHaveBeenRecordedBefore) {
+  InboundMessage message = Message();
+  EXPECT_FALSE(ToDeadLetters(message).front().redelivered);
+  message.redelivered = true;
+  EXPECT_TRUE(ToDeadLetters(message).front().redelivered);
 }
 
 }  // namespace

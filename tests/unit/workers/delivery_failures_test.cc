@@ -210,6 +210,20 @@ TEST_F(DeliveryFailuresTest, GivesUpAfterThreeOutcomesThatAreNotKnownIfOthersGet
   EXPECT_EQ(last->update.state, DeliveryState::kPending);
 }
 
+TEST_F(DeliveryFailuresTest, WhatWasPutBackHasAllItsAttempts) {
+  std::vector<DeliveryAttempt> before(4, Attempt("second", AttemptOutcome::kUnconfirmed));
+  for (DeliveryAttempt& attempt : before) attempt.before_replay = true;
+  EXPECT_EQ(Dispatch(Job())->update.state, DeliveryState::kSent) << "others get through";
+  providers_["first"].receipts = true;
+  providers_["first"].answers = {{.outcome = AttemptOutcome::kUnconfirmed}};
+  const JobPtr job = Dispatch(JobAfter(before));
+  ExpectHeld(*job, HoldCause::kReceipt, absl::Seconds(10), absl::Seconds(10));
+  EXPECT_TRUE(providers_["first"].sent.back().may_have_been_sent);
+  // At most once is at most once.
+  SetType([](NotificationType& type) { type.at_most_once = true; });
+  EXPECT_EQ(Dispatch(JobAfter(before))->update.state, DeliveryState::kDead);
+}
+
 TEST_F(DeliveryFailuresTest, GivesUpAfterTwelveOutcomesThatAreNotKnown) {
   const std::vector<DeliveryAttempt> attempts(12, Attempt("second", AttemptOutcome::kUnconfirmed));
   providers_["first"].answers = {Answer(AttemptOutcome::kUnconfirmed)};
