@@ -27,7 +27,8 @@ using StubMethod = void (Methods::*)(grpc::ClientContext*, const Request*, Respo
 constexpr bool kRepeatable = true;
 constexpr bool kOnce = false;
 
-// What is kept about a person is looked for everywhere: servers take up to a minute.
+// What is kept about a person is looked for everywhere, and dead letters may be many:
+// servers take up to a minute.
 constexpr absl::Duration kPersonDeadline = absl::Seconds(60);
 // Servers decide for up to 10 000 recipients.
 constexpr absl::Duration kDryRunDeadline = absl::Seconds(15);
@@ -404,13 +405,13 @@ absl::StatusOr<v1::ListQueuesResponse> Client::ListQueues(const v1::ListQueuesRe
 
 absl::StatusOr<v1::ListDeadLettersResponse> Client::ListDeadLetters(const v1::ListDeadLettersRequest& request) {
   AdminMethods* stub = core_->admin->async();
-  return Call(*core_, stub, &AdminMethods::ListDeadLetters, request, kRepeatable);
+  return Call(*core_, stub, &AdminMethods::ListDeadLetters, request, kRepeatable, kPersonDeadline);
 }
 
 absl::StatusOr<v1::SummarizeDeadLettersResponse> Client::SummarizeDeadLetters(
     const v1::SummarizeDeadLettersRequest& request) {
   AdminMethods* stub = core_->admin->async();
-  return Call(*core_, stub, &AdminMethods::SummarizeDeadLetters, request, kRepeatable);
+  return Call(*core_, stub, &AdminMethods::SummarizeDeadLetters, request, kRepeatable, kPersonDeadline);
 }
 
 absl::StatusOr<v1::GetDeadLetterResponse> Client::GetDeadLetter(const v1::GetDeadLetterRequest& request) {
