@@ -162,6 +162,11 @@ TEST_F(DeadLetters, TheCommandLineShowsReplaysAndDeletesThem) {
     arguments.insert(arguments.end(), ours.begin(), ours.end());
     return Run(arguments);
   };
+  // They are another app's.
+  for (const Arguments& list : {Arguments{"list", "--queue", "otp.sms"}, {"list", "--each", "--queue", "otp.sms"}}) {
+    EXPECT_THAT(Run(list).output, HasSubstr("0 dead letters of this app; 5 of all apps: --all-apps"));
+  }
+  EXPECT_THAT(Run({"list", "--each", "--all-apps"}).output, AllOf(HasSubstr(" APP "), HasSubstr(app_.key())));
   EXPECT_THAT(with({"list"}).output, AllOf(HasSubstr("otp.sms"), HasSubstr("twilio"), HasSubstr("5 dead letters")));
   const Json listed = Json::parse(with({"list", "--json", "--type", "otp.login"}).output);
   ASSERT_THAT(listed["dead_letters"], SizeIs(5));
@@ -200,6 +205,12 @@ TEST_F(DeadLetters, WhatOthersPutThereIsReplayableUntilItHasDiedTooOften) {
   EXPECT_EQ(letters()[0]["reason"], "permanent");
   EXPECT_THAT(Run({"replay", "--type", "odd", "--reason", "try", "--max-replays", "1"}).output,
               HasSubstr("replayed 0 of 1; left: 1 replayed too often"));
+  // An app does not say which.
+  for (const char* what : {"purge", "replay"}) {
+    const CommandResult asked = Run({what, "--app", app_.key(), "--reason", "a slip of the hand"});
+    EXPECT_EQ(asked.exit_status, 1);
+    EXPECT_THAT(asked.errors, HasSubstr("nothing is said of which"));
+  }
 }
 
 }  // namespace
