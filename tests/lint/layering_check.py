@@ -21,7 +21,7 @@ LIBRARIES = (
     (re.compile(r"^phonenumbers/"), ("server/api/",)),
     (re.compile(r"^boost/"), ("server/http/",)),
     (re.compile(r"^grpcpp/|^grpc/|\.grpc\.pb\.h$"),
-     ("server/api/", "server/connect/", "server/feed/", "server/main.cc", "client/", "carillon/runtime/", "tests/")),
+     ("server/api/", "server/connect/", "server/feed/", "server/server.cc", "client/", "carillon/runtime/", "tests/")),
 )
 
 # For code below a folder: our own headers that it may include. The longest
