@@ -174,14 +174,14 @@ grpc::ServerUnaryReactor* AdminServiceImpl::ListQueues(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* AdminServiceImpl::ListDeadLetters(grpc::CallbackServerContext* context,
                                                             const v1::ListDeadLettersRequest* request,
                                                             v1::ListDeadLettersResponse* response) {
-  return RunUnary(calls_, context, "ListDeadLetters", kScope,
+  return RunUnary(deps_.letter_calls, context, "ListDeadLetters", kScope,
                   [=, this](const Caller& caller) { return deps_.dead_letters->List(caller.app, *request, response); });
 }
 
 grpc::ServerUnaryReactor* AdminServiceImpl::SummarizeDeadLetters(grpc::CallbackServerContext* context,
                                                                  const v1::SummarizeDeadLettersRequest* request,
                                                                  v1::SummarizeDeadLettersResponse* response) {
-  return RunUnary(calls_, context, "SummarizeDeadLetters", kScope, [=, this](const Caller& caller) {
+  return RunUnary(deps_.letter_calls, context, "SummarizeDeadLetters", kScope, [=, this](const Caller& caller) {
     return deps_.dead_letters->Summarize(caller.app, *request, response);
   });
 }
@@ -202,7 +202,7 @@ grpc::ServerUnaryReactor* AdminServiceImpl::PurgeDeadLetters(grpc::CallbackServe
                                                              const v1::PurgeDeadLettersRequest* request,
                                                              v1::PurgeDeadLettersResponse* response) {
   return RunUnary(
-      calls_, context, "PurgeDeadLetters", kScope,
+      deps_.letter_calls, context, "PurgeDeadLetters", kScope,
       [=, this](const UnaryCall& call, const Caller& caller) {
         return deps_.dead_letters->Purge(caller.app, *request, call.deadline() - kPurgeMargin, response);
       },

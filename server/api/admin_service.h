@@ -23,6 +23,8 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   struct Deps {
     std::shared_ptr<AppStore> apps;
     std::shared_ptr<DeadLetterRequests> dead_letters;
+    // For what looks at all of them: on threads of its own.
+    ServerCalls& letter_calls;
     ReplayRunner& replays;
     std::shared_ptr<QueueRequests> queues;
     std::shared_ptr<ProviderRequests> providers;
