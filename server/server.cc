@@ -82,10 +82,13 @@ constexpr int kControlThreads = 2;
 constexpr int kCallbackThreads = 2;
 // And connections, for exports and erasures, which take seconds: so many at once.
 constexpr int kPersonThreads = 2;
+// For admins who look at all dead letters or delete them, which may take as long; with
+// as many connections again for what is found by its key.
+constexpr int kLetterThreads = 2;
 // For large JSON.
 constexpr int kConnectThreads = 2;
-constexpr size_t kPersonQueue = 64;
-constexpr absl::Duration kPersonStatementTimeout = absl::Seconds(30);
+constexpr size_t kSlowQueue = 64;
+constexpr absl::Duration kSlowStatementTimeout = absl::Seconds(30);
 
 PgOptions Postgres(const ServerConfig& config, absl::string_view part) {
   return {.url = config.database_url, .application_name = absl::StrCat("carillon-server-", part)};
@@ -96,10 +99,10 @@ RedisOptions RatesRedis(RedisOptions redis) {
   return redis;
 }
 
-std::shared_ptr<PgPool> PersonPool(const ServerConfig& config) {
-  PgOptions options = Postgres(config, "persons");
-  options.statement_timeout = kPersonStatementTimeout;
-  return std::make_shared<PgPool>(options, kPersonThreads);
+std::shared_ptr<PgPool> SlowPool(const ServerConfig& config, absl::string_view part, int size) {
+  PgOptions options = Postgres(config, part);
+  options.statement_timeout = kSlowStatementTimeout;
+  return std::make_shared<PgPool>(options, size);
 }
 
 std::function<void(LiveRouting, size_t)> CountByRouting(Metrics& metrics, const std::string& name,
@@ -119,7 +122,8 @@ class Server final : public ManagedProcess {
         executor_(config.readers, limits::kExecutorQueue),
         control_executor_(kControlThreads, limits::kExecutorQueue),
         callback_executor_(kCallbackThreads, limits::kExecutorQueue),
-        person_executor_(kPersonThreads, kPersonQueue),
+        person_executor_(kPersonThreads, kSlowQueue),
+        letter_executor_(kLetterThreads, kSlowQueue),
         control_(std::make_shared<PgPool>(Postgres(config, "control"), kControlThreads + 1)),
         readers_(std::make_shared<PgPool>(Postgres(config, "read"), config.readers)),
         streams_(std::make_shared<PgPool>(Postgres(config, "streams"), 3)),
@@ -130,6 +134,7 @@ class Server final : public ManagedProcess {
         rpc_metrics_(metrics),
         calls_{authenticator_, executor_, rpc_metrics_, clock_},
         person_calls_{authenticator_, person_executor_, rpc_metrics_, clock_},
+        letter_calls_{authenticator_, letter_executor_, rpc_metrics_, clock_},
         waker_(Postgres(config, "wake")),
         server_id_(NewUuid7(clock_.Now()).ToString()),
         presence_(config.redis, clock_, {.server = server_id_}),
@@ -193,28 +198,31 @@ class Server final : public ManagedProcess {
                 .publisher = live_publisher_,
                 .interactions = std::make_shared<PostgresInteractionStore>(readers_)},
                metrics),
-        recipients_(calls_, {.memberships = std::make_shared<PostgresMembershipStore>(readers_),
-                             .recipients = std::make_shared<PostgresRecipientStore>(readers_),
-                             .suppressions = std::make_shared<PostgresSuppressionStore>(readers_),
-                             .persons = std::make_shared<PostgresPersonStore>(PersonPool(config)),
-                             .settings = std::make_shared<PostgresSettingsStore>(readers_),
-                             .catalogue = catalogue_,
-                             .tokens = user_tokens_,
-                             .slow_calls = person_calls_}),
+        recipients_(calls_,
+                    {.memberships = std::make_shared<PostgresMembershipStore>(readers_),
+                     .recipients = std::make_shared<PostgresRecipientStore>(readers_),
+                     .suppressions = std::make_shared<PostgresSuppressionStore>(readers_),
+                     .persons = std::make_shared<PostgresPersonStore>(SlowPool(config, "persons", kPersonThreads)),
+                     .settings = std::make_shared<PostgresSettingsStore>(readers_),
+                     .catalogue = catalogue_,
+                     .tokens = user_tokens_,
+                     .slow_calls = person_calls_}),
         catalog_(calls_, std::make_shared<PostgresCatalogStore>(readers_),
                  std::make_shared<PostgresTemplateStore>(readers_), std::make_shared<PostgresSettingsStore>(readers_),
                  catalogue_),
         // Connections of their own: what they put back takes nothing from reads.
-        replays_({.store = std::make_shared<PostgresReplayStore>(std::make_shared<PgPool>(
-                      Postgres(config, "replays"), static_cast<int>(limits::kMaxRunningReplays))),
+        replays_({.store = std::make_shared<PostgresReplayStore>(
+                      SlowPool(config, "replays", static_cast<int>(limits::kMaxRunningReplays))),
                   .waker = waker_,
                   .stop = stop_}),
+        letters_(SlowPool(config, "letters", 2 * kLetterThreads)),
         admin_(calls_, {.apps = std::make_shared<PostgresAppStore>(readers_),
                         .dead_letters = std::make_shared<DeadLetterRequests>(
-                            DeadLetterRequests::Deps{.letters = std::make_shared<PostgresDeadLetterStore>(readers_),
-                                                     .replays = std::make_shared<PostgresReplayStore>(readers_),
+                            DeadLetterRequests::Deps{.letters = std::make_shared<PostgresDeadLetterStore>(letters_),
+                                                     .replays = std::make_shared<PostgresReplayStore>(letters_),
                                                      .apps = std::make_shared<PostgresAppStore>(readers_),
                                                      .clock = clock_}),
+                        .letter_calls = letter_calls_,
                         .replays = replays_,
                         .queues = std::make_shared<QueueRequests>(queues_, outbox_guard_),
                         .providers = std::make_shared<ProviderRequests>(
@@ -301,6 +309,7 @@ class Server final : public ManagedProcess {
     receipt_writer_.Stop();
     callback_executor_.Stop();
     person_executor_.Stop();
+    letter_executor_.Stop();
     replays_.Stop();
     presence_.Stop();
     executor_.Stop();
@@ -372,6 +381,7 @@ class Server final : public ManagedProcess {
   Executor control_executor_;
   Executor callback_executor_;
   Executor person_executor_;
+  Executor letter_executor_;
   const std::shared_ptr<PgPool> control_;
   const std::shared_ptr<PgPool> readers_;
   const std::shared_ptr<PgPool> streams_;
@@ -382,6 +392,7 @@ class Server final : public ManagedProcess {
   RpcMetrics rpc_metrics_;
   ServerCalls calls_;
   ServerCalls person_calls_;
+  ServerCalls letter_calls_;
   PostgresOutboxWaker waker_;
   // Of this process: a server that is started again is another one.
   const std::string server_id_;
@@ -410,6 +421,7 @@ class Server final : public ManagedProcess {
   RecipientServiceImpl recipients_;
   CatalogServiceImpl catalog_;
   ReplayRunner replays_;
+  const std::shared_ptr<PgPool> letters_;
   AdminServiceImpl admin_;
   prometheus::Gauge& ready_;
   const std::shared_ptr<PgPool> callbacks_;
