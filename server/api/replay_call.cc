@@ -35,8 +35,10 @@ grpc::ServerWriteReactor<v1::ReplayDeadLettersResponse>* ReplayCall::Start(
   ReplayCall* const reactor = call.get();
   reactor->self_ = call;
   calls.authenticator.Authenticate(
-      *context, kScope, [&requests, &runner, call = std::move(call), request](const absl::StatusOr<Caller>& caller) {
+      *context, kScope,
+      [&calls, &requests, &runner, call = std::move(call), request](const absl::StatusOr<Caller>& caller) {
         if (!caller.ok()) return call->OnEnd(caller.status());
+        call->permit_ = calls.authenticator.PermitFor(*caller, kScope);
         const auto plan = [&requests, app = caller->app, request] { return requests.PlanReplay(app, request); };
         const absl::Status started = runner.Start(plan, call);
         if (!started.ok()) call->OnEnd(started);
@@ -63,8 +65,10 @@ void ReplayCall::OnEnd(const absl::Status& status) {
 }
 
 bool ReplayCall::is_cancelled() const {
+  const absl::Status permitted = permit_ == nullptr ? absl::OkStatus() : permit_();
   absl::MutexLock lock(&mutex_);
-  return cancelled_;
+  if (refused_.ok()) refused_ = permitted;
+  return cancelled_ || !refused_.ok();
 }
 
 // gRPC may call back on this thread, so its operations are started without the lock.
@@ -78,7 +82,7 @@ void ReplayCall::Pump() {
       state_ = State::kWriting;
     } else if (end_.has_value()) {
       state_ = State::kFinished;
-      end = cancelled_ ? absl::CancelledError("the client is gone") : *end_;
+      end = cancelled_ ? absl::CancelledError("the client is gone") : refused_.ok() ? *end_ : refused_;
     } else {
       return;
     }

@@ -33,6 +33,7 @@ class ReplayCall final : public grpc::ServerWriteReactor<v1::ReplayDeadLettersRe
   // ReplaySink
   void OnProgress(const ReplayProgress& progress) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnEnd(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
+  // Also once the caller's secret or scope was taken away.
   bool is_cancelled() const override ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Reactions
@@ -49,10 +50,14 @@ class ReplayCall final : public grpc::ServerWriteReactor<v1::ReplayDeadLettersRe
   ServerCalls& calls_;
   const Uuid request_id_;
   std::shared_ptr<ReplayCall> self_;
+  // Set before the run begins.
+  StreamPermit permit_;
 
   mutable absl::Mutex mutex_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kIdle;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  // What the permit failed with.
+  mutable absl::Status refused_ ABSL_GUARDED_BY(mutex_);
   std::optional<v1::ReplayDeadLettersResponse> newest_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
   // What is being written; belongs to gRPC while kWriting.

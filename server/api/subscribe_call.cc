@@ -67,8 +67,8 @@ void SubscribeCall::Open(const absl::StatusOr<Caller>& caller, const PlaceOf& pl
 absl::Status SubscribeCall::OpenStream(const Caller& caller, const PlaceOf& place_of) {
   ASSIGN_OR_RETURN(const StreamPlace place, place_of(caller));
   const FeedKey key{.app = caller.app, .recipient = place.recipient};
-  ASSIGN_OR_RETURN(stream_,
-                   hub_.Open(key, place.after_seq, shared_from_this(), calls_.authenticator.PermitFor(caller, kScope)));
+  ASSIGN_OR_RETURN(stream_, hub_.Open(key, place.after_seq, shared_from_this(),
+                                      calls_.authenticator.PermitFor(caller, kScope), caller.user));
   // Tells the client that from here on nothing escapes it.
   StartSendInitialMetadata();
   log::Debug("stream.opened", {{"request_id", request_id_.ToString()}, {"after_seq", place.after_seq}});

@@ -19,6 +19,7 @@ using google::protobuf::util::MessageDifferencer;
 using google::protobuf::util::TimeUtil;
 
 constexpr absl::Duration kInterval = absl::Milliseconds(500);
+constexpr absl::Duration kPermitInterval = absl::Seconds(2);
 // Looking takes at most a quarter of the time.
 constexpr int kRest = 3;
 constexpr absl::Duration kRetryDelay = absl::Seconds(5);
@@ -44,6 +45,7 @@ bool SameButForDelay(v1::Notification a, v1::Notification b) {
 struct NotificationWatches::Watch {
   AppId app;
   NotificationId id;
+  StreamPermit permit;
 
   // Of the thread that looks.
   bool fresh = true;
@@ -84,10 +86,12 @@ void NotificationWatches::Stop() {
 }
 
 absl::StatusOr<NotificationWatches::WatchPtr> NotificationWatches::Open(AppId app, const NotificationId& id,
-                                                                        std::shared_ptr<WatchListener> listener) {
+                                                                        std::shared_ptr<WatchListener> listener,
+                                                                        StreamPermit permit) {
   auto watch = std::make_shared<Watch>();
   watch->app = app;
   watch->id = id;
+  watch->permit = std::move(permit);
   watch->listener = std::move(listener);
   absl::MutexLock lock(&mutex_);
   if (stopped_) return error::Draining();
@@ -158,6 +162,7 @@ std::vector<NotificationWatches::WatchPtr> NotificationWatches::Collect(bool fre
 void NotificationWatches::Look(bool fresh_only) {
   const std::vector<WatchPtr> watches = Collect(fresh_only);
   if (watches.empty()) return;
+  if (!fresh_only) AskPermits(watches);
   std::vector<WatchKey> keys;
   for (const WatchPtr& watch : watches) keys.push_back({watch->app, watch->id});
   const absl::StatusOr<std::vector<std::string>> looks = store_->Look(keys);
@@ -167,6 +172,15 @@ void NotificationWatches::Look(bool fresh_only) {
     if (!looks.ok() && !watch.fresh) continue;
     const bool ready = looks.ok() ? Renew(watch, (*looks)[i]) : End(watch, looks.status());
     if (ready) Tell(watch);
+  }
+}
+
+void NotificationWatches::AskPermits(absl::Span<const WatchPtr> watches) {
+  if (Monotonic() < next_permits_) return;
+  next_permits_ = Monotonic() + kPermitInterval;
+  for (const WatchPtr& watch : watches) {
+    const absl::Status permitted = watch->permit == nullptr ? absl::OkStatus() : watch->permit();
+    if (!permitted.ok() && End(*watch, permitted)) Tell(*watch);
   }
 }
 

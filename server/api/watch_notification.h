@@ -15,10 +15,12 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "carillon/ports/watch_store.h"
 #include "carillon/runtime/metrics.h"
 #include "carillon/v1/notification_service.pb.h"
 #include "server/api/notification_reader.h"
+#include "server/feed/live_stream.h"
 
 namespace carillon {
 
@@ -49,9 +51,10 @@ class NotificationWatches {
   // Ends all with DRAINING. Idempotent.
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The first answer follows at once. TOO_MANY_STREAMS or DRAINING.
-  absl::StatusOr<WatchPtr> Open(AppId app, const NotificationId& id, std::shared_ptr<WatchListener> listener)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  // The first answer follows at once. TOO_MANY_STREAMS or DRAINING. The permit is asked
+  // every few seconds.
+  absl::StatusOr<WatchPtr> Open(AppId app, const NotificationId& id, std::shared_ptr<WatchListener> listener,
+                                StreamPermit permit = nullptr) ABSL_LOCKS_EXCLUDED(mutex_);
   // What comes next; nothing if nothing is new.
   std::optional<WatchStep> Take(const WatchPtr& watch) ABSL_LOCKS_EXCLUDED(mutex_);
   void Close(const WatchPtr& watch) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -69,11 +72,15 @@ class NotificationWatches {
   bool Renew(Watch& watch, const std::string& look) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Offer(Watch& watch, v1::Notification notification) ABSL_LOCKS_EXCLUDED(mutex_);
   bool End(Watch& watch, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Ends those that may not go on.
+  void AskPermits(absl::Span<const WatchPtr> watches);
   void Tell(const Watch& watch) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<WatchStore> store_;
   const NotificationReader reader_;
   prometheus::Gauge& open_;
+  // The thread's.
+  absl::Duration next_permits_;
 
   absl::Mutex mutex_;
   std::vector<WatchPtr> watches_ ABSL_GUARDED_BY(mutex_);

@@ -40,7 +40,8 @@ void WatchNotificationCall::Open(const absl::StatusOr<Caller>& caller, const std
 absl::Status WatchNotificationCall::OpenWatch(const Caller& caller, const std::string& notification_id) {
   const std::optional<Uuid> id = Uuid::Parse(notification_id);
   if (!id.has_value()) return error::InvalidField("notification_id", "must be a UUID");
-  ASSIGN_OR_RETURN(watch_, watches_.Open(caller.app, *id, shared_from_this()));
+  ASSIGN_OR_RETURN(watch_,
+                   watches_.Open(caller.app, *id, shared_from_this(), calls_.authenticator.PermitFor(caller, kScope)));
   return absl::OkStatus();
 }
 

@@ -65,10 +65,11 @@ void LiveHub::Stop() {
 }
 
 absl::StatusOr<std::shared_ptr<LiveStream>> LiveHub::Open(FeedKey key, int64_t after_seq,
-                                                          std::shared_ptr<StreamSink> sink, StreamPermit permit) {
+                                                          std::shared_ptr<StreamSink> sink, StreamPermit permit,
+                                                          const std::optional<std::string>& user) {
   auto stream =
       std::make_shared<LiveStream>(std::move(key), after_seq, options_.timing, std::move(sink), std::move(permit));
-  RETURN_IF_ERROR(Register(stream));
+  RETURN_IF_ERROR(Register(stream, user));
   streams_gauge_.Increment();
   const auto start = [this, stream] { Act(stream, stream->Start()); };
   if (options_.presence == nullptr) {
@@ -79,18 +80,37 @@ absl::StatusOr<std::shared_ptr<LiveStream>> LiveHub::Open(FeedKey key, int64_t a
   return stream;
 }
 
-absl::Status LiveHub::Register(const std::shared_ptr<LiveStream>& stream) {
+absl::Status LiveHub::Register(const std::shared_ptr<LiveStream>& stream, const std::optional<std::string>& user) {
   absl::MutexLock lock(&mutex_);
   if (stopped_) return error::Draining();
   if (stream_count_ >= options_.max_streams) return error::TooManyStreams("server", kRetryWhenFull);
-  Streams& streams = streams_[stream->key()];
-  if (streams.size() >= options_.max_streams_per_recipient && !IsTopicFeed(stream->key())) {
+  if (IsTopicFeed(stream->key())) {
+    if (user.has_value()) RETURN_IF_ERROR(CountForUser(*stream, *user));
+  } else if (const auto same = streams_.find(stream->key());
+             same != streams_.end() && same->second.size() >= options_.max_streams_per_recipient) {
     return error::TooManyStreams("recipient", kRetryWhenFull);
   }
-  streams.push_back(stream);
+  streams_[stream->key()].push_back(stream);
   ++stream_count_;
   presence_gauge_.Set(static_cast<double>(streams_.size()));
   return absl::OkStatus();
+}
+
+absl::Status LiveHub::CountForUser(const LiveStream& stream, const std::string& user) {
+  const User whose(stream.key().app, user);
+  size_t& count = topic_streams_[whose];
+  if (count >= options_.max_streams_per_recipient) return error::TooManyStreams("user", kRetryWhenFull);
+  ++count;
+  users_.emplace(&stream, whose);
+  return absl::OkStatus();
+}
+
+void LiveHub::ForgetForUser(const LiveStream& stream) {
+  const auto found = users_.find(&stream);
+  if (found == users_.end()) return;
+  const auto counted = topic_streams_.find(found->second);
+  if (--counted->second == 0) topic_streams_.erase(counted);
+  users_.erase(found);
 }
 
 std::optional<StreamStep> LiveHub::Take(const std::shared_ptr<LiveStream>& stream) {
@@ -118,6 +138,7 @@ bool LiveHub::Unregister(const std::shared_ptr<LiveStream>& stream) {
   streams.pop_back();
   if (streams.empty()) streams_.erase(recipient);
   --stream_count_;
+  ForgetForUser(*stream);
   presence_gauge_.Set(static_cast<double>(streams_.size()));
   return true;
 }

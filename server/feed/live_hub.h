@@ -3,7 +3,9 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -61,9 +63,12 @@ class LiveHub {
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Fails with error::TooManyStreams or error::Draining. The sink is woken when
-  // there is something to take, at first after a Take that gave nothing.
+  // there is something to take, at first after a Take that gave nothing. `user`: the end
+  // user who asks, if it is one: of topics' feeds each may have so many as of their own.
   absl::StatusOr<std::shared_ptr<LiveStream>> Open(FeedKey key, int64_t after_seq, std::shared_ptr<StreamSink> sink,
-                                                   StreamPermit permit = nullptr) ABSL_LOCKS_EXCLUDED(mutex_);
+                                                   StreamPermit permit = nullptr,
+                                                   const std::optional<std::string>& user = std::nullopt)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   // The stream's next step; nullopt if there is none now. Does not block.
   std::optional<StreamStep> Take(const std::shared_ptr<LiveStream>& stream);
   // Lets go of the stream and its sink. Once for each stream that was opened.
@@ -87,7 +92,11 @@ class LiveHub {
     absl::flat_hash_set<AppId> apps;
   };
 
-  absl::Status Register(const std::shared_ptr<LiveStream>& stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Register(const std::shared_ptr<LiveStream>& stream, const std::optional<std::string>& user)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of topics' feeds, by end users.
+  absl::Status CountForUser(const LiveStream& stream, const std::string& user) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetForUser(const LiveStream& stream) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // False if it is not registered.
   bool Unregister(const std::shared_ptr<LiveStream>& stream) ABSL_LOCKS_EXCLUDED(mutex_);
   // Does what a stream wants. Under no lock.
@@ -121,6 +130,9 @@ class LiveHub {
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<FeedKey, Streams> streams_ ABSL_GUARDED_BY(mutex_);
   size_t stream_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  using User = std::pair<AppId, std::string>;
+  absl::flat_hash_map<User, size_t> topic_streams_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<const LiveStream*, User> users_ ABSL_GUARDED_BY(mutex_);
   SweepScope requested_ ABSL_GUARDED_BY(mutex_);
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 

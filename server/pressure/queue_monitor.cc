@@ -1,6 +1,7 @@
 #include "server/pressure/queue_monitor.h"
 
 #include <algorithm>
+#include <set>
 
 #include "carillon/domain/limits.h"
 #include "carillon/ports/monotonic.h"
@@ -139,7 +140,7 @@ bool QueueMonitor::LookAtBroker(PressureSample& sample) {
 // A process that is met for the first time at the first look had begun before: what it has
 // done until then is no part of any rate.
 void QueueMonitor::AddReports() {
-  if (told_.size() > kMostProcesses) told_.clear();
+  if (told_.size() > kMostProcesses) ForgetProcessesThatAreGone();
   for (auto& [queue, settled] : settled_) settled.retrying = 0;
   for (const QueueReport& report : facts_.reports) {
     Settled& settled = settled_[report.queue];
@@ -157,6 +158,13 @@ void QueueMonitor::AddReports() {
     told_[key] = {report.messages, report.items};
   }
   facts_known_ = true;
+}
+
+// Only those: one that still reports would count once more from its beginning.
+void QueueMonitor::ForgetProcessesThatAreGone() {
+  std::set<std::pair<std::string, std::string>> present;
+  for (const QueueReport& report : facts_.reports) present.emplace(report.queue, report.process);
+  std::erase_if(told_, [&](const auto& told) { return !present.contains(told.first); });
 }
 
 void QueueMonitor::Publish(std::shared_ptr<PressureSample> sample) {

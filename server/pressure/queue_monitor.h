@@ -78,6 +78,7 @@ class QueueMonitor {
   void AwaitNext(absl::Duration began) ABSL_LOCKS_EXCLUDED(mutex_);
   bool LookAtBroker(PressureSample& sample);
   void AddReports();
+  void ForgetProcessesThatAreGone();
   void AddLook(QueueSample& queue, absl::Time now, bool fresh) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   LaneSample LookAtLane(Lane lane, const PressureSample& sample) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Publish(std::shared_ptr<PressureSample> sample) ABSL_LOCKS_EXCLUDED(mutex_);

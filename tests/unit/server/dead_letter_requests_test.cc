@@ -62,6 +62,14 @@ TEST(DeadLetterPayload, ShowsNothingOfWhatIsNoneOfOurs) {
   EXPECT_THAT(PayloadJson(std::string(20, 'x'), false, 10), HasSubstr("too long to be shown: 20 bytes"));
 }
 
+TEST(DeadLetterPayload, DoesNotWalkIntoWhatSomebodyMadeTooDeep) {
+  Notification item = LoginCode();
+  const std::string deep(200'000, '[');
+  item.data_json = deep + "\"secret\"" + std::string(deep.size(), ']');
+  EXPECT_EQ(Shown(EncodeEnvelope(item), true)["notifications"][0]["data"], "***");
+  EXPECT_EQ(Shown(EncodeEnvelope(item), false)["notifications"][0]["data"], item.data_json);
+}
+
 class LettersOfOneApp final : public DeadLetterStore {
  public:
   absl::Status Record(absl::Span<const DeadLetter>) override { return absl::OkStatus(); }

@@ -556,6 +556,28 @@ TEST_F(LiveHubTest, DoesNotBoundTheStreamsOfAPublicFeed) {
   for (const auto& client : clients) EXPECT_TRUE(client->ReceivesEvents(1));
 }
 
+struct DeafSink final : StreamSink {
+  void OnReady() override {}
+  void OnAbandoned() override {}
+};
+
+TEST_F(LiveHubTest, BoundsTheStreamsThatAnEndUserHasOfPublicFeeds) {
+  LiveHub::Options options = Quiet();
+  options.max_streams_per_recipient = 2;
+  StartHub(options);
+  const auto open = [this](const char* topic, const char* user) {
+    return hub_->Open(TopicFeedKey(AppId(7), topic), 0, std::make_shared<DeafSink>(), nullptr, user);
+  };
+  ASSERT_OK_AND_ASSIGN(const auto first, open("news", "ann"));
+  ASSERT_OK_AND_ASSIGN(const auto second, open("weather", "ann"));
+  EXPECT_THAT(open("sports", "ann"), StatusIs(absl::StatusCode::kResourceExhausted));
+  ASSERT_OK_AND_ASSIGN(const auto others, open("sports", "bob"));
+  hub_->Close(first);
+  ASSERT_OK_AND_ASSIGN(const auto third, open("sports", "ann"));
+  for (const auto& stream : {second, others, third}) hub_->Close(stream);
+  EXPECT_EQ(hub_->stream_count(), 0u);
+}
+
 TEST_F(LiveHubTest, ReadsOnlyWhenPublishersKnowOfTheStream) {
   LiveHub::Options options = Quiet();
   options.presence = &presence_;

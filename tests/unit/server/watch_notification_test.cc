@@ -187,6 +187,16 @@ TEST_F(WatchNotificationTest, OfOneThatIsNotThereOrWasErasedItSaysSo) {
   EXPECT_THAT(watches_.Take(erased)->status, StatusIs(absl::StatusCode::kNotFound));
 }
 
+TEST_F(WatchNotificationTest, EndsWithWhatItsCallerWasLetInBy) {
+  store_->Put(kId, State::kQueued);
+  const auto watch = watches_.Open(kApp, kId, listener_, [] { return error::InvalidCredentials(); });
+  ASSERT_OK(watch);
+  watches_.Look(/*fresh_only=*/true);
+  EXPECT_EQ(Next(*watch), v1::STATE_QUEUED);
+  watches_.Look(/*fresh_only=*/false);
+  EXPECT_THAT(watches_.Take(*watch)->status, StatusIs(absl::StatusCode::kUnauthenticated));
+}
+
 TEST_F(WatchNotificationTest, AnOutageEndsThoseThatWereNotAnsweredAndNoOthers) {
   store_->Put(kId, State::kQueued);
   const auto answered = Open();
