@@ -25,7 +25,7 @@ struct ReplayRun {
   int64_t position = 0;  // Where it looks next.
   // It was at the end, and looks from the start for what others held: not at what it left.
   bool looks_again = false;
-  int epoch = 0;         // Names this runner.
+  int epoch = 0;  // Names this runner.
 };
 
 class ReplayStore {
