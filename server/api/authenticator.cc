@@ -164,6 +164,8 @@ void Authenticator::RefreshLocked(const std::string& key) {
 }
 
 absl::StatusOr<Authenticator::Entry> Authenticator::Load(const std::string& key) {
+  // As old as the beginning of the look: what changes while it is under way may not be in it.
+  const absl::Time looked = clock_.Now();
   absl::StatusOr<AppCredentials> found = store_->Find(key);
   absl::MutexLock lock(&mutex_);
   refreshing_.erase(key);
@@ -171,7 +173,7 @@ absl::StatusOr<Authenticator::Entry> Authenticator::Load(const std::string& key)
   if (!found.ok() && !absl::IsNotFound(found.status())) return found.status();
   // A flood of made-up keys must not grow the cache: start over, the real ones are soon back.
   if (cache_.size() >= limits::kCredentialCacheEntries) cache_.clear();
-  Entry entry{found.ok() ? std::make_shared<const AppCredentials>(*std::move(found)) : nullptr, clock_.Now()};
+  Entry entry{found.ok() ? std::make_shared<const AppCredentials>(*std::move(found)) : nullptr, looked};
   cache_[key] = entry;
   return entry;
 }
