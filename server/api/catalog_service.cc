@@ -14,6 +14,7 @@
 #include "carillon/domain/status_macros.h"
 #include "carillon/domain/topology.h"
 #include "server/api/page_token.h"
+#include "server/api/timestamps.h"
 #include "server/api/type_policy.h"
 #include "server/api/validation.h"
 
@@ -171,13 +172,11 @@ void ToProto(const NotificationType& type, v1::Type* out) {
   out->mutable_in_app()->set_badge(type.in_app.badge);
   out->set_retention_days(type.retention_days);
   if (type.ttl.has_value()) {
-    *out->mutable_ttl() =
-        google::protobuf::util::TimeUtil::MicrosecondsToDuration(absl::ToInt64Microseconds(*type.ttl));
+    *out->mutable_ttl() = ToProtoDuration(*type.ttl);
   }
   if (!type.dedupe_key.empty()) {
     out->mutable_dedupe()->set_key(type.dedupe_key);
-    *out->mutable_dedupe()->mutable_window() =
-        google::protobuf::util::TimeUtil::MicrosecondsToDuration(absl::ToInt64Microseconds(type.dedupe_window));
+    *out->mutable_dedupe()->mutable_window() = ToProtoDuration(type.dedupe_window);
   }
   out->set_critical(type.critical);
   out->set_track_interactions(type.track_interactions);

@@ -13,7 +13,6 @@ namespace carillon {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using google::protobuf::util::TimeUtil;
 
 constexpr const char* kMask = "***";
 
@@ -118,10 +117,6 @@ const char* NameOf(ReplayKind kind) {
   return "replay";
 }
 
-google::protobuf::Duration ToDuration(absl::Duration duration) {
-  return TimeUtil::MicrosecondsToDuration(absl::ToInt64Microseconds(duration));
-}
-
 void ToProto(const DeadLetterFilter& filter, v1::DeadLetterFilter* out) {
   out->set_app_key(filter.app_key);
   out->set_queue(filter.queue);
@@ -132,8 +127,8 @@ void ToProto(const DeadLetterFilter& filter, v1::DeadLetterFilter* out) {
   out->set_provider(filter.provider);
   out->set_without_provider(filter.without_provider);
   for (const int64_t id : filter.ids) out->add_dead_letter_ids(absl::StrCat(id));
-  if (filter.older_than.has_value()) *out->mutable_older_than() = ToDuration(*filter.older_than);
-  if (filter.newer_than.has_value()) *out->mutable_newer_than() = ToDuration(*filter.newer_than);
+  if (filter.older_than.has_value()) *out->mutable_older_than() = ToProtoDuration(*filter.older_than);
+  if (filter.newer_than.has_value()) *out->mutable_newer_than() = ToProtoDuration(*filter.newer_than);
 }
 
 void ToProto(const ReplayCounts& counts, v1::Replay* out) {

@@ -9,8 +9,6 @@
 
 namespace carillon {
 
-using google::protobuf::util::TimeUtil;
-
 absl::StatusOr<ShownNotification> NotificationReader::Read(AppId app, const NotificationId& id) const {
   ShownNotification shown;
   ASSIGN_OR_RETURN(shown.record, store_->Get(app, id));
@@ -32,8 +30,7 @@ void NotificationReader::FillDelay(const ShownNotification& shown, v1::Notificat
   const std::optional<NotificationDelay> delay = DelayOf(*sample, shown.record, shown.deliveries, clock_.Now());
   if (!delay.has_value()) return;
   out->mutable_delay()->set_queue(delay->queue);
-  *out->mutable_delay()->mutable_oldest_age() =
-      TimeUtil::MicrosecondsToDuration(absl::ToInt64Microseconds(delay->oldest_age));
+  *out->mutable_delay()->mutable_oldest_age() = ToProtoDuration(delay->oldest_age);
   if (delay->estimated_time.has_value()) {
     *out->mutable_delay()->mutable_estimated_time() = ToTimestamp(*delay->estimated_time);
   }

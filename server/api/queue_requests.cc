@@ -9,13 +9,7 @@
 namespace carillon {
 namespace {
 
-using google::protobuf::util::TimeUtil;
-
 constexpr absl::Duration kMaxHistory = absl::Hours(1);
-
-google::protobuf::Duration ToDuration(absl::Duration time) {
-  return TimeUtil::MicrosecondsToDuration(absl::ToInt64Microseconds(time));
-}
 
 std::string LaneName(Lane lane) { return std::string(ToString(lane)); }
 
@@ -27,17 +21,17 @@ void ToProto(const QueueSample& sample, v1::Queue* out) {
   out->set_declared(sample.declared);
   out->set_in_rate(sample.in_rate);
   out->set_out_rate(sample.out_rate);
-  if (sample.oldest_age.has_value()) *out->mutable_oldest_age() = ToDuration(*sample.oldest_age);
+  if (sample.oldest_age.has_value()) *out->mutable_oldest_age() = ToProtoDuration(*sample.oldest_age);
   out->set_retrying(sample.retrying);
   out->set_dead(sample.dead);
 }
 
 void ToProto(const LaneSample& sample, bool refused, v1::LaneStatus* out) {
   out->set_lane(LaneName(sample.lane));
-  *out->mutable_objective() = ToDuration(sample.objective);
-  *out->mutable_oldest_age() = ToDuration(sample.oldest_age);
+  *out->mutable_objective() = ToProtoDuration(sample.objective);
+  *out->mutable_oldest_age() = ToProtoDuration(sample.oldest_age);
   out->set_delayed(sample.delayed);
-  if (sample.estimated_wait.has_value()) *out->mutable_estimated_wait() = ToDuration(*sample.estimated_wait);
+  if (sample.estimated_wait.has_value()) *out->mutable_estimated_wait() = ToProtoDuration(*sample.estimated_wait);
   out->set_in_rate(sample.in_rate);
   out->set_out_rate(sample.out_rate);
   out->set_backlog(sample.backlog);
@@ -88,7 +82,7 @@ void QueueRequests::Fill(const PressureSample& sample, absl::Duration history, v
     lane->set_lane(LaneName(stats.lane));
     lane->set_rows(stats.rows);
     lane->set_deferred(stats.deferred);
-    *lane->mutable_oldest_age() = ToDuration(stats.oldest_age);
+    *lane->mutable_oldest_age() = ToProtoDuration(stats.oldest_age);
     lane->set_bound(outbox_.bound(stats.lane));
   }
   for (const LaneSample& lane : sample.lanes) ToProto(lane, !outbox_.is_open(lane.lane), response->add_lanes());
