@@ -1,6 +1,7 @@
 #include "server/api/authenticator.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -19,6 +20,8 @@ namespace {
 // second it is not used any more.
 constexpr absl::Duration kFresh = absl::Seconds(5);
 constexpr absl::Duration kUsable = absl::Seconds(10);
+// A younger entry is taken at its word: wrong secrets cost a look per so long, not one per call.
+constexpr absl::Duration kBeyondDoubt = absl::Milliseconds(50);
 // Of a secret's hash: enough to tell one from another, and to guess nothing by.
 constexpr size_t kSecretIdBytes = 6;
 
@@ -68,7 +71,8 @@ absl::StatusOr<Caller> CheckApp(const AppCredentials* credentials, absl::string_
                 .secret_id = *std::move(secret_id)};
 }
 
-absl::StatusOr<Caller> CheckUser(const AppCredentials* credentials, UserToken token, Access access, absl::Time now) {
+absl::StatusOr<Caller> CheckUser(const AppCredentials* credentials, const UserToken& token, Access access,
+                                 absl::Time now) {
   if (credentials == nullptr || !HasSecret(*credentials, token.secret_id)) return error::InvalidToken();
   const absl::Time expires = token.expire_time + limits::kTokenLeeway;
   if (now >= expires) return error::TokenExpired();
@@ -76,11 +80,18 @@ absl::StatusOr<Caller> CheckUser(const AppCredentials* credentials, UserToken to
   RETURN_IF_ERROR(CheckScope(*credentials, access.scope()));
   return Caller{.app = credentials->app.id,
                 .scopes = {std::string(access.scope())},
-                .app_key = std::move(token.app_key),
-                .secret_id = std::move(token.secret_id),
-                .user = std::move(token.user),
+                .app_key = token.app_key,
+                .secret_id = token.secret_id,
+                .user = token.user,
                 .expires = expires};
 }
+
+// Refused by what is known now: the app or its secret may be new.
+bool MayBeNew(const absl::Status& status) {
+  return !status.ok() && (status == error::InvalidCredentials() || status == error::InvalidToken());
+}
+
+absl::Status QueueIsFull() { return error::Overloaded("the queue of this server", absl::Milliseconds(200)); }
 
 // Keys are looked up in the store, which takes no others.
 bool IsKey(absl::string_view key) {
@@ -110,9 +121,12 @@ void Authenticator::Authenticate(std::string key, std::string secret, absl::stri
   if (!IsKey(key) || secret.empty() || secret.size() > limits::kMaxIdBytes) {
     return done(error::InvalidCredentials());
   }
-  Find(key, [secret = std::move(secret), scope, done = std::move(done)](absl::StatusOr<Entry> entry) mutable {
-    done(entry.ok() ? CheckApp(entry->credentials.get(), secret, scope) : absl::StatusOr<Caller>(entry.status()));
-  });
+  Check(
+      key,
+      [secret = std::move(secret), scope](const AppCredentials* credentials) {
+        return CheckApp(credentials, secret, scope);
+      },
+      std::move(done));
 }
 
 void Authenticator::AuthenticateUser(absl::string_view text, Access access, Done done) {
@@ -120,10 +134,12 @@ void Authenticator::AuthenticateUser(absl::string_view text, Access access, Done
   absl::StatusOr<UserToken> token = tokens_->Verify(text, clock_.Now());
   if (!token.ok()) return done(token.status());
   const std::string key = token->app_key;
-  Find(key, [this, token = *std::move(token), access, done = std::move(done)](absl::StatusOr<Entry> entry) mutable {
-    done(entry.ok() ? CheckUser(entry->credentials.get(), std::move(token), access, clock_.Now())
-                    : absl::StatusOr<Caller>(entry.status()));
-  });
+  Check(
+      key,
+      [this, token = *std::move(token), access](const AppCredentials* credentials) {
+        return CheckUser(credentials, token, access, clock_.Now());
+      },
+      std::move(done));
 }
 
 StreamPermit Authenticator::PermitFor(const Caller& caller, absl::string_view scope) {
@@ -139,12 +155,15 @@ StreamPermit Authenticator::PermitFor(const Caller& caller, absl::string_view sc
   };
 }
 
-void Authenticator::Find(const std::string& key, WhenFound found) {
-  if (std::optional<Entry> entry = FromCache(key, kUsable); entry.has_value()) return found(*std::move(entry));
-  // Shared: the task is destroyed with what it holds when the executor refuses it.
-  auto shared_found = std::make_shared<WhenFound>(std::move(found));
-  const bool taken = executor_.Submit([this, key, shared_found] { (*shared_found)(Load(key)); });
-  if (!taken) (*shared_found)(error::Overloaded("the queue of this server", absl::Milliseconds(200)));
+void Authenticator::Check(const std::string& key, CheckCredentials check, Done done) {
+  if (const std::optional<Entry> entry = FromCache(key, kUsable); entry.has_value()) {
+    absl::StatusOr<Caller> caller = check(entry->credentials.get());
+    const bool doubtful = MayBeNew(caller.status()) && clock_.Now() - entry->loaded >= kBeyondDoubt;
+    if (!doubtful) return done(std::move(caller));
+  }
+  Look(key, [check = std::move(check), done = std::move(done)](const absl::StatusOr<Entry>& entry) mutable {
+    done(entry.ok() ? check(entry->credentials.get()) : absl::StatusOr<Caller>(entry.status()));
+  });
 }
 
 std::optional<Authenticator::Entry> Authenticator::FromCache(const std::string& key, absl::Duration usable) {
@@ -154,13 +173,49 @@ std::optional<Authenticator::Entry> Authenticator::FromCache(const std::string& 
   const absl::Duration age = found == cache_.end() ? absl::InfiniteDuration() : now - found->second.loaded;
   const bool is_usable = found != cache_.end() && age <= usable;
   // Whoever finds nothing usable looks for himself, but streams wait.
-  if (age > kFresh && (is_usable || usable == absl::InfiniteDuration())) RefreshLocked(key);
+  if (age > kFresh && (is_usable || usable == absl::InfiniteDuration()) && looks_.try_emplace(key).second) {
+    (void)SubmitLookLocked(key);  // Nobody waits for it.
+  }
   return is_usable ? std::optional(found->second) : std::nullopt;
 }
 
-void Authenticator::RefreshLocked(const std::string& key) {
-  if (!refreshing_.insert(key).second) return;
-  if (!executor_.Submit([this, key] { (void)Load(key); })) refreshing_.erase(key);
+void Authenticator::Look(const std::string& key, WhenLooked looked) {
+  std::vector<WhenLooked> refused;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto [look, is_new] = looks_.try_emplace(key);
+    look->second.push_back(std::move(looked));
+    if (is_new) refused = SubmitLookLocked(key);
+  }
+  for (WhenLooked& waiter : refused) waiter(QueueIsFull());
+}
+
+std::vector<Authenticator::WhenLooked> Authenticator::SubmitLookLocked(const std::string& key) {
+  if (executor_.Submit([this, key] { RunLook(key); })) return {};
+  return std::move(looks_.extract(key).mapped());
+}
+
+void Authenticator::RunLook(const std::string& key) {
+  std::vector<WhenLooked> waiting;
+  {
+    absl::MutexLock lock(&mutex_);
+    waiting.swap(looks_[key]);
+  }
+  const absl::StatusOr<Entry> entry = Load(key);
+  std::vector<WhenLooked> refused;
+  {
+    absl::MutexLock lock(&mutex_);
+    std::vector<WhenLooked>& next = looks_[key];
+    // What is away is so for those as well who came meanwhile.
+    if (!entry.ok()) std::move(next.begin(), next.end(), std::back_inserter(waiting));
+    if (next.empty() || !entry.ok()) {
+      looks_.erase(key);
+    } else {
+      refused = SubmitLookLocked(key);
+    }
+  }
+  for (WhenLooked& waiter : waiting) waiter(entry);
+  for (WhenLooked& waiter : refused) waiter(QueueIsFull());
 }
 
 absl::StatusOr<Authenticator::Entry> Authenticator::Load(const std::string& key) {
@@ -168,7 +223,6 @@ absl::StatusOr<Authenticator::Entry> Authenticator::Load(const std::string& key)
   const absl::Time looked = clock_.Now();
   absl::StatusOr<AppCredentials> found = store_->Find(key);
   absl::MutexLock lock(&mutex_);
-  refreshing_.erase(key);
   // The store is away: what is known stays known until it is too old.
   if (!found.ok() && !absl::IsNotFound(found.status())) return found.status();
   // A flood of made-up keys must not grow the cache: start over, the real ones are soon back.

@@ -11,7 +11,6 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -64,7 +63,8 @@ struct Caller {
 };
 
 // Keeps credentials for a few seconds (unknown keys too), so that a call costs one
-// hash and a revoked secret soon stops. Thread-safe.
+// hash and a revoked secret soon stops. A new secret works at once: what is not known is looked
+// for again before it is refused. Thread-safe.
 class Authenticator {
  public:
   using Done = absl::AnyInvocable<void(absl::StatusOr<Caller>)>;
@@ -94,14 +94,21 @@ class Authenticator {
     std::shared_ptr<const AppCredentials> credentials;
     absl::Time loaded;
   };
-  using WhenFound = absl::AnyInvocable<void(absl::StatusOr<Entry>)>;
+  using WhenLooked = absl::AnyInvocable<void(const absl::StatusOr<Entry>&)>;
+  // Null credentials: no app has the key. Runs up to twice.
+  using CheckCredentials = absl::AnyInvocable<absl::StatusOr<Caller>(const AppCredentials*)>;
 
   void AuthenticateUser(absl::string_view token, Access access, Done done);
-  // From the cache, on this thread, or from the store, on one of the executor's.
-  void Find(const std::string& key, WhenFound found) ABSL_LOCKS_EXCLUDED(mutex_);
+  // By the cache, on this thread, or by the store, on one of the executor's.
+  void Check(const std::string& key, CheckCredentials check, Done done) ABSL_LOCKS_EXCLUDED(mutex_);
   // The entry if it is younger than `usable`; starts a refresh when it ages.
   std::optional<Entry> FromCache(const std::string& key, absl::Duration usable) ABSL_LOCKS_EXCLUDED(mutex_);
-  void RefreshLocked(const std::string& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `looked` hears of a look that begins after this call.
+  void Look(const std::string& key, WhenLooked looked) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Lets the executor look for those who wait in looks_; returns them if it takes no more.
+  std::vector<WhenLooked> SubmitLookLocked(const std::string& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // One look, for those who wait when it begins.
+  void RunLook(const std::string& key) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<Entry> Load(const std::string& key) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<AppStore> store_;
@@ -110,8 +117,8 @@ class Authenticator {
   const std::optional<UserTokens> tokens_;
   absl::Mutex mutex_;
   absl::flat_hash_map<std::string, Entry> cache_ ABSL_GUARDED_BY(mutex_);
-  // What is being looked up behind the callers' backs.
-  absl::flat_hash_set<std::string> refreshing_ ABSL_GUARDED_BY(mutex_);
+  // The keys that are being looked up, one look at a time, and who waits for the next look. Nobody: a refresh.
+  absl::flat_hash_map<std::string, std::vector<WhenLooked>> looks_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace carillon

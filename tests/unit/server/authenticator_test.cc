@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/notification.h"
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
@@ -16,6 +17,7 @@ namespace {
 
 using testing::IsOk;
 using testing::SimulatedClock;
+using testing::StatusIs;
 using testing::WaitFor;
 
 constexpr Access kUsersToo = Access::WithUsers("feed");
@@ -26,6 +28,8 @@ class AppsInMemory final : public AppStore {
   absl::StatusOr<AppCredentials> Find(const std::string& app_key) override {
     absl::MutexLock lock(&mutex_);
     ++lookups_;
+    mutex_.Await(absl::Condition(
+        +[](bool* hangs) { return !*hangs; }, &hangs_));
     if (is_away_) return absl::UnavailableError("away");
     if (app_key != "ck_7" || !exists_) return absl::NotFoundError("no such app");
     return AppCredentials{.app = {.id = AppId(7), .name = "app", .key = app_key, .scopes = scopes_, .create_time = {}},
@@ -45,9 +49,14 @@ class AppsInMemory final : public AppStore {
     absl::MutexLock lock(&mutex_);
     scopes_ = std::move(scopes);
   }
-  void Remove() {
+  void SetExists(bool exists) {
     absl::MutexLock lock(&mutex_);
-    exists_ = false;
+    exists_ = exists;
+  }
+  // Looks that come from now on wait until it does not.
+  void SetHangs(bool hangs) {
+    absl::MutexLock lock(&mutex_);
+    hangs_ = hangs;
   }
   void SetAway(bool away) {
     absl::MutexLock lock(&mutex_);
@@ -62,6 +71,7 @@ class AppsInMemory final : public AppStore {
   absl::Mutex mutex_;
   bool exists_ ABSL_GUARDED_BY(mutex_) = true;
   bool is_away_ ABSL_GUARDED_BY(mutex_) = false;
+  bool hangs_ ABSL_GUARDED_BY(mutex_) = false;
   int lookups_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::string> scopes_ ABSL_GUARDED_BY(mutex_) = {"feed", "send"};
   std::vector<std::string> secret_hashes_ ABSL_GUARDED_BY(mutex_) = {HashSecret("secret")};
@@ -95,6 +105,29 @@ class AuthenticatorTest : public ::testing::Test {
                            .issue_time = clock_.Now(),
                            .expire_time = clock_.Now() + ttl});
   }
+  // How each of so many calls at once ends that come while a look is under way, which ends by `go_on`.
+  std::vector<absl::StatusOr<Caller>> MeetALook(int calls, absl::AnyInvocable<void()> go_on) {
+    const int lookups = apps_->lookups();
+    apps_->SetHangs(true);
+    std::vector<absl::StatusOr<Caller>> results(static_cast<size_t>(calls) + 1);
+    absl::BlockingCounter left(calls + 1);
+    const auto call = [&](absl::StatusOr<Caller>& result) {
+      authenticator_.Authenticate("ck_7", "second", "feed", [&](absl::StatusOr<Caller> caller) {
+        result = std::move(caller);
+        left.DecrementCount();
+      });
+    };
+    call(results.back());
+    EXPECT_TRUE(WaitFor([&] { return apps_->lookups() == lookups + 1; }));
+    for (int i = 0; i < calls; ++i) call(results[static_cast<size_t>(i)]);
+    go_on();
+    apps_->SetHangs(false);
+    left.Wait();
+    results.pop_back();
+    return results;
+  }
+  // What is cached is taken at its word no more.
+  void Doubt() { clock_.Advance(absl::Milliseconds(50)); }
   // What is cached is too old from now on.
   void ForgetCache() { clock_.Advance(absl::Seconds(11)); }
 
@@ -161,7 +194,7 @@ TEST_F(AuthenticatorTest, TellsExpiredTokensFromBadOnes) {
   clock_.Advance(absl::Seconds(1));
   EXPECT_EQ(User(token).status(), error::TokenExpired());
   EXPECT_EQ(User(token, "admin").status(), error::TokenExpired());
-  apps_->Remove();
+  apps_->SetExists(false);
   ForgetCache();
   EXPECT_EQ(User(token).status(), error::InvalidToken());
 }
@@ -171,7 +204,7 @@ TEST_F(AuthenticatorTest, RefusesTokensOfAppsThatAreGoneOrMayNotUseFeeds) {
   apps_->SetScopes({"send"});
   ForgetCache();
   EXPECT_EQ(User(token).status(), error::MissingScope("feed"));
-  apps_->Remove();
+  apps_->SetExists(false);
   ForgetCache();
   EXPECT_EQ(User(token).status(), error::InvalidToken());
 }
@@ -186,6 +219,79 @@ TEST_F(AuthenticatorTest, EndsTokensWithTheSecretThatTheyWereIssuedBy) {
   ForgetCache();
   EXPECT_EQ(User(token).status(), error::InvalidToken());
   EXPECT_THAT(User(newer), IsOk());
+}
+
+TEST_F(AuthenticatorTest, LetsANewSecretInAtOnceAndWhatItIssues) {
+  ASSERT_THAT(App("secret"), IsOk());
+  EXPECT_EQ(App("second").status(), error::InvalidCredentials());
+  ASSERT_THAT(apps_->AddSecret("ck_7", HashSecret("second")), IsOk());
+  Doubt();
+  EXPECT_THAT(App("second"), IsOk());
+  EXPECT_THAT(App("secret"), IsOk());
+  // Another server has known the third secret for longer than this one, and has issued a token by it.
+  ASSERT_THAT(apps_->AddSecret("ck_7", HashSecret("third")), IsOk());
+  Executor executor(1, 100);
+  Authenticator other(apps_, executor, clock_);
+  absl::StatusOr<Caller> app;
+  absl::Notification done;
+  other.Authenticate("ck_7", "third", "feed", [&](absl::StatusOr<Caller> caller) {
+    app = std::move(caller);
+    done.Notify();
+  });
+  done.WaitForNotification();
+  ASSERT_THAT(app, IsOk());
+  Doubt();
+  EXPECT_THAT(User(*tokens_.Issue({.app_key = "ck_7",
+                                   .secret_id = app->secret_id,
+                                   .user = "ada",
+                                   .issue_time = clock_.Now(),
+                                   .expire_time = clock_.Now() + absl::Minutes(15)})),
+              IsOk());
+}
+
+TEST_F(AuthenticatorTest, LetsANewAppInThatWasAskedForBefore) {
+  apps_->SetExists(false);
+  EXPECT_EQ(App("secret").status(), error::InvalidCredentials());
+  apps_->SetExists(true);
+  Doubt();
+  EXPECT_THAT(App("secret"), IsOk());
+}
+
+TEST_F(AuthenticatorTest, LooksForWrongSecretsSeldom) {
+  ASSERT_THAT(App("secret"), IsOk());
+  const int lookups = apps_->lookups();
+  for (int round = 0; round < 3; ++round) {
+    Doubt();
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(App("other").status(), error::InvalidCredentials());
+    EXPECT_EQ(apps_->lookups(), lookups + round + 1);
+  }
+}
+
+TEST_F(AuthenticatorTest, LooksOnceForAllThatComeDuringALook) {
+  ASSERT_THAT(App("secret"), IsOk());
+  Doubt();
+  const int lookups = apps_->lookups();
+  // The first look may have begun before the secret was there: it decides for those alone who were there first.
+  for (const absl::StatusOr<Caller>& caller : MeetALook(20, [] {})) {
+    EXPECT_EQ(caller.status(), error::InvalidCredentials());
+  }
+  EXPECT_EQ(apps_->lookups(), lookups + 2);
+  Doubt();
+  ASSERT_THAT(apps_->AddSecret("ck_7", HashSecret("second")), IsOk());
+  for (const absl::StatusOr<Caller>& caller : MeetALook(20, [] {})) EXPECT_THAT(caller, IsOk());
+  EXPECT_EQ(apps_->lookups(), lookups + 4);
+}
+
+TEST_F(AuthenticatorTest, TellsAllThatWaitWhenTheStoreIsAway) {
+  ASSERT_THAT(App("secret"), IsOk());
+  Doubt();
+  const int lookups = apps_->lookups();
+  for (const absl::StatusOr<Caller>& caller : MeetALook(20, [&] { apps_->SetAway(true); })) {
+    EXPECT_THAT(caller, StatusIs(absl::StatusCode::kUnavailable));
+  }
+  EXPECT_EQ(apps_->lookups(), lookups + 1);
+  // Whoever is known is let in.
+  EXPECT_THAT(App("secret"), IsOk());
 }
 
 TEST_F(AuthenticatorTest, RefusesTokensWhereThereAreNone) {
