@@ -130,10 +130,11 @@ absl::Status PostgresOutboxReader::Guarded(const std::function<void(pqxx::connec
   }
   ASSIGN_OR_RETURN(pqxx::connection * connection, session_.Connect());
   try {
+    const WatchedSocket::Call call = session_.WatchCall();
     body(*connection);
     return absl::OkStatus();
   } catch (...) {
-    absl::Status status = DescribePgException(std::current_exception()).status;
+    absl::Status status = session_.Describe(std::current_exception()).status;
     Drop();
     return status;
   }

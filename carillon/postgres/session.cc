@@ -44,6 +44,12 @@ std::string ConnectionString(const PgOptions& options) {
                       "&tcp_user_timeout=5000&keepalives_idle=10&keepalives_interval=5&options=", settings);
 }
 
+// A statement may take all of its time, and its answer, or that it took too long, some more.
+absl::Duration MostSilence(const PgOptions& options) {
+  const bool may_last = options.statement_timeout == absl::ZeroDuration();
+  return may_last ? absl::InfiniteDuration() : options.statement_timeout + options.answer_grace;
+}
+
 // True if the server has hung up on an idle connection, or said that it will:
 // then nothing is sent on it, and nobody has to wonder what became of that.
 // Notices and notifications may wait there as well.
@@ -66,6 +72,7 @@ absl::StatusOr<pqxx::connection*> PgSession::Connect() {
   Disconnect();
   try {
     connection_ = std::make_unique<pqxx::connection>(ConnectionString(options_));
+    watched_ = std::make_unique<WatchedSocket>(connection_->sock(), MostSilence(options_));
     return connection_.get();
   } catch (...) {
     return DescribePgException(std::current_exception()).status;
@@ -73,8 +80,17 @@ absl::StatusOr<pqxx::connection*> PgSession::Connect() {
 }
 
 void PgSession::Disconnect() {
+  // Its descriptor first, or the server would learn of the end of the connection by that alone.
+  watched_.reset();
   connection_.reset();
   prepared_.clear();
+}
+
+PgFault PgSession::Describe(std::exception_ptr exception) const {
+  if (watched_ == nullptr || !watched_->was_shut()) return DescribePgException(std::move(exception));
+  return {error::BackendUnavailable("postgresql",
+                                    absl::StrCat("no answer for ", absl::FormatDuration(MostSilence(options_)))),
+          /*connection_lost=*/true};
 }
 
 template <typename Body>
@@ -84,9 +100,10 @@ absl::Status PgSession::RunGuarded(Body body) {
     absl::StatusOr<pqxx::connection*> connection = Connect();
     if (!connection.ok()) return connection.status();
     try {
+      const WatchedSocket::Call call = WatchCall();
       return body(**connection);
     } catch (...) {
-      PgFault fault = DescribePgException(std::current_exception());
+      PgFault fault = Describe(std::current_exception());
       status = std::move(fault.status);
       if (fault.connection_lost || !connection_->is_open()) Disconnect();
     }

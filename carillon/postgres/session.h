@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "carillon/postgres/answer_watch.h"
 #include "carillon/postgres/error_mapping.h"
 
 namespace carillon {
@@ -27,6 +28,8 @@ struct PgOptions {
   absl::Duration statement_timeout = absl::Seconds(5);
   absl::Duration lend_timeout = absl::Seconds(5);  // How long a pool waits for a free session.
   absl::Duration lock_timeout = absl::Seconds(2);  // How long a statement waits for a lock.
+  // How much longer than a statement may take a server may be silent before the connection is given up.
+  absl::Duration answer_grace = absl::Seconds(3);
 };
 
 // A statement with a name: prepared on a connection when it is first used there.
@@ -43,6 +46,7 @@ class PgSession {
   // Runs statements that each commit by themselves; one round trip each. A
   // deadlock or serialisation failure runs the body again, up to three times.
   // UNAVAILABLE if the server is away; then the outcome may be unknown.
+  // So it is if the server is silent for statement_timeout and answer_grace (answer_watch.h).
   absl::Status Run(const std::function<void(pqxx::transaction_base&)>& body);
   // Runs the body in a transaction and commits if it returns OK.
   absl::Status RunTransaction(const std::function<absl::Status(pqxx::work&)>& body);
@@ -58,6 +62,10 @@ class PgSession {
   // The open connection, made if need be; for what needs more than the calls above.
   // Nothing of an earlier one may be left when it is not connected any more.
   absl::StatusOr<pqxx::connection*> Connect();
+  // While it lives a silent server ends what is done with the open connection, as it ends the calls above.
+  [[nodiscard]] WatchedSocket::Call WatchCall() { return WatchedSocket::Call(*watched_); }
+  // What was thrown by what was done with it.
+  PgFault Describe(std::exception_ptr exception) const;
   // False before the first use and after a loss.
   bool IsConnected() const;
   // Drops the connection; the next call makes another.
@@ -69,6 +77,7 @@ class PgSession {
 
   const PgOptions options_;
   std::unique_ptr<pqxx::connection> connection_;
+  std::unique_ptr<WatchedSocket> watched_;  // The connection's.
   absl::flat_hash_set<std::string> prepared_;
 };
 

@@ -1,6 +1,7 @@
 #include "carillon/postgres/session.h"
 
 #include <gmock/gmock.h>
+#include <signal.h>
 
 #include <atomic>
 #include <thread>
@@ -212,6 +213,62 @@ TEST_F(SessionTest, PoolSaysUnavailableIfNoSessionComesBack) {
     return absl::OkStatus();
   }));
   EXPECT_OK(pool->With([](PgSession&) { return absl::OkStatus(); }));
+}
+
+// A backend that stands still, as all do whose host does.
+class SilentServerTest : public SessionTest {
+ protected:
+  static PgOptions ImpatientOptions() {
+    PgOptions options = Options();
+    options.statement_timeout = absl::Seconds(1);
+    options.answer_grace = absl::Milliseconds(500);
+    return options;
+  }
+  void Freeze(pqxx::transaction_base& transaction) {
+    frozen_ = transaction.exec("SELECT pg_backend_pid()")[0][0].as<pid_t>();
+    ASSERT_EQ(kill(frozen_, SIGSTOP), 0);
+  }
+  void TearDown() override {
+    if (frozen_ > 0) kill(frozen_, SIGCONT);
+    SessionTest::TearDown();
+  }
+
+ private:
+  pid_t frozen_ = 0;
+};
+
+TEST_F(SilentServerTest, SaysUnavailableAndGoesOnWithAnotherConnection) {
+  PgSession session(ImpatientOptions());
+  ASSERT_OK(session.Run([&](pqxx::transaction_base& transaction) { Freeze(transaction); }));
+  EXPECT_THAT(AddOne(session, 1), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("no answer for 1.5s")));
+  EXPECT_THAT(AddOne(session, 1), IsOkAndHolds(2));
+}
+
+TEST_F(SilentServerTest, EndsATransactionInTheMiddle) {
+  PgSession session(ImpatientOptions());
+  EXPECT_THAT(session.RunTransaction([&](pqxx::work& transaction) {
+    transaction.exec("SELECT 1");
+    Freeze(transaction);
+    transaction.exec("SELECT 2");
+    return absl::OkStatus();
+  }),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("no answer for 1.5s")));
+}
+
+TEST_F(SilentServerTest, LeavesAloneWhatIsSlowOrWasIdle) {
+  PgOptions options = ImpatientOptions();
+  options.statement_timeout = absl::Seconds(2);
+  options.answer_grace = absl::Milliseconds(100);
+  PgSession session(options);
+  const absl::Duration silence = absl::Seconds(2.5);
+  for (int i = 0; i < 2; ++i) ASSERT_OK(Exec(session, "SELECT pg_sleep(1.9)"));
+  // The body is longer at work than the server may be silent.
+  EXPECT_OK(session.RunTransaction([&](pqxx::work& transaction) {
+    for (int i = 0; i < 2; ++i) transaction.exec("SELECT pg_sleep(1.4)");
+    return absl::OkStatus();
+  }));
+  absl::SleepFor(silence);
+  EXPECT_THAT(AddOne(session, 1), IsOkAndHolds(2));
 }
 
 TEST(PrivateServer, IsUsedAgainWhenItCameBack) {
