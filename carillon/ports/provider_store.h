@@ -21,9 +21,10 @@ class ProviderStore {
   using Decide = absl::FunctionRef<absl::StatusOr<std::vector<StoredProvider>>(absl::Span<const StoredProvider> now)>;
   // Replaces the list, in one transaction that no other change of providers runs
   // beside, and moves the catalogue's version on. A provider with the same sealed
-  // bytes in the same place is left as it is; of the others what the workers thought
-  // is forgotten. Returns the new list, or what `decide` refused with. `decide` may
-  // run more than once.
+  // bytes in the same place is left as it is, unless a lane's workers found it
+  // misconfigured, or out and have not asked it since they may; of the others what the
+  // workers thought is forgotten. Returns the new list, or what `decide` refused with.
+  // `decide` may run more than once.
   virtual absl::StatusOr<std::vector<StoredProvider>> Set(AppId app, Channel channel, Decide decide) = 0;
   // By channel and in order. No channel: all of them.
   virtual absl::StatusOr<std::vector<StoredProvider>> List(AppId app, std::optional<Channel> channel) = 0;

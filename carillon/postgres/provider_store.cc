@@ -15,13 +15,17 @@ constexpr PgStatement kListProviders = {"list_providers", R"sql(
   ORDER BY app_id, channel, position
 )sql"};
 
-// A row that stays as it is keeps its time; of all others the health goes too.
+// A row that stays as it is keeps its time; of all others the health goes too. One that
+// is misconfigured, or out and asked by nobody any more, does not stay: to set it again
+// says that it was mended, and while the one before it works nothing else would.
 constexpr PgStatement kSetProviders = {"set_providers", R"sql(
   WITH wanted AS MATERIALIZED (
     SELECT name, sealed, position FROM unnest($3::text[], $4::bytea[]) WITH ORDINALITY AS w (name, sealed, position)
   ), kept AS MATERIALIZED (
     SELECT p.name FROM providers p JOIN wanted w USING (name, sealed, position)
-    WHERE p.app_id = $1 AND p.channel = $2
+    WHERE p.app_id = $1 AND p.channel = $2 AND p.name NOT IN (
+      SELECT h.name FROM provider_health h WHERE h.app_id = $1 AND h.channel = $2
+        AND (h.misconfigured OR (h.breaker = 'open' AND h.retry_at < now())))
   ), forgotten AS (
     DELETE FROM provider_health WHERE app_id = $1 AND channel = $2 AND name NOT IN (SELECT name FROM kept)
   ), removed AS (

@@ -140,7 +140,8 @@ void RecurrenceTicker::Run() {
   bool works = true;
   while (!stop_.WaitFor(kInterval)) {
     const absl::Status status = Tick();
-    if (status.ok() != works) log::Warn("recurrence.changed", {{"works", status.ok()}, {"error", status}});
+    if (status.ok() && !works) log::Info("recurrence.changed", {{"works", true}});
+    if (!status.ok() && works) log::Warn("recurrence.changed", {{"works", false}, {"error", status}});
     works = status.ok();
   }
 }

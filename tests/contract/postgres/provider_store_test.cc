@@ -134,6 +134,29 @@ TEST_F(ProviderStoreTest, ForgetsTheHealthOfWhatChangedMovedOrWent) {
   EXPECT_EQ(ReadHealth()[0].name, "same");
 }
 
+TEST_F(ProviderStoreTest, ForgetsWhatIsMisconfiguredOrNotAskedThoughItIsSetAsItWas) {
+  const auto set = [&] { return Set({Row("away"), Row("refuses"), Row("standby"), Row("well")}); };
+  const std::vector<StoredProvider> before = set();
+  ProviderHealth away = Health("away", BreakerState::kOpen);
+  away.retry_time = absl::Now() + absl::Minutes(1);
+  ProviderHealth refuses = Health("refuses", BreakerState::kOpen, Lane::kPayment);
+  refuses.misconfigured = true;
+  refuses.retry_time = away.retry_time;
+  ProviderHealth standby = Health("standby", BreakerState::kOpen);
+  standby.retry_time = absl::Now() - absl::Minutes(1);
+  ASSERT_OK(store_.WriteHealth(
+      {away, Health("refuses", BreakerState::kClosed), refuses, standby, Health("well", BreakerState::kClosed)}));
+  const std::vector<StoredProvider> after = set();
+  std::vector<std::string> thought_of;
+  for (const ProviderHealth& health : ReadHealth()) thought_of.push_back(health.name);
+  EXPECT_THAT(thought_of, ElementsAre("away", "well"));
+  EXPECT_EQ(after[0].update_time, before[0].update_time);
+  EXPECT_GT(after[1].update_time, before[1].update_time) << "by which workers see that it was set";
+  EXPECT_GT(after[2].update_time, before[2].update_time);
+  EXPECT_EQ(after[3].update_time, before[3].update_time);
+  EXPECT_EQ(set()[1].update_time, after[1].update_time);
+}
+
 TEST_F(ProviderStoreTest, KeepsWhatTheWorkersThink) {
   Set({Row("a")});
   ProviderHealth health = Health("a", BreakerState::kHalfOpen, Lane::kPayment);
