@@ -263,15 +263,15 @@ class Alerts(unittest.TestCase):
         self.assertEqual(self.system.stack("kill", "rabbitmq").returncode, 0)
         self.assertEqual(self.system.stack("start", "relay").returncode, 0)
         self.await_firing(("CarillonBrokerAway", {}), ("CarillonNotReady", {"job": "carillon-relay"}))
-        self.assertEqual(self.system.stack("kill", "postgres").returncode, 0)
+        self.system.freeze_with_children("postgres")
         self.await_firing(("CarillonDatabaseAway", {}), ("CarillonSendsFail", {}),
                           ("CarillonNotReady", {"job": "carillon-server"}),
                           *(("CarillonMeasuresStale", {"job": job}) for job in ("carillon-server", "carillon-relay")),
                           meanwhile=lambda: self.send("like"))
 
     def test_f_none_is_left_when_all_is_mended(self):
-        for backend in ("postgres", "rabbitmq"):
-            self.assertEqual(self.system.stack("start", backend).returncode, 0)
+        self.system.thaw_with_children("postgres")
+        self.assertEqual(self.system.stack("start", "rabbitmq").returncode, 0)
         self.system.wait_for(lambda: not self.system.firing(), MENDS_SECONDS)
         self.assertEqual(self.system.firing(), [])
 

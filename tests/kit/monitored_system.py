@@ -120,6 +120,7 @@ class MonitoredSystem:
             process.wait()
         for name in ("server", "relay", *(f"worker-{lane}" for lane in LANES)):
             self._signal(name, signal.SIGKILL)  # It may be frozen, or wait for backends that are gone.
+        self.thaw_with_children("postgres")
         self.stack("down", "--remove")
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -140,6 +141,22 @@ class MonitoredSystem:
 
     def thaw(self, part):
         self._signal(part, signal.SIGCONT)
+
+    def _signal_with_children(self, part, number):
+        self._signal(part, number)  # First, so that there come no more.
+        try:
+            pid = (self.directory / "pids" / f"{part}.pid").read_text().strip()
+            for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                os.kill(int(child), number)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+
+    def freeze_with_children(self, part):
+        """It keeps its connections, and accepts more, but answers nothing."""
+        self._signal_with_children(part, signal.SIGSTOP)
+
+    def thaw_with_children(self, part):
+        self._signal_with_children(part, signal.SIGCONT)
 
     def psql(self):
         """A session that stays open; statements go to its standard input."""
