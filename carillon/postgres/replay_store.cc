@@ -178,6 +178,17 @@ absl::Status IsSomebodyElses(const ReplayRun& run) {
   return error::CannotGoOn(run.replay.id.ToString(), "run by somebody else");
 }
 
+// It may be one whose server is gone: nobody knows for as long as its lease lasts.
+absl::Status IsRunning(const Uuid& id) {
+  ErrorDetails details = DetailsOf(error::CannotGoOn(id.ToString(), ToString(ReplayState::kRunning)));
+  details.retry_delay = kReplayLease;
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition,
+      absl::StrCat("replay ", id.ToString(), " can't be gone on with: it is running; if its server is gone, it can be ",
+                   absl::ToInt64Seconds(kReplayLease), " s after that"),
+      details);
+}
+
 // What there is for it now.
 void Measure(pqxx::transaction_base& transaction, ReplayRun& run) {
   const pqxx::row row =
@@ -244,6 +255,7 @@ absl::StatusOr<ReplayRun> PostgresReplayStore::Resume(const Uuid& id, const std:
   if (!run.has_value()) return error::NotFound("replay", id.ToString());
   if (!is_ours) {
     const bool is_replay = run->replay.order.kind == ReplayKind::kReplay;
+    if (is_replay && run->replay.state == ReplayState::kRunning) return IsRunning(id);
     return error::CannotGoOn(id.ToString(), is_replay ? ToString(run->replay.state) : ToString(run->replay.order.kind));
   }
   return *std::move(run);

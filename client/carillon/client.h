@@ -31,6 +31,7 @@
 
 namespace carillon {
 
+class CallCanceller;
 class ClientCore;
 
 // Thread-safe. Connects by itself with the first call. Calls without a callback
@@ -138,11 +139,12 @@ class Client {
   absl::StatusOr<v1::ListDeadLettersResponse> ListDeadLetters(const v1::ListDeadLettersRequest& request);
   absl::StatusOr<v1::SummarizeDeadLettersResponse> SummarizeDeadLetters(const v1::SummarizeDeadLettersRequest& request);
   absl::StatusOr<v1::GetDeadLetterResponse> GetDeadLetter(const v1::GetDeadLetterRequest& request);
-  // Tells how far it is until it has ended (OK) or `on_progress` returns false, which
-  // interrupts it. Blocks so long; called on the caller's thread. Never repeated: to go on
-  // is a call of its own.
+  // Tells how far it is until it has ended (OK), or it is interrupted (OK): `on_progress`
+  // returns false, or, also while nothing is heard, the canceller cancels. Blocks so long;
+  // called on the caller's thread. Never repeated: to go on is a call of its own.
   absl::Status ReplayDeadLetters(const v1::ReplayDeadLettersRequest& request,
-                                 absl::FunctionRef<bool(const v1::ReplayDeadLettersResponse&)> on_progress);
+                                 absl::FunctionRef<bool(const v1::ReplayDeadLettersResponse&)> on_progress,
+                                 CallCanceller* canceller = nullptr);
   // May take a minute. DEADLINE_EXCEEDED: some are left; the next call goes on.
   absl::StatusOr<v1::PurgeDeadLettersResponse> PurgeDeadLetters(const v1::PurgeDeadLettersRequest& request);
   absl::StatusOr<v1::ListReplaysResponse> ListReplays(const v1::ListReplaysRequest& request);

@@ -12,6 +12,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "client/carillon/client_core.h"
 #include "client/carillon/retry_policy.h"
 #include "client/carillon/status.h"
@@ -50,9 +51,9 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall<Request, Respons
   void Attempt() {
     // A single attempt may take longer than repeats may in all.
     const absl::Duration total = std::max(core_.options.retry.total_time, deadline_);
-    const absl::Duration limit = std::min(deadline_, total - (MonotonicNow() - begin_));
+    limit_ = std::min(deadline_, total - (MonotonicNow() - begin_));
     context_.emplace();
-    context_->set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(limit));
+    context_->set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(limit_));
     core_.Authenticate(*context_);
     response_.Clear();
     method_(&*context_, &request_, &response_,
@@ -62,9 +63,17 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall<Request, Respons
   void OnAnswer(const absl::Status& status) {
     if (status.ok()) return Complete(std::move(response_));
     const std::optional<absl::Duration> delay = policy_.DelayAfter(status, MonotonicNow() - begin_);
-    if (!delay.has_value()) return Complete(status);
+    if (!delay.has_value()) return Complete(InWords(status));
     if (core_.options.on_retry) core_.options.on_retry(status, *delay);
     core_.timer.Schedule(*delay, [self = this->shared_from_this()] { self->Attempt(); });
+  }
+
+  // What gRPC says of a deadline names no time. A server's own words carry a reason.
+  absl::Status InWords(const absl::Status& status) const {
+    if (!absl::IsDeadlineExceeded(status) || !ReasonOf(status).empty()) return status;
+    const double seconds = absl::ToDoubleSeconds(absl::Trunc(limit_, absl::Milliseconds(10)));
+    return absl::DeadlineExceededError(
+        absl::StrCat("the server did not answer within the ", seconds, " s that the call had"));
   }
 
   void Complete(absl::StatusOr<Response> result) {
@@ -80,6 +89,7 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall<Request, Respons
   const absl::Duration deadline_;
   Done done_;
   const absl::Duration begin_;
+  absl::Duration limit_;  // Of the newest attempt.
   RetryPolicy policy_;
   std::optional<grpc::ClientContext> context_;
   Response response_;

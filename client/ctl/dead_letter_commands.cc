@@ -9,6 +9,7 @@
 #include "client/ctl/dead_letter_replay.h"
 #include "client/ctl/dead_letter_text.h"
 #include "client/ctl/output.h"
+#include "client/ctl/validators.h"
 
 namespace carillon::ctl {
 namespace {
@@ -156,6 +157,7 @@ struct PurgeOptions {
 };
 
 absl::Status Purge(Context& context, const PurgeOptions& options) {
+  if (!options.dry_run) RETURN_IF_ERROR(CheckReason(options.who));
   ASSIGN_OR_RETURN(Client * client, context.client());
   v1::PurgeDeadLettersRequest request;
   *request.mutable_filter() = ToProto(options.filter);
@@ -248,7 +250,7 @@ void AddDeadLetterCommands(CLI::App& app, Context& context) {
   purge->add_flag("--dry-run", purge_options->dry_run, "count them; nothing changes");
   purge->add_flag("--yes", purge_options->yes,
                   "don't ask before letters of payment and otp, or all there are, are deleted");
-  purge->add_option("--limit", purge_options->limit, "delete so many at most; 0: all")->check(CLI::NonNegativeNumber);
+  purge->add_option("--limit", purge_options->limit, "delete so many at most; 0: all")->check(NotNegative());
 
   auto export_options = std::make_shared<ExportOptions>();
   CLI::App* exported = AddCommand(*dlq, context, "export", "dead letters with what they say, one JSON document a line",
@@ -256,7 +258,7 @@ void AddDeadLetterCommands(CLI::App& app, Context& context) {
   AddFilter(*exported, export_options->filter);
   exported->add_flag("--unmasked", export_options->unmasked, "as they are, instead of masked; recorded");
   AddWho(*exported, export_options->who, "with --unmasked: why; recorded");
-  exported->add_option("--limit", export_options->limit, "letters at most; 0: all")->check(CLI::NonNegativeNumber);
+  exported->add_option("--limit", export_options->limit, "letters at most; 0: all")->check(NotNegative());
 
   auto limit = std::make_shared<int>(20);
   CLI::App* audit = AddCommand(*dlq, context, "audit", "who replayed, deleted or looked at what, and why, newest first",

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/domain/topology.h"
 #include "client/ctl/dead_letter_text.h"
 
 namespace carillon::ctl {
@@ -97,13 +98,20 @@ v1::DeadLetterFilter ToProto(const DeadLetterFilterOptions& options) {
 
 std::string OperatorOf(const WhoOptions& who) { return who.operator_name.empty() ? Here() : who.operator_name; }
 
+absl::Status CheckReason(const WhoOptions& options) {
+  if (!options.reason.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError("--reason is missing: it must say why, and is recorded");
+}
+
 absl::Status Confirm(Client& client, const v1::DeadLetterFilter& filter, const char* what) {
   ASSIGN_OR_RETURN(const int64_t all, CountLetters(client, filter));
   int64_t critical = 0;
-  for (const char* const lane : {"payment", "otp"}) {
-    if (!filter.lane().empty() && filter.lane() != lane) continue;
+  for (const Lane lane : {Lane::kPayment, Lane::kOtp}) {
+    if (!filter.lane().empty() && filter.lane() != ToString(lane)) continue;
+    // A queue is of one lane, or of none.
+    if (!filter.queue().empty() && LaneOfQueue(filter.queue()) != lane) continue;
     v1::DeadLetterFilter of_lane = filter;
-    of_lane.set_lane(lane);
+    of_lane.set_lane(std::string(ToString(lane)));
     ASSIGN_OR_RETURN(const int64_t letters, CountLetters(client, of_lane));
     critical += letters;
   }

@@ -34,6 +34,9 @@ v1::DeadLetterFilter ToProto(const DeadLetterFilterOptions& options);
 // Who was named, else user@host.
 std::string OperatorOf(const WhoOptions& who);
 
+// INVALID_ARGUMENT if it is not said why: before anything is asked, or done.
+absl::Status CheckReason(const WhoOptions& options);
+
 // Asks before anything with payment and otp, and before all that an app or all apps have.
 // OK: it may be done. FAILED_PRECONDITION where nobody can answer.
 absl::Status Confirm(Client& client, const v1::DeadLetterFilter& filter, const char* what);

@@ -1,9 +1,9 @@
 #include "client/ctl/dead_letter_replay.h"
 
-#include <signal.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <algorithm>
+#include <array>
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
@@ -11,14 +11,14 @@
 #include "carillon/domain/status_macros.h"
 #include "client/ctl/dead_letter_options.h"
 #include "client/ctl/dead_letter_text.h"
+#include "client/ctl/interruption.h"
 #include "client/ctl/output.h"
+#include "client/ctl/validators.h"
 
 namespace carillon::ctl {
 namespace {
 
 constexpr absl::Duration kLineInterval = absl::Seconds(1);
-
-std::atomic<bool> interrupted = false;
 
 struct ReplayOptions {
   DeadLetterFilterOptions filter;
@@ -49,6 +49,10 @@ class ProgressPrinter {
     }
     std::fflush(stdout);
   }
+  // What is printed next begins a line, though nothing said that this was the last.
+  void EndLine() const {
+    if (in_place_ && newest_.state() == v1::REPLAY_STATE_RUNNING) std::printf("\n");
+  }
 
   const v1::Replay& newest() const { return newest_; }
 
@@ -59,27 +63,41 @@ class ProgressPrinter {
   v1::Replay newest_;
 };
 
-absl::Status ReplayEnd(Context& context, const v1::Replay& replay, bool dry_run) {
-  if (!context.json()) {
-    std::printf("%s %s of %s%s%s\n", dry_run ? "would replay" : "replayed", absl::StrCat(replay.replayed()).c_str(),
-                absl::StrCat(replay.matched()).c_str(), LeftText(replay).c_str(),
-                dry_run ? "" : absl::StrCat(" (replay ", replay.replay_id(), ")").c_str());
-  }
-  if (replay.state() == v1::REPLAY_STATE_DONE) return absl::OkStatus();
-  const std::string why = replay.detail().empty() ? "it was interrupted" : replay.detail();
-  return absl::AbortedError(absl::StrCat("stopped before its end: ", why,
-                                         "; to go on: carillonctl dlq replay --resume ", replay.replay_id()));
+void PrintEnd(const v1::Replay& replay, bool dry_run) {
+  std::printf("%s %s of %s%s%s\n", dry_run ? "would replay" : "replayed", absl::StrCat(replay.replayed()).c_str(),
+              absl::StrCat(replay.matched()).c_str(), LeftText(replay).c_str(),
+              dry_run ? "" : absl::StrCat(" (replay ", replay.replay_id(), ")").c_str());
+}
+
+// What is to be done about a replay that did not come to its end.
+std::string HowToGoOn(const std::string& id, const ReplayOptions& options) {
+  if (options.dry_run) return "";
+  if (id.empty()) return "; nothing was heard of it: carillonctl dlq audit tells whether it began";
+  return absl::StrCat("; to go on: ", ResumeCommand(id, options.rate, options.stop_after));
+}
+
+// `status`: of the call; `newest`: what it told last, empty if nothing.
+absl::Status ReplayEnd(Context& context, const absl::Status& status, const v1::Replay& newest,
+                       const ReplayOptions& options) {
+  const bool was_told = newest.state() != v1::REPLAY_STATE_UNSPECIFIED;
+  const std::string& id = was_told ? newest.replay_id() : options.resume;
+  // What the server refuses has not begun.
+  if (!status.ok() && !was_told) return status;
+  if (!status.ok()) return absl::Status(status.code(), absl::StrCat(status.message(), HowToGoOn(id, options)));
+  if (was_told && !context.json()) PrintEnd(newest, options.dry_run);
+  if (newest.state() == v1::REPLAY_STATE_DONE) return absl::OkStatus();
+  const std::string why = newest.detail().empty() ? "it was interrupted" : newest.detail();
+  return absl::AbortedError(absl::StrCat("stopped before its end: ", why, HowToGoOn(id, options)));
 }
 
 absl::Status Replay(Context& context, const ReplayOptions& options) {
+  const bool begins = options.resume.empty();
+  if (begins && !options.dry_run) RETURN_IF_ERROR(CheckReason(options.who));
   ASSIGN_OR_RETURN(Client * client, context.client());
   const v1::DeadLetterFilter filter = ToProto(options.filter);
-  if (!options.resume.empty() && filter.ByteSizeLong() > 0) {
-    return absl::InvalidArgumentError("--resume goes on with what was asked for then: it takes no filter");
-  }
   v1::ReplayDeadLettersRequest request;
   request.set_replay_id(options.resume);
-  if (options.resume.empty()) *request.mutable_filter() = filter;
+  if (begins) *request.mutable_filter() = filter;
   request.set_dry_run(options.dry_run);
   request.set_limit(options.limit);
   request.set_rate(options.rate);
@@ -87,22 +105,31 @@ absl::Status Replay(Context& context, const ReplayOptions& options) {
   request.set_max_replays(options.max_replays);
   request.set_reason(options.who.reason);
   request.set_operator_(OperatorOf(options.who));
-  const bool asks = !options.dry_run && !options.yes && options.resume.empty();
-  if (asks) RETURN_IF_ERROR(Confirm(*client, filter, "replay"));
-  signal(SIGINT, [](int) { interrupted = true; });
-  signal(SIGTERM, [](int) { interrupted = true; });
+  if (begins && !options.dry_run && !options.yes) RETURN_IF_ERROR(Confirm(*client, filter, "replay"));
+  CatchInterruption();
+  CallCanceller canceller;
+  const CancelOnInterruption cancels(canceller);
   ProgressPrinter printer(context.json());
-  const absl::Status status = client->ReplayDeadLetters(request, [&](const v1::ReplayDeadLettersResponse& response) {
-    printer.Print(response);
-    return !interrupted;
-  });
-  if (!status.ok()) {
-    const std::string& id = printer.newest().replay_id();
-    if (id.empty()) return status;
-    return absl::Status(status.code(),
-                        absl::StrCat(status.message(), "; to go on: carillonctl dlq replay --resume ", id));
+  const auto on_progress = [&](const v1::ReplayDeadLettersResponse& response) { return printer.Print(response), true; };
+  const absl::Status status = client->ReplayDeadLetters(request, on_progress, &canceller);
+  printer.EndLine();
+  return ReplayEnd(context, status, printer.newest(), options);
+}
+
+// Refuses what a resumed replay would pass over in silence.
+void RefuseWithResume(CLI::App& replay, const CLI::Option* resume) {
+  constexpr std::array kCount = {"--help", "--rate", "--stop-after", "--operator", "--yes", "--resume"};
+  for (CLI::Option* const option : replay.get_options()) {
+    const bool counts = std::ranges::any_of(kCount, [&](const char* name) { return option->check_name(name); });
+    if (counts) continue;
+    option->check(CLI::Validator(
+        [resume](std::string&) {
+          return resume->count() == 0 ? std::string()
+                                      : "goes not with --resume, which goes on with what was asked for then; only "
+                                        "--rate, --stop-after and --operator count";
+        },
+        ""));
   }
-  return ReplayEnd(context, printer.newest(), options.dry_run);
 }
 
 }  // namespace
@@ -118,13 +145,17 @@ void AddReplayCommand(CLI::App& dlq, Context& context) {
   replay->add_flag("--dry-run", options->dry_run, "count what would become of them; nothing changes");
   replay->add_flag("--yes", options->yes,
                    "don't ask before letters of payment and otp, or all there are, are replayed");
-  replay->add_option("--limit", options->limit, "look at so many at most; 0: all")->check(CLI::NonNegativeNumber);
+  replay->add_option("--limit", options->limit, "look at so many at most; 0: all")->check(NotNegative());
   replay->add_option("--rate", options->rate, "letters per second; default: 100")->check(CLI::Range(1, 10'000));
   replay->add_option("--stop-after", options->stop_after, "stop when so many in a row have died again; default: 20")
       ->check(CLI::Range(1, 10'000));
   replay->add_option("--max-replays", options->max_replays, "leave what was replayed so often before; default: 5")
       ->check(CLI::Range(1, 100));
-  replay->add_option("--resume", options->resume, "go on with a replay that did not come to its end");
+  const CLI::Option* const resume = replay->add_option(
+      "--resume", options->resume,
+      "go on with the replay of this id (a UUID) that did not come to its end: what was asked for then, but at the\n"
+      "--rate and --stop-after of this command, or their defaults");
+  RefuseWithResume(*replay, resume);
 }
 
 }  // namespace carillon::ctl

@@ -62,6 +62,11 @@ std::string LeftText(const v1::Replay& replay) {
   return parts.empty() ? "" : absl::StrCat("; left: ", absl::StrJoin(parts, ", "));
 }
 
+std::string ResumeCommand(const std::string& replay_id, int rate, int stop_after) {
+  return absl::StrCat("carillonctl dlq replay --resume ", replay_id, rate > 0 ? absl::StrCat(" --rate ", rate) : "",
+                      stop_after > 0 ? absl::StrCat(" --stop-after ", stop_after) : "");
+}
+
 std::string ProgressLine(const v1::ReplayDeadLettersResponse& response) {
   const v1::Replay& replay = response.replay();
   const int64_t done = LookedAt(replay) + replay.skipped_taken();

@@ -26,6 +26,8 @@ std::string TotalText(int64_t total, int64_t of_all_apps);
 int64_t LookedAt(const v1::Replay& replay);
 // What a replay has left, and why: "; left: 3 expired, 1 taken by others". Empty if nothing.
 std::string LeftText(const v1::Replay& replay);
+// How to go on with a replay as fast, and as patiently, as was chosen for it; 0: nothing was.
+std::string ResumeCommand(const std::string& replay_id, int rate, int stop_after);
 // [#####---] 20/60  33%  100/s  1 s left
 std::string ProgressLine(const v1::ReplayDeadLettersResponse& response);
 

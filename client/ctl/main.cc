@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "client/ctl/context.h"
+#include "client/ctl/error_text.h"
 
 namespace {
 
@@ -44,7 +45,6 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (context.result().ok()) return 0;
-  std::fprintf(stderr, "carillonctl: %s: %s\n", absl::StatusCodeToString(context.result().code()).c_str(),
-               std::string(context.result().message()).c_str());
+  std::fprintf(stderr, "carillonctl: %s\n", carillon::ctl::ErrorText(context.result()).c_str());
   return 1;
 }

@@ -1,15 +1,14 @@
 #include "client/ctl/watch.h"
 
-#include <signal.h>
-
-#include <atomic>
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "carillon/domain/status_macros.h"
+#include "client/ctl/interruption.h"
 #include "client/ctl/output.h"
+#include "client/ctl/validators.h"
 
 namespace carillon::ctl {
 namespace {
@@ -23,8 +22,6 @@ struct WatchOptions {
   double timeout_seconds = 0;
   bool verbose = false;
 };
-
-std::atomic<bool> interrupted = false;
 
 // What a watch prints, and when it has seen enough. Thread-safe.
 class Watcher {
@@ -54,12 +51,12 @@ class Watcher {
     const absl::Time deadline =
         options_.timeout_seconds > 0 ? absl::Now() + absl::Seconds(options_.timeout_seconds) : absl::InfiniteFuture();
     absl::MutexLock lock(&mutex_);
-    while (!finished() && ended_.ok() && !interrupted && absl::Now() < deadline) {
+    while (!finished() && ended_.ok() && !IsInterrupted() && absl::Now() < deadline) {
       const auto over = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return finished() || !ended_.ok(); };
       // A signal sets no condition: look at it now and then.
       mutex_.AwaitWithTimeout(absl::Condition(&over), absl::Milliseconds(100));
     }
-    if (options_.count > 0 && items_ < options_.count && ended_.ok() && !interrupted) {
+    if (options_.count > 0 && items_ < options_.count && ended_.ok() && !IsInterrupted()) {
       return absl::DeadlineExceededError(absl::StrCat("only ", items_, " of ", options_.count, " items came in time"));
     }
     return ended_;
@@ -121,8 +118,7 @@ absl::Status Watch(Context& context, const WatchOptions& options) {
   } else {
     ASSIGN_OR_RETURN(subscription.after_seq, LastSeqOf(*client, options));
   }
-  signal(SIGINT, [](int) { interrupted = true; });
-  signal(SIGTERM, [](int) { interrupted = true; });
+  CatchInterruption();
   Watcher watcher(options, context.json());
   const auto stream = client->Subscribe(
       subscription, {.on_event = [&](const v1::SubscribeResponse& event) { watcher.OnEvent(event); },
@@ -135,11 +131,6 @@ absl::Status Watch(Context& context, const WatchOptions& options) {
   const absl::Status result = watcher.Wait();
   stream->Stop();
   return result;
-}
-
-// CLI::NonNegativeNumber says the same, and names its upper end with 300 digits.
-CLI::Validator NotNegative() {
-  return CLI::Validator([](std::string& text) { return text[0] == '-' ? "must not be negative" : std::string(); }, "");
 }
 
 // An empty name would mean the other kind of feed.

@@ -9,6 +9,7 @@
 #include "carillon/domain/errors.h"
 #include "carillon/domain/limits.h"
 #include "carillon/domain/status_macros.h"
+#include "carillon/domain/topology.h"
 #include "server/api/dead_letter_view.h"
 #include "server/api/page_token.h"
 
@@ -62,6 +63,22 @@ void CheckIds(const v1::DeadLetterFilter& filter, DeadLetterFilter& out, Violati
   }
 }
 
+// What no letter can meet is a slip of the hand, and not an answer of 0. A queue that nobody
+// knows, or a type, may have been known when its letters died.
+void CheckContradictions(const v1::DeadLetterFilter& filter, const DeadLetterFilter& out, Violations& violations) {
+  if (out.newer_than == absl::ZeroDuration()) violations.Add("filter.newer_than", "must be more than 0 s");
+  if (out.older_than.has_value() && out.newer_than.has_value() && *out.older_than >= *out.newer_than) {
+    violations.Add("filter.older_than", "must be less than filter.newer_than");
+  }
+  const std::optional<Lane> lane = ParseLane(filter.lane());
+  const std::optional<Lane> of_queue = LaneOfQueue(filter.queue());
+  const bool is_known = of_queue.has_value() || filter.queue() == kUnroutedQueue;
+  if (lane.has_value() && is_known && of_queue != lane) {
+    violations.Add("filter.lane",
+                   absl::StrCat("must be that of filter.queue: ", of_queue.has_value() ? ToString(*of_queue) : "none"));
+  }
+}
+
 void CheckFilterTexts(const v1::DeadLetterFilter& filter, Violations& violations) {
   violations.CheckText("filter.app_key", filter.app_key(), /*required=*/false, limits::kMaxAppNameBytes);
   violations.CheckId("filter.queue", filter.queue(), /*required=*/false);
@@ -95,6 +112,7 @@ absl::StatusOr<DeadLetterFilter> DeadLetterRequests::Filter(AppId app, const v1:
   const absl::Time now = deps_.clock.Now();
   out.older_than = CheckAge("filter.older_than", filter.has_older_than(), filter.older_than(), violations);
   out.newer_than = CheckAge("filter.newer_than", filter.has_newer_than(), filter.newer_than(), violations);
+  CheckContradictions(filter, out, violations);
   if (out.older_than.has_value()) out.died_before = now - *out.older_than;
   if (out.newer_than.has_value()) out.died_after = now - *out.newer_than;
   RETURN_IF_ERROR(violations.ToStatus());
@@ -257,7 +275,7 @@ absl::StatusOr<ReplayPlan> DeadLetterRequests::PlanReplay(AppId app, const v1::R
   if (request.limit() < 0) violations.Add("limit", "must be at least 0");
   const bool resumes = !request.replay_id().empty();
   const std::optional<Uuid> resumed = Uuid::Parse(request.replay_id());
-  if (resumes && !resumed.has_value()) violations.Add("replay_id", "must be the id of a replay");
+  if (resumes && !resumed.has_value()) violations.Add("replay_id", "must be the id of a replay, a UUID");
   if (resumes && (request.has_filter() || request.dry_run())) {
     violations.Add("replay_id", "goes with neither filter nor dry_run: it is done as it was asked for");
   }

@@ -48,7 +48,9 @@ DeadLetter FromHeaders(const InboundMessage& message) {
   }
   int64_t app = 0;
   if (absl::SimpleAtoi(message.app, &app) && app > 0) letter.app = AppId(app);
-  letter.notification_id = Uuid::Parse(message.message_id);
+  // Of an app's message that nobody can read this is all that tells its notification. What others
+  // made is of no app, and has a UUID only because a replay gave it one.
+  if (letter.app.has_value()) letter.notification_id = Uuid::Parse(message.message_id);
   letter.message_id = SafeText(message.message_id);
   letter.type = SafeText(message.type);
   letter.exchange = SafeText(message.exchange);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "carillon/domain/errors.h"
 #include "carillon/postgres/notification_store.h"
 #include "carillon/postgres/outbox_reader.h"
 #include "carillon/wire/envelope.h"
@@ -105,7 +106,9 @@ TEST_F(ReplayStoreTest, OnlyTheNewestRunnerGoesOn) {
   DiedMany(3);
   ReplayRun first = BeginRun();
   ASSERT_OK(store_.Step(first, 1));
-  EXPECT_THAT(store_.Resume(first.replay.id, "ben"), StatusIs(absl::StatusCode::kFailedPrecondition));
+  const absl::Status running = store_.Resume(first.replay.id, "ben").status();
+  EXPECT_THAT(running, StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("it can be 5 s after that")));
+  EXPECT_EQ(DetailsOf(running).retry_delay, kReplayLease);
   Abandon(first);
   ASSERT_OK_AND_ASSIGN(ReplayRun second, store_.Resume(first.replay.id, "ben"));
   EXPECT_EQ(second.replay.counts.replayed, 1);

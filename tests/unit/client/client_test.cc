@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <thread>
 
 #include "absl/synchronization/blocking_counter.h"
+#include "client/carillon/call_canceller.h"
 #include "client/carillon/timer.h"
 #include "tests/kit/loopback.h"
 #include "tests/kit/status_matchers.h"
@@ -119,7 +121,24 @@ TEST(Client, EndsACallThatIsNotAnsweredAtItsDeadline) {
   ClientOptions options = server.Options();
   options.deadline = absl::Milliseconds(50);
   Client client(options);
-  EXPECT_THAT(client.SendNotification(Request("k")), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_THAT(client.SendNotification(Request("k")),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("did not answer within the 0.05 s that")));
+}
+
+TEST(Client, InterruptsAReplayThatNothingIsHeardOf) {
+  FakeServer server;
+  Client client(server.Options());
+  CallCanceller canceller;
+  std::thread admin;
+  const auto on_progress = [&](const v1::ReplayDeadLettersResponse&) {
+    admin = std::thread([&] { canceller.Cancel(); });
+    return true;
+  };
+  EXPECT_OK(client.ReplayDeadLetters({}, on_progress, &canceller));
+  admin.join();
+  // Also one that has not begun.
+  server.admin.is_mute = true;
+  EXPECT_OK(client.ReplayDeadLetters({}, on_progress, &canceller));
 }
 
 TEST(Client, GivesUpOnAServerThatIsNotThereWithinItsTotalTime) {

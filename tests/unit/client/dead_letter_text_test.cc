@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "client/carillon/status.h"
+#include "client/ctl/error_text.h"
+#include "tests/unit/client/fake_server.h"
+
 namespace carillon::ctl {
 namespace {
 
@@ -36,6 +40,25 @@ TEST(ReplayProgress, IsALineWithWhatIsDoneAndWhatDiedAgain) {
   response.mutable_remaining_time()->set_seconds(1);
   EXPECT_EQ(ProgressLine(response), "[############------------] 30/60  50%  100/s  2 s left  2 died again");
   EXPECT_EQ(LeftText(response.replay()), "; left: 5 expired, 15 taken by others");
+}
+
+TEST(ReplayProgress, TellsHowToGoOnAsFastAsBefore) {
+  EXPECT_EQ(ResumeCommand("a-b", 0, 0), "carillonctl dlq replay --resume a-b");
+  EXPECT_EQ(ResumeCommand("a-b", 20, 5), "carillonctl dlq replay --resume a-b --rate 20 --stop-after 5");
+}
+
+TEST(ErrorText, SaysWhenToTryAgain) {
+  const auto of = [](const grpc::Status& status) { return ErrorText(FromGrpcStatus(status)); };
+  using testing::RichError;
+  const auto full = grpc::StatusCode::RESOURCE_EXHAUSTED;
+  EXPECT_EQ(of(RichError(full, "it is full; try again", "OVERLOADED", absl::Milliseconds(900))),
+            "RESOURCE_EXHAUSTED: it is full; try again in 1 s [OVERLOADED request_id=r1]");
+  EXPECT_EQ(of(RichError(full, "it is full; try again", "OVERLOADED")),
+            "RESOURCE_EXHAUSTED: it is full; try again [OVERLOADED request_id=r1]");
+  EXPECT_EQ(of(RichError(grpc::StatusCode::FAILED_PRECONDITION, "it is running", "REPLAY_STATE", absl::Seconds(1.5))),
+            "FAILED_PRECONDITION: it is running [REPLAY_STATE request_id=r1]; try again in 2 s");
+  EXPECT_EQ(of(RichError(full, "too much", "RATE_LIMITED", absl::Minutes(2.5))),
+            "RESOURCE_EXHAUSTED: too much [RATE_LIMITED request_id=r1]; try again in 3 min");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "carillon/v1/admin_service.grpc.pb.h"
 #include "carillon/v1/feed_service.grpc.pb.h"
 #include "carillon/v1/notification_service.grpc.pb.h"
 #include "client/carillon/client.h"
@@ -32,7 +34,8 @@ inline grpc::Status RichError(grpc::StatusCode code, const std::string& message,
   details.add_details()->PackFrom(info);
   if (retry_delay > absl::ZeroDuration()) {
     google::rpc::RetryInfo retry;
-    retry.mutable_retry_delay()->set_nanos(static_cast<int>(absl::ToInt64Nanoseconds(retry_delay)));
+    retry.mutable_retry_delay()->set_seconds(absl::ToInt64Seconds(retry_delay));
+    retry.mutable_retry_delay()->set_nanos(static_cast<int>(absl::ToInt64Nanoseconds(retry_delay % absl::Seconds(1))));
     details.add_details()->PackFrom(retry);
   }
   return grpc::Status(code, message, details.SerializeAsString());
@@ -124,7 +127,23 @@ class FakeFeedService final : public v1::FeedService::Service {
   std::vector<int64_t> after_seqs_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Both services on a free port of 127.0.0.1.
+// Begins replays that it tells nothing more of until they are cancelled.
+class SilentAdminService final : public v1::AdminService::Service {
+ public:
+  // Nothing is told at all.
+  std::atomic<bool> is_mute = false;
+
+  grpc::Status ReplayDeadLetters(grpc::ServerContext* context, const v1::ReplayDeadLettersRequest*,
+                                 grpc::ServerWriter<v1::ReplayDeadLettersResponse>* writer) override {
+    v1::ReplayDeadLettersResponse began;
+    began.mutable_replay()->set_replay_id("r");
+    if (!is_mute) writer->Write(began);
+    while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(5));
+    return grpc::Status::CANCELLED;
+  }
+};
+
+// All services on a free port of 127.0.0.1.
 class FakeServer {
  public:
   FakeServer() {
@@ -133,6 +152,7 @@ class FakeServer {
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&notifications);
     builder.RegisterService(&feed);
+    builder.RegisterService(&admin);
     server_ = builder.BuildAndStart();
     address_ = absl::StrCat("127.0.0.1:", port);
   }
@@ -152,6 +172,7 @@ class FakeServer {
 
   FakeNotificationService notifications;
   FakeFeedService feed;
+  SilentAdminService admin;
 
  private:
   std::unique_ptr<grpc::Server> server_;

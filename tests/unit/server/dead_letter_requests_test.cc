@@ -165,6 +165,36 @@ TEST_F(DeadLetterRequestsTest, NamesEveryFaultOfAReplay) {
   }
 }
 
+TEST_F(DeadLetterRequestsTest, RefusesFiltersThatNoLetterCanMeet) {
+  const auto fault = [&](const v1::DeadLetterFilter& filter) {
+    v1::SummarizeDeadLettersRequest request;
+    v1::SummarizeDeadLettersResponse response;
+    *request.mutable_filter() = filter;
+    return std::string(requests_.Summarize(AppId(7), request, &response).message());
+  };
+  v1::DeadLetterFilter ages;
+  ages.mutable_older_than()->set_seconds(600);
+  ages.mutable_newer_than()->set_seconds(600);
+  EXPECT_THAT(fault(ages), HasSubstr("filter.older_than: must be less than filter.newer_than"));
+  ages.mutable_newer_than()->set_seconds(601);
+  EXPECT_EQ(fault(ages), "");
+  ages.clear_older_than();
+  ages.mutable_newer_than()->set_seconds(0);
+  EXPECT_THAT(fault(ages), HasSubstr("filter.newer_than: must be more than 0 s"));
+
+  v1::DeadLetterFilter queue;
+  queue.set_lane("payment");
+  queue.set_queue("otp.sms");
+  EXPECT_THAT(fault(queue), HasSubstr("filter.lane: must be that of filter.queue: otp"));
+  queue.set_queue("unrouted");
+  EXPECT_THAT(fault(queue), HasSubstr("filter.lane: must be that of filter.queue: none"));
+  // It may have been there when they died.
+  for (const char* const fine : {"payment.sms", "payment.fax"}) {
+    queue.set_queue(fine);
+    EXPECT_EQ(fault(queue), "");
+  }
+}
+
 TEST_F(DeadLetterRequestsTest, TakesOneGroupExactly) {
   v1::ReplayDeadLettersRequest request;
   request.set_reason("fixed");
@@ -201,6 +231,10 @@ TEST_F(DeadLetterRequestsTest, PlansWithDefaults) {
   EXPECT_EQ(plan.resumed, LoginCode().id);
   request.set_dry_run(true);
   EXPECT_THAT(requests_.PlanReplay(AppId(7), request), StatusIs(absl::StatusCode::kInvalidArgument));
+  request.set_dry_run(false);
+  request.set_replay_id("999");
+  EXPECT_THAT(requests_.PlanReplay(AppId(7), request),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("must be the id of a replay, a UUID")));
 }
 
 }  // namespace

@@ -114,6 +114,21 @@ TEST(DeadLetter, MakesTextsOfStrangersSafeToStore) {
   EXPECT_FALSE(letter.notification_id.has_value());
 }
 
+TEST(DeadLetter, IsOfItsMessagesNotificationOnlyIfThatIsAnApps) {
+  InboundMessage message = Message();
+  message.body = "no envelope";
+  const Uuid id = NewUuid7(absl::FromUnixSeconds(1'800'000'000));
+  message.message_id = id.ToString();
+  message.app = "7";
+  EXPECT_EQ(ToDeadLetters(message).front().notification_id, id);
+  // What others made is of app 0 once it was put back.
+  for (const char* const app : {"", "0"}) {
+    message.app = app;
+    EXPECT_EQ(ToDeadLetters(message).front().notification_id, std::nullopt);
+    EXPECT_EQ(ToDeadLetters(message).front().message_id, id.ToString());
+  }
+}
+
 // Hands out a message, or nothing, each time; then it stops its owner.
 class ScriptedLetters final : public Consumer {
  public:
