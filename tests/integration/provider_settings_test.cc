@@ -127,18 +127,25 @@ TEST_F(ProviderSettings, BelongToTheirAppAndNeedItsAdmin) {
   EXPECT_THAT(denied.GetStats({}), StatusIs(absl::StatusCode::kPermissionDenied));
 }
 
-TEST_F(ProviderSettings, ShowWhatTheWorkersThinkUntilTheyChange) {
+TEST_F(ProviderSettings, ShowWhatTheWorkersThinkUntilTheyChangeOrAreSetAgainAsMended) {
   ASSERT_EQ(Apply(WithPassword("hunter2")).exit_status, 0);
-  Query(absl::StrCat(
-      "INSERT INTO provider_health (app_id, lane, channel, name, breaker, misconfigured, error, since, retry_at) "
-      "VALUES (",
-      App(), ", 'otp', 'sms', 'first', 'open', true, '401', '2026-11-26 10:00:00+00', '2026-11-26 10:00:30+00')"));
+  const auto think = [&](const std::string& what) {
+    Query(absl::StrCat(
+        "INSERT INTO provider_health (app_id, lane, channel, name, breaker, misconfigured, error, since, retry_at) "
+        "VALUES (",
+        App(), ", 'otp', 'sms', 'first', 'open', ", what, ")"));
+  };
+  think("true, '401', '2026-11-26 10:00:00+00', '2026-11-26 10:00:30+00'");
   EXPECT_THAT(Run({"providers", "list"}).output,
               HasSubstr("otp   open     2026-11-26 10:00:00.000  2026-11-26 10:00:30.000  misconfigured: 401"));
   ASSERT_EQ(Apply(WithPassword("***")).exit_status, 0);
-  EXPECT_THAT(Run({"providers", "list"}).output, HasSubstr("misconfigured"));
-  ASSERT_EQ(Apply(WithPassword("another")).exit_status, 0);
   EXPECT_THAT(Run({"providers", "list"}).output, Not(HasSubstr("misconfigured")));
+
+  think("false, 'an outage', now(), now() + interval '1 hour'");
+  ASSERT_EQ(Apply(WithPassword("***")).exit_status, 0);
+  EXPECT_THAT(Run({"providers", "list"}).output, HasSubstr("an outage"));
+  ASSERT_EQ(Apply(WithPassword("another")).exit_status, 0);
+  EXPECT_THAT(Run({"providers", "list"}).output, Not(HasSubstr("an outage")));
 }
 
 TEST_F(ProviderSettings, ReleaseWhatWaitedForThem) {
