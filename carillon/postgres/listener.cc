@@ -52,11 +52,18 @@ absl::Status PgListener::Listen() {
   ASSIGN_OR_RETURN(pqxx::connection * connection, session_.Connect());
   try {
     std::vector<std::unique_ptr<Receiver>> receivers;
-    for (size_t i = 0; i < channels_.size(); ++i)
-      receivers.push_back(std::make_unique<Receiver>(*connection, *this, i));
-    return HearUntilStop(*connection);
+    {
+      const WatchedSocket::Call call = session_.WatchCall();
+      for (size_t i = 0; i < channels_.size(); ++i)
+        receivers.push_back(std::make_unique<Receiver>(*connection, *this, i));
+    }
+    absl::Status status = HearUntilStop(*connection);
+    // They say UNLISTEN.
+    const WatchedSocket::Call call = session_.WatchCall();
+    receivers.clear();
+    return status;
   } catch (...) {
-    return DescribePgException(std::current_exception()).status;
+    return session_.Describe(std::current_exception()).status;
   }
 }
 

@@ -124,6 +124,7 @@ void IngestWriter::Commit(Group group) {
   }
   if (in_time.empty()) return;
   if (const absl::Status numbered = TakeVersions(in_time); !numbered.ok()) {
+    Note(numbered);
     for (IngestRequest& request : in_time) request.done(numbered, request.items);
     return;
   }
@@ -157,6 +158,7 @@ void IngestWriter::CommitTogether(Group& group) {
   items.reserve(group.size());
   for (IngestRequest& request : group) items.push_back(std::move(request.items.front()));
   const absl::StatusOr<std::vector<AcceptOutcome>> outcomes = store_->Accept(items, /*all_or_nothing=*/false);
+  Note(outcomes.status());
   const auto item_of = [&items](size_t i) { return absl::MakeConstSpan(items).subspan(i, 1); };
   if (!outcomes.ok() && !IsInfrastructureFailure(outcomes.status())) {
     // Something in one of them: each runs by itself, so that it fails alone.
@@ -176,9 +178,20 @@ void IngestWriter::CommitTogether(Group& group) {
 
 void IngestWriter::CommitAlone(IngestRequest& request, absl::Span<const NewNotification> items) {
   const absl::StatusOr<std::vector<AcceptOutcome>> outcomes = store_->Accept(items, request.all_or_nothing);
+  Note(outcomes.status());
   if (!outcomes.ok()) return request.done(outcomes.status(), items);
   Announce(items, *outcomes);
   request.done(absl::MakeConstSpan(*outcomes), items);
+}
+
+void IngestWriter::Note(const absl::Status& outcome) {
+  const bool fails = IsInfrastructureFailure(outcome);
+  if (failing_.exchange(fails) == fails) return;
+  if (fails) {
+    log::Warn("ingest.failing", {{"lane", ToString(options_.lane)}, {"error", outcome}});
+  } else {
+    log::Info("ingest.works", {{"lane", ToString(options_.lane)}});
+  }
 }
 
 void IngestWriter::Announce(absl::Span<const NewNotification> items, absl::Span<const AcceptOutcome> outcomes) {

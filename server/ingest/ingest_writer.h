@@ -4,6 +4,7 @@
 // the time of a commit is the only delay.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -75,6 +76,8 @@ class IngestWriter {
   absl::Status TakeVersions(Group& group);
   void CommitTogether(Group& group);
   void CommitAlone(IngestRequest& request, absl::Span<const NewNotification> items);
+  // Tells in the log when commits begin to fail for want of PostgreSQL, and when they work again.
+  void Note(const absl::Status& outcome);
   // Wakes the relays for what is new of a transaction's items.
   void Announce(absl::Span<const NewNotification> items, absl::Span<const AcceptOutcome> outcomes);
 
@@ -86,6 +89,7 @@ class IngestWriter {
   prometheus::Histogram& commit_seconds_;
   prometheus::Counter& committed_;
   prometheus::Gauge& queued_;
+  std::atomic<bool> failing_ = false;
 
   absl::Mutex mutex_;
   std::deque<IngestRequest> queue_ ABSL_GUARDED_BY(mutex_);
