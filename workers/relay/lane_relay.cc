@@ -89,8 +89,8 @@ bool LaneRelay::LetsGather(size_t taken) const {
 }
 
 absl::StatusOr<size_t> LaneRelay::Step() {
-  ASSIGN_OR_RETURN(const bool ahead, IsAhead());
-  if (ahead) return 0;
+  // Where nobody can say it is not: if the broker is away, the publish meets that.
+  if (IsAhead().value_or(false)) return 0;
   const int released = Release();
   // Those are older than all others: as many of the others are taken beside them.
   ASSIGN_OR_RETURN(const std::vector<OutboxRow> rows, deps_.outbox->Take(options_.batch + released));
