@@ -148,11 +148,13 @@ absl::StatusOr<bool> LaneRelay::IsAhead() {
   idle_look_ = now + kIdleLookInterval;
   taken_since_look_ = 0;
   is_ahead_ = false;
+  bool ahead = false;
   for (const std::string& queue : LaneQueues(options_.lane)) {
     ASSIGN_OR_RETURN(const QueueStats stats, deps_.queues->Inspect(queue));
-    is_ahead_ = is_ahead_ || (stats.consumers > 0 && stats.messages >= options_.window);
+    ahead = ahead || (stats.consumers > 0 && stats.messages >= options_.window);
   }
-  return is_ahead_;
+  is_ahead_ = ahead;
+  return ahead;
 }
 
 absl::Status LaneRelay::PublishAndSettle(const std::vector<OutboxRow>& rows) {

@@ -421,6 +421,15 @@ TEST_F(LaneRelayTest, IsHeldBackByAnyQueueOfItsLane) {
   EXPECT_EQ(outbox_.takes(), 1);
 }
 
+TEST_F(LaneRelayTest, IsNotHeldBackWhereQueuesCantBeLookedAt) {
+  declared_.Notify();
+  queues_.Fail(absl::UnavailableError("away"));
+  outbox_.Add(Rows(30));
+  Start({.lane = Lane::kMarketing, .batch = 10, .window = 50});
+  ASSERT_TRUE(Settles(30));
+  EXPECT_GE(queues_.looks(), 1);
+}
+
 TEST_F(LaneRelayTest, FillsAQueueThatNobodyConsumes) {
   declared_.Notify();
   queues_.Show("marketing", /*messages=*/1'000'000, /*consumers=*/0);
